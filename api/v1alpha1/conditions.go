@@ -1,0 +1,202 @@
+package v1alpha1
+
+// Types of conditions. All of them are normally True, except Degraded, which is normally False.
+const (
+	// ConditionReady says whether the object does its job. On a NodeRegistry and a PodRegistration it summarises
+	// everything else and, when it is not True, carries the reason and message of what stands in the way. On a
+	// DiscoveredNode it says whether the node takes traffic.
+	ConditionReady = "Ready"
+
+	// ConditionConnected says whether a NodeRegistry has a live connection to NATS.
+	ConditionConnected = "Connected"
+
+	// ConditionSynced says whether a NodeRegistry's bucket has been listed completely since the connection was made, and
+	// is being watched. Until then endpoints are added and updated, but never removed.
+	ConditionSynced = "Synced"
+
+	// ConditionDegraded says whether a NodeRegistry works under a restriction that a person should look at.
+	ConditionDegraded = "Degraded"
+
+	// ConditionEndpointsSynced is the condition of an annotated Service that says whether its EndpointSlices are what the
+	// annotation asks for.
+	ConditionEndpointsSynced = "rollcall.dev/EndpointsSynced"
+)
+
+// Reasons that more than one kind uses.
+const (
+	// ReasonReady means that everything is as it should be. There is nothing to do.
+	ReasonReady = "Ready"
+
+	// ReasonNotReady means that the work has not begun yet. It passes by itself within seconds; if it stays, look at the
+	// logs of the manager.
+	ReasonNotReady = "NotReady"
+
+	// ReasonSuspended means that spec.suspend of the NodeRegistry is set: nothing is read and nothing is changed. Unset
+	// it to go on.
+	ReasonSuspended = "Suspended"
+
+	// ReasonInvalidExpression means that a CEL expression of the spec does not compile or has the wrong type. The message
+	// names the field and the position; correct the expression.
+	ReasonInvalidExpression = "InvalidExpression"
+)
+
+// Reasons of the condition Ready of a DiscoveredNode.
+const (
+	// ReasonHeartbeating means that the node heartbeats in time and takes traffic. There is nothing to do.
+	ReasonHeartbeating = "Heartbeating"
+
+	// ReasonStale means that the last heartbeat is older than spec.liveness.staleAfter of the NodeRegistry. The node takes
+	// no traffic until it heartbeats again; look at the machine and its way to NATS.
+	ReasonStale = "Stale"
+
+	// ReasonDraining means that the node itself asked for no new traffic. There is nothing to do: it is about to leave.
+	ReasonDraining = "Draining"
+
+	// ReasonCordoned means that a person set spec.cordoned. Unset it to give the node traffic again.
+	ReasonCordoned = "Cordoned"
+
+	// ReasonExpired means that the node sent no heartbeat for the whole TTL of the bucket. It is in no EndpointSlice, and
+	// the object goes after spec.liveness.retainExpired. Start the service on the machine again, or do nothing if the
+	// machine is gone.
+	ReasonExpired = "Expired"
+
+	// ReasonInvalidRecord means that the entry of the bucket can't be read as a node. The message names the fault; correct
+	// the service that writes the entry, or the expressions in spec.record of the NodeRegistry.
+	ReasonInvalidRecord = "InvalidRecord"
+
+	// ReasonNodeIDMismatch means that the record's NodeId is not the one in its key. The key decides who a node is; correct
+	// the service that writes the entry.
+	ReasonNodeIDMismatch = "NodeIDMismatch"
+
+	// ReasonAddressRefused means that no address of the node is one that may take traffic: loopback, link-local and the
+	// like never may, and spec.addressPolicy of the NodeRegistry can refuse more. Correct the address that the node
+	// registers, or the policy.
+	ReasonAddressRefused = "AddressRefused"
+
+	// ReasonAddressConflict means that an older node has the same address and port, and keeps them. Unregister the one
+	// that is wrong; the message names both.
+	ReasonAddressConflict = "AddressConflict"
+
+	// ReasonExpiryHeld means that the node's deadline has passed, but so many nodes of the registry went silent at once
+	// that the disruption guard holds them all. See ReasonExpiryGuard.
+	ReasonExpiryHeld = "ExpiryHeld"
+)
+
+// Reasons of the condition Connected of a NodeRegistry.
+const (
+	// ReasonConnected means that the connection to NATS is up. There is nothing to do.
+	ReasonConnected = "Connected"
+
+	// ReasonConnecting means that the first connection is being made. It passes by itself.
+	ReasonConnecting = "Connecting"
+
+	// ReasonConnectionLost means that the connection was up and is being made again. The last known nodes keep their
+	// endpoints. If it stays, look at the NATS servers and the network on the way.
+	ReasonConnectionLost = "ConnectionLost"
+
+	// ReasonConnectionFailed means that no server answers. Check spec.connection.servers and spec.connection.tls; the
+	// message says what the last attempt met.
+	ReasonConnectionFailed = "ConnectionFailed"
+
+	// ReasonAuthenticationFailed means that the server refuses the credentials. Correct the Secret that
+	// spec.connection.auth names, or the account on the server.
+	ReasonAuthenticationFailed = "AuthenticationFailed"
+
+	// ReasonPermissionDenied means that the user may not use a subject that is needed. Grant the permissions that the
+	// message names on the server.
+	ReasonPermissionDenied = "PermissionDenied"
+
+	// ReasonSecretNotFound means that a Secret or ConfigMap that spec.connection names, or the key in it, does not exist
+	// in the namespace. Create it; it is picked up at once.
+	ReasonSecretNotFound = "SecretNotFound"
+)
+
+// Reasons of the condition Synced of a NodeRegistry.
+const (
+	// ReasonListed means that the bucket has been listed completely and is being watched. There is nothing to do.
+	ReasonListed = "Listed"
+
+	// ReasonListing means that the bucket is being listed. It passes by itself.
+	ReasonListing = "Listing"
+
+	// ReasonNotListed means that the bucket can't be listed because there is no connection; Connected says why.
+	ReasonNotListed = "NotListed"
+
+	// ReasonBucketNotFound means that the bucket does not exist and spec.bucket.creationPolicy is Never. Create the bucket,
+	// or set IfMissing.
+	ReasonBucketNotFound = "BucketNotFound"
+
+	// ReasonBucketError means that the bucket can't be created or read. The message is the server's; look at the stream
+	// KV_<bucket> on the server.
+	ReasonBucketError = "BucketError"
+)
+
+// Reasons of the condition Degraded of a NodeRegistry.
+const (
+	// ReasonAsExpected means that there is no restriction. There is nothing to do.
+	ReasonAsExpected = "AsExpected"
+
+	// ReasonExpiryGuard means that more than spec.liveness.maxExpiredPercent of the nodes went silent within one TTL
+	// without unregistering, so none of them is removed. Find out what cut them off; if they really are gone, set the
+	// annotation rollcall.dev/accept-expiry on the NodeRegistry.
+	ReasonExpiryGuard = "ExpiryGuard"
+
+	// ReasonExpiryAccepted is the reason of the Event that says that the disruption guard let nodes go because the
+	// annotation rollcall.dev/accept-expiry asked for it. There is nothing to do.
+	ReasonExpiryAccepted = "ExpiryAccepted"
+
+	// ReasonBucketSettings means that the existing bucket differs from spec.bucket, or that the server writes no markers
+	// for keys that pass their TTL. Rollcall works, but never alters a bucket; change the bucket or the spec.
+	ReasonBucketSettings = "BucketSettings"
+
+	// ReasonTooManyNodes means that the bucket holds more entries than spec.maxNodes, and those beyond it are not mirrored.
+	// Remove entries or raise the limit.
+	ReasonTooManyNodes = "TooManyNodes"
+)
+
+// Reasons of the condition Ready of a PodRegistration.
+const (
+	// ReasonRegistered means that every pod that should be in the bucket is. There is nothing to do.
+	ReasonRegistered = "Registered"
+
+	// ReasonConflict means that the key of a pod was written by somebody else, who keeps it. Give the pods another node ID
+	// with spec.nodeID, or remove the other entry.
+	ReasonConflict = "Conflict"
+
+	// ReasonRegistryNotFound means that no NodeRegistry of the name spec.registryName exists in the namespace. Create it or
+	// correct the name.
+	ReasonRegistryNotFound = "RegistryNotFound"
+
+	// ReasonRegistryNotReady means that the NodeRegistry has no working connection to its bucket; its own conditions say
+	// why.
+	ReasonRegistryNotReady = "RegistryNotReady"
+
+	// ReasonHeartbeatTooSlow means that spec.heartbeatInterval is more than a third of the bucket's TTL, so that two lost
+	// heartbeats would expire a node. Lower the interval or raise the TTL.
+	ReasonHeartbeatTooSlow = "HeartbeatTooSlow"
+
+	// ReasonRegistrationFailed means that an entry of the bucket can't be written. The message is the server's.
+	ReasonRegistrationFailed = "RegistrationFailed"
+)
+
+// Reasons of the condition rollcall.dev/EndpointsSynced of a Service.
+const (
+	// ReasonSynced means that the EndpointSlices are what the annotation asks for. There is nothing to do.
+	ReasonSynced = "Synced"
+
+	// ReasonInvalidSelector means that the annotation rollcall.dev/node-selector is no label selector. The existing
+	// EndpointSlices stay as they are; correct the annotation.
+	ReasonInvalidSelector = "InvalidSelector"
+
+	// ReasonUnsupportedService means that the Service can't have endpoints from Rollcall: it has a selector of its own or
+	// is of type ExternalName. Remove the selector, or the annotation.
+	ReasonUnsupportedService = "UnsupportedService"
+
+	// ReasonPortNotFound means that no matching node has a port of the name that the Service's targetPort gives. Correct
+	// the targetPort, or the port names that the nodes register.
+	ReasonPortNotFound = "PortNotFound"
+
+	// ReasonWriteFailed means that the API server refused an EndpointSlice. The message is the API server's; it is tried
+	// again.
+	ReasonWriteFailed = "WriteFailed"
+)

@@ -1,0 +1,30 @@
+package v1alpha1
+
+const (
+	// LabelRegistry is the label that names the NodeRegistry that a DiscoveredNode comes from.
+	LabelRegistry = "rollcall.dev/registry"
+
+	// LabelOrigin is the label that tells who registered a DiscoveredNode: OriginExternal, or the name of the cluster whose
+	// PodRegistration did.
+	LabelOrigin = "rollcall.dev/origin"
+
+	// OriginExternal is the origin of a node that registered itself.
+	OriginExternal = "external"
+
+	// AnnotationNodeSelector on a Service without a selector makes Rollcall write the Service's EndpointSlices. Its value
+	// is a label selector over the DiscoveredNodes of the Service's namespace.
+	AnnotationNodeSelector = "rollcall.dev/node-selector"
+
+	// AnnotationAcceptExpiry on a NodeRegistry lets nodes expire that the disruption guard holds back. A person sets it
+	// after making sure that the machines really are gone.
+	AnnotationAcceptExpiry = "rollcall.dev/accept-expiry"
+
+	// ManagedBy is the value of the label endpointslice.kubernetes.io/managed-by on the EndpointSlices of Rollcall.
+	ManagedBy = "rollcall.dev"
+
+	// FieldOwner is the field manager under which Rollcall writes.
+	FieldOwner = "rollcall"
+
+	// ReadinessGateRegistered is the readiness gate that keeps a pod from becoming Ready before it is in the bucket.
+	ReadinessGateRegistered = "rollcall.dev/registered"
+)

@@ -1,0 +1,517 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// NodeRegistrySpec says where the bucket is, how it is read, and how nodes that fall silent are treated.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.liveness.staleAfter) || duration(self.liveness.staleAfter) < duration(self.bucket.ttl)",fieldPath=".liveness.staleAfter",message="must be less than spec.bucket.ttl: a node that is silent for the TTL has expired, so it would never be stale"
+type NodeRegistrySpec struct {
+	// connection says how to reach NATS.
+	// +required
+	Connection Connection `json:"connection"`
+
+	// bucket is the Key-Value bucket that the nodes register in.
+	// +optional
+	// +default={}
+	Bucket Bucket `json:"bucket,omitzero"`
+
+	// record says how an entry of the bucket is read. The default is Rollcall's own record.
+	// +optional
+	// +default={}
+	Record Record `json:"record,omitzero"`
+
+	// liveness says how nodes that fall silent are treated.
+	// +optional
+	// +default={}
+	Liveness Liveness `json:"liveness,omitzero"`
+
+	// addressPolicy says which addresses may take traffic.
+	// +optional
+	AddressPolicy *AddressPolicy `json:"addressPolicy,omitempty"`
+
+	// labels turns metadata of the record into labels of the DiscoveredNode: the key is the label's key, the value is the
+	// key of the metadata. Label keys of the domain rollcall.dev belong to Rollcall.
+	// +optional
+	// +mapType=granular
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue())",message="every key must be a label key: at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, with an optional DNS name and '/' in front"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k.startsWith('rollcall.dev/') || k.contains('.rollcall.dev/'))",message="label keys of the domain rollcall.dev belong to Rollcall: choose another domain, or none"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, self[k].size() > 0 && self[k].size() <= 253)",message="every value must be a key of the record's metadata, of 1 to 253 characters"
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// includeLocalPods also mirrors the entries that PodRegistrations of this cluster wrote.
+	// +optional
+	IncludeLocalPods bool `json:"includeLocalPods,omitempty"`
+
+	// statusInterval is how often the status of a DiscoveredNode is brought up to date while nothing but its heartbeat and
+	// its load changes. Changes of the phase are written at once.
+	// +optional
+	// +default="5m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) > duration('0s')",message="must be a duration above zero, such as 30s or 5m"
+	StatusInterval *metav1.Duration `json:"statusInterval,omitempty"`
+
+	// maxNodes is the greatest number of entries that are mirrored, so that a runaway writer can't fill the cluster.
+	// +optional
+	// +default=10000
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	MaxNodes *int32 `json:"maxNodes,omitempty"`
+
+	// suspend stops everything that this NodeRegistry does. What it has written stays as it is.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// Connection says how to reach NATS.
+type Connection struct {
+	// servers are the URLs of the NATS servers, with the scheme nats, tls, ws or wss. One of a cluster is enough: the
+	// others are learnt from it.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:XValidation:rule="isURL(self) && url(self).getScheme() in ['nats', 'tls', 'ws', 'wss'] && url(self).getHostname() != ''",message="must be a URL with the scheme nats, tls, ws or wss, such as nats://nats.example.com:4222"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('@')",message="must not hold a user or password: put them into a Secret and name it in spec.connection.auth"
+	Servers []string `json:"servers"`
+
+	// jetStreamDomain is the JetStream domain that holds the bucket, if it is not the one of the server.
+	// +optional
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[^ \\t\\r\\n\\f.*>/]+$')",message="must be the name of a JetStream domain: one word without '.', '*', '>' and '/'"
+	JetStreamDomain string `json:"jetStreamDomain,omitempty"`
+
+	// inboxPrefix takes the place of _INBOX at the front of the subjects on which answers arrive, for users that may
+	// subscribe to a part of the subjects only.
+	// +optional
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[^ \\t\\r\\n\\f.*>]+([.][^ \\t\\r\\n\\f.*>]+)*$')",message="must be a subject without wildcards that does not end with '.', such as _INBOX_rollcall"
+	InboxPrefix string `json:"inboxPrefix,omitempty"`
+
+	// auth says how to authenticate. At most one method can be given.
+	// +optional
+	Auth *Auth `json:"auth,omitempty"`
+
+	// tls says how to secure the connection, beyond what the scheme of the server asks for.
+	// +optional
+	TLS *TLS `json:"tls,omitempty"`
+}
+
+// Auth says how to authenticate to NATS.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.credentials), has(self.nkey), has(self.token), has(self.userPassword)].filter(m, m).size() <= 1",message="at most one of credentials, nkey, token and userPassword can be given: keep the one that the server expects"
+type Auth struct {
+	// credentials names a credentials file (user JWT and seed) as `nsc` writes it.
+	// +optional
+	Credentials *SecretKeyReference `json:"credentials,omitempty"`
+
+	// nkey names the seed of a user NKey.
+	// +optional
+	NKey *SecretKeyReference `json:"nkey,omitempty"`
+
+	// token names a token.
+	// +optional
+	Token *SecretKeyReference `json:"token,omitempty"`
+
+	// userPassword names a Secret with the keys `username` and `password`.
+	// +optional
+	UserPassword *SecretReference `json:"userPassword,omitempty"`
+}
+
+// TLS says how to secure the connection to NATS.
+type TLS struct {
+	// ca names the certificates of the authorities that sign the servers' certificates. The default is the system's.
+	// +optional
+	CA *CAReference `json:"ca,omitempty"`
+
+	// clientCertificate names a Secret of the type kubernetes.io/tls with the certificate to present to the server.
+	// +optional
+	ClientCertificate *SecretReference `json:"clientCertificate,omitempty"`
+
+	// serverName is the name that the server's certificate must be for. The default is the host of the URL.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	ServerName string `json:"serverName,omitempty"`
+}
+
+// SecretReference names a Secret in the same namespace.
+type SecretReference struct {
+	// name is the name of the Secret.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a Secret in this namespace"
+	Name string `json:"name"`
+}
+
+// SecretKeyReference names a key of a Secret in the same namespace.
+type SecretKeyReference struct {
+	// name is the name of the Secret.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a Secret in this namespace"
+	Name string `json:"name"`
+
+	// key is the key in the Secret's data.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="must be a key of the Secret's data: letters, digits, '-', '_' and '.'"
+	Key string `json:"key"`
+}
+
+// CAKind is the kind of object that holds certificates of authorities.
+// +kubebuilder:validation:Enum=Secret;ConfigMap
+type CAKind string
+
+const (
+	// CASecret says that a Secret holds the certificates.
+	CASecret CAKind = "Secret"
+	// CAConfigMap says that a ConfigMap holds the certificates.
+	CAConfigMap CAKind = "ConfigMap"
+)
+
+// CAReference names a key of a Secret or a ConfigMap in the same namespace.
+type CAReference struct {
+	// kind is the kind of the object: Secret or ConfigMap.
+	// +optional
+	// +default="Secret"
+	Kind CAKind `json:"kind,omitempty"`
+
+	// name is the name of the object.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a Secret or ConfigMap in this namespace"
+	Name string `json:"name"`
+
+	// key is the key in the object's data, which holds certificates in PEM.
+	// +optional
+	// +default="ca.crt"
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="must be a key of the object's data: letters, digits, '-', '_' and '.'"
+	Key string `json:"key,omitempty"`
+}
+
+// CreationPolicy says whether Rollcall creates a bucket.
+// +kubebuilder:validation:Enum=IfMissing;Never
+type CreationPolicy string
+
+const (
+	// CreateIfMissing creates the bucket if it does not exist.
+	CreateIfMissing CreationPolicy = "IfMissing"
+	// CreateNever waits for somebody else to create the bucket.
+	CreateNever CreationPolicy = "Never"
+)
+
+// Storage is the kind of storage that a bucket is kept in.
+// +kubebuilder:validation:Enum=File;Memory
+type Storage string
+
+const (
+	// StorageFile keeps a bucket on disk.
+	StorageFile Storage = "File"
+	// StorageMemory keeps a bucket in memory.
+	StorageMemory Storage = "Memory"
+)
+
+// Bucket describes a Key-Value bucket. A bucket that exists is never altered: where it differs, the NodeRegistry reports
+// it.
+type Bucket struct {
+	// name is the name of the bucket. It can't be changed: make another NodeRegistry for another bucket.
+	// +optional
+	// +default="catga_nodes"
+	// +kubebuilder:validation:MaxLength=252
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9_-]+$')",message="must be the name of a bucket: letters, digits, '-' and '_'"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="can't be changed: create another NodeRegistry for another bucket, and delete this one"
+	Name string `json:"name,omitempty"`
+
+	// keyPrefix is what the keys of nodes begin with; the rest of a key is the node ID. Keys that begin otherwise are left
+	// alone. It may be empty.
+	// +optional
+	// +default="node."
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([-/_=a-zA-Z0-9]+[.]?)*$')",message="must be the beginning of a key: letters, digits and '-', '/', '_', '=', '.', neither beginning with '.' nor with two of them in a row"
+	KeyPrefix *string `json:"keyPrefix,omitempty"`
+
+	// creationPolicy says whether Rollcall creates the bucket: IfMissing or Never.
+	// +optional
+	// +default="IfMissing"
+	CreationPolicy CreationPolicy `json:"creationPolicy,omitempty"`
+
+	// ttl is how long an entry lives after its last heartbeat, at least 2s.
+	// +optional
+	// +default="5m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('2s')",message="must be a duration of at least 2s, such as 30s or 5m"
+	TTL *metav1.Duration `json:"ttl,omitempty"`
+
+	// history is the number of revisions that are kept of every key.
+	// +optional
+	// +default=5
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	History *int32 `json:"history,omitempty"`
+
+	// storage is where the bucket is kept: File or Memory.
+	// +optional
+	// +default="File"
+	Storage Storage `json:"storage,omitempty"`
+
+	// replicas is the number of servers that keep the bucket.
+	// +optional
+	// +default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=5
+	Replicas *int32 `json:"replicas,omitempty"`
+}
+
+// RecordFormat is the format of the entries of a bucket.
+// +kubebuilder:validation:Enum=Rollcall;GoMicro
+type RecordFormat string
+
+const (
+	// FormatRollcall is Rollcall's own record.
+	FormatRollcall RecordFormat = "Rollcall"
+	// FormatGoMicro is the record that go-micro's nats-js-kv registry keeps.
+	FormatGoMicro RecordFormat = "GoMicro"
+)
+
+// Record says how an entry of a bucket is read. Each expression is CEL over `key`, the key of the entry, and `value`, the
+// entry's JSON, and takes the place of what the format would read.
+type Record struct {
+	// format is the format of the entries: Rollcall, or GoMicro for the registry that go-micro's nats-js-kv store keeps.
+	// +optional
+	// +default="Rollcall"
+	Format RecordFormat `json:"format,omitempty"`
+
+	// nodeID is a CEL expression that gives the node ID, a string.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	NodeID string `json:"nodeID,omitempty"`
+
+	// addresses is a CEL expression that gives the IP addresses, a list of strings.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Addresses string `json:"addresses,omitempty"`
+
+	// ports is a CEL expression that gives the ports, a list of maps with `name`, `port` and `protocol`.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Ports string `json:"ports,omitempty"`
+
+	// zone is a CEL expression that gives the topology zone, a string.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Zone string `json:"zone,omitempty"`
+
+	// metadata is a CEL expression that gives the metadata, a map of strings.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Metadata string `json:"metadata,omitempty"`
+}
+
+// Liveness says how nodes that fall silent are treated.
+type Liveness struct {
+	// staleAfter takes a node out of the traffic when its last heartbeat is this old. It must be less than the bucket's
+	// TTL; the default is to wait for the TTL.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) > duration('0s')",message="must be a duration above zero, such as 30s"
+	StaleAfter *metav1.Duration `json:"staleAfter,omitempty"`
+
+	// retainExpired is how long the DiscoveredNode of an expired node stays visible.
+	// +optional
+	// +default="5m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) > duration('0s')",message="must be a duration above zero, such as 5m"
+	RetainExpired *metav1.Duration `json:"retainExpired,omitempty"`
+
+	// reconnectGrace is how long nodes have to heartbeat again after Rollcall could not read the bucket, before they may
+	// expire. The default is the bucket's TTL.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) > duration('0s')",message="must be a duration above zero, such as 5m"
+	ReconnectGrace *metav1.Duration `json:"reconnectGrace,omitempty"`
+
+	// maxExpiredPercent is the disruption guard: if more than this part of the nodes would expire within one TTL without
+	// unregistering, none is removed before a person accepts it. 100 switches the guard off.
+	// +optional
+	// +default=50
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	MaxExpiredPercent *int32 `json:"maxExpiredPercent,omitempty"`
+
+	// minNodes is the number of nodes from which on the disruption guard applies.
+	// +optional
+	// +default=10
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	MinNodes *int32 `json:"minNodes,omitempty"`
+}
+
+// AddressPolicy says which addresses may take traffic. Loopback, link-local, multicast and unspecified addresses and those
+// of the API server never may.
+type AddressPolicy struct {
+	// allowedCIDRs are the ranges that an address must be in. Empty means every range.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be a CIDR, such as 10.0.0.0/8 or fd00::/8"
+	AllowedCIDRs []string `json:"allowedCIDRs,omitempty"`
+
+	// deniedCIDRs are the ranges that an address must not be in, even if allowedCIDRs has it.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be a CIDR, such as 10.0.0.0/8 or fd00::/8"
+	DeniedCIDRs []string `json:"deniedCIDRs,omitempty"`
+}
+
+// NodeRegistryStatus is the state of a NodeRegistry.
+type NodeRegistryStatus struct {
+	// conditions of the NodeRegistry: Connected, Synced, Degraded, and Ready, which summarises them.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// nodes counts the nodes of the bucket.
+	// +optional
+	Nodes *NodeCounts `json:"nodes,omitempty"`
+
+	// bucket is what the NATS server says of the bucket.
+	// +optional
+	Bucket *BucketStatus `json:"bucket,omitempty"`
+
+	// lastSyncTime is when the bucket was last listed completely.
+	// +optional
+	LastSyncTime *metav1.Time `json:"lastSyncTime,omitempty"`
+
+	// observedGeneration is the generation of the spec that this status belongs to.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+}
+
+// NodeCounts counts nodes by phase.
+type NodeCounts struct {
+	// total is the number of all nodes.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Total int32 `json:"total"`
+
+	// ready is the number of nodes in the phase Ready.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Ready int32 `json:"ready"`
+
+	// stale is the number of nodes in the phase Stale.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Stale int32 `json:"stale"`
+
+	// draining is the number of nodes in the phase Draining.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Draining int32 `json:"draining"`
+
+	// expired is the number of nodes in the phase Expired.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Expired int32 `json:"expired"`
+
+	// invalid is the number of nodes in the phase Invalid.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Invalid int32 `json:"invalid"`
+}
+
+// BucketStatus is what the NATS server says of a bucket.
+type BucketStatus struct {
+	// revision is the revision up to which the bucket was read when this status was written.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Revision int64 `json:"revision,omitempty"`
+
+	// storage is where the bucket is kept.
+	// +optional
+	Storage Storage `json:"storage,omitempty"`
+
+	// ttl is how long an entry lives after its last heartbeat. It is absent if entries live forever.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	TTL *metav1.Duration `json:"ttl,omitempty"`
+
+	// history is the number of revisions that are kept of every key.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	History int32 `json:"history,omitempty"`
+
+	// markers says whether the server writes a marker when a key passes its TTL. Without them Rollcall times the keys out
+	// itself.
+	// +optional
+	Markers bool `json:"markers"`
+
+	// serverVersion is the version of the NATS server.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	ServerVersion string `json:"serverVersion,omitempty"`
+}
+
+// NodeRegistry names a NATS JetStream Key-Value bucket in which nodes outside of the cluster register themselves. Rollcall
+// mirrors every entry into a DiscoveredNode of the same namespace, and into the EndpointSlices of Services that select it.
+// Its name has at most 63 characters and no dot.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=noderegistries,scope=Namespaced,shortName=nreg,categories=rollcall
+// +kubebuilder:validation:XValidation:rule="!self.metadata.name.contains('.') && self.metadata.name.size() <= 63",fieldPath=".metadata",message="the name must be at most 63 characters without '.', since the names of its nodes are <name>.<node ID>"
+// +kubebuilder:printcolumn:name="Bucket",type=string,JSONPath=`.spec.bucket.name`,description="The bucket that the nodes register in."
+// +kubebuilder:printcolumn:name="Nodes",type=integer,JSONPath=`.status.nodes.total`,description="The number of nodes."
+// +kubebuilder:printcolumn:name="ReadyNodes",type=integer,JSONPath=`.status.nodes.ready`,description="The number of nodes that heartbeat in time."
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the registry is connected, listed and watched."
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why the registry is or is not ready."
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`,description="The age of the NodeRegistry."
+// +kubebuilder:printcolumn:name="Degraded",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Degraded")].reason`,description="The restriction under which the registry works, if any."
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What stands in the way."
+type NodeRegistry struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard metadata of an object.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says where the bucket is, how it is read, and how nodes that fall silent are treated.
+	// +required
+	Spec NodeRegistrySpec `json:"spec"`
+
+	// status is the state of the NodeRegistry.
+	// +optional
+	Status NodeRegistryStatus `json:"status,omitzero"`
+}
+
+// NodeRegistryList is a list of NodeRegistries.
+//
+// +kubebuilder:object:root=true
+type NodeRegistryList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	// Items are the NodeRegistries.
+	Items []NodeRegistry `json:"items"`
+}

@@ -1,0 +1,11 @@
+{{- define "gvDetails" -}}
+## {{ .GroupVersionString }}
+
+{{ .Doc }}
+{{ range .SortedKinds }}
+- {{ $.TypeForKind . | markdownRenderTypeLink }}
+{{- end }}
+{{ range .SortedTypes }}{{ if markdownShouldRenderType . }}
+{{ template "type" . }}
+{{ end }}{{ end }}
+{{- end -}}
