@@ -1,0 +1,212 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// DefaultHeartbeatInterval is the interval of the heartbeats of KeepAlive.
+const DefaultHeartbeatInterval = 10 * time.Second
+
+// unregisterTimeout bounds the last request of KeepAlive, whose context has ended.
+const unregisterTimeout = 2 * time.Second
+
+// KeepAliveOptions are the settings of Registry.KeepAlive.
+type KeepAliveOptions struct {
+	// Interval is the longest time between two heartbeats; 0: DefaultHeartbeatInterval. Up to a fifth of it is cut off at
+	// random. It is at most a third of the bucket's TTL, whatever is asked for.
+	Interval time.Duration
+	// Refresh, if set, is called before every heartbeat and may change the record: Load above all, or Draining. It must
+	// leave ID and Owner alone. It is called from one goroutine.
+	Refresh func(*Node)
+}
+
+// KeepAlive registers the node and heartbeats for it until ctx ends; then it unregisters it, for which it takes 2 s at
+// most, and returns. Whatever fails meanwhile is tried again, at first after at most 250 ms.
+//
+// A node whose entry is gone, because somebody removed it or the bucket was wiped, is registered again with the next
+// heartbeat; a bucket that is gone is created again, unless Options.NoCreate is set. If somebody else has written another
+// record over it, that one stands: the node waits until it is gone. At the end only a record of its own is removed.
+//
+// An error before the first heartbeat is one of the node itself: [ErrInvalidID] or [*RecordError]. An error after ctx has
+// ended says why the node may still be registered; it then expires.
+func (r *Registry) KeepAlive(ctx context.Context, n Node, o KeepAliveOptions) error {
+	key, err := Key(r.prefix, n.ID)
+	if err != nil {
+		return err
+	}
+	if _, err := Encode(n); err != nil {
+		return err
+	}
+	k := &keeper{r: r, key: key, node: n, o: o}
+	if k.o.Interval <= 0 {
+		k.o.Interval = DefaultHeartbeatInterval
+	}
+	k.run(ctx)
+	return k.end(ctx)
+}
+
+// keeper keeps one node registered. It belongs to one goroutine.
+type keeper struct {
+	r    *Registry
+	key  string
+	node Node
+	o    KeepAliveOptions
+
+	revision uint64 // of the record that the keeper has last written; 0 if there is none
+	// mine are the records that the keeper may have written last, as own compares them: that of revision, and those of
+	// the writes since of which it isn't clear whether they were stored.
+	mine    []Node
+	failing bool
+	backoff backoff
+}
+
+func (k *keeper) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		err := k.beat(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		timer.Reset(k.wait(err))
+	}
+}
+
+// wait logs a change for the better or the worse and returns for how long to wait.
+func (k *keeper) wait(err error) time.Duration {
+	interval := k.interval()
+	if err == nil {
+		if k.failing {
+			k.r.log.Info("node heartbeats again", "node", k.node.ID)
+		}
+		k.failing = false
+		k.backoff.reset()
+		return interval
+	}
+	if !k.failing {
+		k.r.log.Warn("node can't heartbeat", "node", k.node.ID, "error", err)
+	}
+	k.failing = true
+	if errors.Is(err, ErrConflict) {
+		return interval
+	}
+	return min(k.backoff.next(), interval)
+}
+
+func (k *keeper) interval() time.Duration {
+	d := k.o.Interval
+	if ttl := k.r.cache.settings().TTL; ttl > 0 {
+		d = min(d, ttl/3)
+	}
+	return shorten(d, d/5)
+}
+
+// beat writes the record, registering the node if it isn't.
+func (k *keeper) beat(ctx context.Context) error {
+	if k.o.Refresh != nil {
+		k.o.Refresh(&k.node)
+	}
+	err := k.write(ctx)
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBucketNotFound) {
+		if _, _, ensured := EnsureBucket(ctx, k.r.nc, k.r.config); ensured != nil {
+			return ensured
+		}
+		err = k.write(ctx)
+	}
+	return err
+}
+
+func (k *keeper) write(ctx context.Context) error {
+	base := Entry{Key: k.key, Revision: k.revision}
+	if k.revision == 0 {
+		var err error
+		if base, err = k.r.base(ctx, k.key); err != nil {
+			return err
+		}
+	}
+	for range maxAttempts {
+		err := k.writeOver(ctx, base)
+		if !errors.Is(err, errOvertaken) {
+			return err
+		}
+		if base, err = k.r.base(ctx, k.key); err != nil {
+			return err
+		}
+		if k.foreign(base) {
+			return fmt.Errorf("%w: end the other process with the ID %q, or choose another ID", ErrConflict, k.node.ID)
+		}
+	}
+	return ErrConflict
+}
+
+func (k *keeper) writeOver(ctx context.Context, base Entry) error {
+	said := comparableNode(k.node)
+	if !k.said(said) {
+		k.mine = append(k.mine, said)
+	}
+	revision, err := k.r.register(ctx, k.key, k.node, base)
+	if err == nil {
+		k.revision, k.mine = revision, []Node{said}
+	}
+	return err
+}
+
+// comparableNode returns what a node says of itself but for load and time, as it is once it was written and read.
+func comparableNode(n Node) Node {
+	n.Load, n.LastSeen = nil, time.Time{}
+	value, err := Encode(n)
+	if err != nil {
+		return n
+	}
+	n, _ = Decode(value)
+	return n
+}
+
+func (k *keeper) said(n Node) bool {
+	return slices.ContainsFunc(k.mine, func(m Node) bool { return reflect.DeepEqual(m, n) })
+}
+
+// foreign reports whether somebody else wrote a live entry. Before the keeper has written one of its own, an entry of the
+// same owner is the one that the node left behind when it was last ended without warning.
+func (k *keeper) foreign(e Entry) bool {
+	return e.Revision != 0 && e.Operation == Put && k.revision != 0 && !k.own(e)
+}
+
+// own reports whether the entry is one that the keeper may have written.
+func (k *keeper) own(e Entry) bool {
+	n, err := Decode(e.Value)
+	return err == nil && k.said(comparableNode(n))
+}
+
+// end unregisters the node, if what is registered is the keeper's own record.
+func (k *keeper) end(ctx context.Context) error {
+	if len(k.mine) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unregisterTimeout)
+	defer cancel()
+	return retry(k.node.ID, "unregistering", func() error {
+		base := Entry{Key: k.key, Revision: k.revision}
+		k.revision = 0
+		if base.Revision == 0 {
+			var err error
+			if base, err = k.r.base(ctx, k.key); err != nil {
+				return err
+			}
+			if base.Revision == 0 || base.Operation != Put || !k.own(base) {
+				return nil
+			}
+		}
+		return k.r.delete(ctx, k.key, base)
+	})
+}

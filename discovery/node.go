@@ -1,0 +1,67 @@
+package discovery
+
+import (
+	"fmt"
+	"time"
+)
+
+// Node is one entry of the registry: what a node says of itself. Its JSON form is the record, see [Encode].
+type Node struct {
+	// ID names the node; the node's key is the key prefix followed by it, see [Key]. Required.
+	ID string
+	// Name is the node's name for people.
+	Name string
+	// Endpoint is a URL or host:port at which the node is reached; see [Node.Reach].
+	Endpoint string
+	// Addresses are the IP addresses at which the node is reached, before Endpoint's.
+	Addresses []string
+	// Ports are the ports at which the node is reached, before Endpoint's.
+	Ports []Port
+	// Zone is where the node is, for routing to nodes that are near.
+	Zone string
+	// Metadata is free for the node's users.
+	Metadata map[string]string
+	// Load is how busy the node says it is, in a unit of the fleet's choice; nil if it doesn't say.
+	Load *float64
+	// LastSeen is the time of the node's last heartbeat on the node's own clock. It is shown to people and decides
+	// nothing: deadlines follow the server's timestamp of the message.
+	LastSeen time.Time
+	// Draining says that the node finishes what it has begun and wants nothing new.
+	Draining bool
+	// Owner says who keeps the entry; nil if the node does so itself. Nobody else overwrites or deletes an owner's entry.
+	Owner *Owner
+}
+
+// Port is one port of a node.
+type Port struct {
+	// Name is the port's name, empty if it has none.
+	Name string
+	// Port is the number, from 1 to 65535.
+	Port int
+	// Protocol is TCP, UDP, SCTP, or empty for TCP.
+	Protocol string
+}
+
+// Owner says who keeps an entry in the registry on a node's behalf.
+type Owner struct {
+	// Cluster names the cluster of the owner.
+	Cluster string
+	// UID names the owner within the cluster.
+	UID string
+}
+
+// String names the owner for people.
+func (o *Owner) String() string {
+	if o == nil {
+		return "the node itself"
+	}
+	return fmt.Sprintf("%q of cluster %q", o.UID, o.Cluster)
+}
+
+// sameOwner reports whether a and b are the same owner; an entry that its own node keeps has none.
+func sameOwner(a, b *Owner) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}

@@ -1,0 +1,76 @@
+package discovery
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Options are the settings of a Registry. The zero value is that of the fleets that exist.
+type Options struct {
+	// Bucket is the bucket's name; empty: DefaultBucket.
+	Bucket string
+	// KeyPrefix is what the keys of nodes start with; nil: DefaultKeyPrefix. It may point to an empty string.
+	KeyPrefix *string
+	// TTL is how long a node stays without a heartbeat, in a bucket that is created; 0: DefaultTTL, negative: for ever.
+	TTL time.Duration
+	// History is how many revisions of a node a bucket that is created keeps, up to 64; 0: DefaultHistory.
+	History int
+	// Storage is where a bucket that is created is kept.
+	Storage jetstream.StorageType
+	// Replicas is on how many servers a bucket that is created is kept; 0: on one.
+	Replicas int
+	// NoCreate says that a missing bucket is an error.
+	NoCreate bool
+	// Domain is the JetStream domain; empty for the connection's own.
+	Domain string
+	// APITimeout bounds one request; 0: 2 s.
+	APITimeout time.Duration
+	// Logger receives what a person may want to know; nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+func (o Options) bucketConfig() BucketConfig {
+	c := BucketConfig{
+		Name: o.Bucket, TTL: o.TTL, History: o.History, Storage: o.Storage, Replicas: o.Replicas,
+		Create: !o.NoCreate, Domain: o.Domain,
+	}
+	if c.Name == "" {
+		c.Name = DefaultBucket
+	}
+	if c.TTL == 0 {
+		c.TTL = DefaultTTL
+	}
+	c.TTL = max(c.TTL, 0)
+	if c.History == 0 {
+		c.History = DefaultHistory
+	}
+	return c
+}
+
+func (o Options) keyPrefix() string {
+	if o.KeyPrefix == nil {
+		return DefaultKeyPrefix
+	}
+	return *o.KeyPrefix
+}
+
+// ConnectOptions returns what a connection of a Registry or a Watcher should be made with, before options of one's own.
+// Such a connection comes back by itself, for ever and within a second of the server; it drops what can't be sent while
+// it is down instead of sending it later, since a late heartbeat would raise the dead; and it notices a peer that
+// vanished without a word within about six seconds. The first connection may fail too, and is then tried again.
+func ConnectOptions() []nats.Option {
+	return []nats.Option{
+		nats.ReconnectBufSize(-1),
+		nats.MaxReconnects(-1),
+		nats.RetryOnFailedConnect(true),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
+		nats.PingInterval(2 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		// Credentials that are being replaced are refused for a while; by default the second refusal would be final.
+		nats.IgnoreAuthErrorAbort(),
+	}
+}

@@ -1,0 +1,109 @@
+package discovery
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rollcall-dev/rollcall/internal/natstest"
+)
+
+// readPermissions are what the documentation asks for a watcher of bucket b.
+var readPermissions = []string{
+	"$JS.API.STREAM.INFO.KV_b", "$JS.API.CONSUMER.CREATE.KV_b.>", "$JS.API.CONSUMER.DELETE.KV_b.>",
+	"$JS.API.STREAM.MSG.GET.KV_b", "$JS.FC.KV_b.>",
+}
+
+// withReader adds a user that may publish to those subjects and receive on its inbox alone.
+func withReader(publish []string) func(*natstest.Options) {
+	return func(o *natstest.Options) {
+		o.Configure = func(so *server.Options) {
+			so.Users = []*server.User{
+				{Username: "admin", Password: "p"},
+				{Username: "reader", Password: "p", Permissions: &server.Permissions{
+					Publish:   &server.SubjectPermission{Allow: publish},
+					Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_reader.>"}},
+				}},
+			}
+		}
+	}
+}
+
+func asReader(t *testing.T, s *natstest.Server) *nats.Conn {
+	t.Helper()
+	return s.Connect(t, nats.UserInfo("reader", "p"), nats.CustomInboxPrefix("_INBOX_reader"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+}
+
+func TestWatcherNeedsTheDocumentedPermissionsOnly(t *testing.T) {
+	s := natstest.Start(t, withReader(readPermissions))
+	admin := s.Connect(t, nats.UserInfo("admin", "p"))
+	newBucket(t, admin, jetstream.KeyValueConfig{Storage: jetstream.MemoryStorage})
+	// Beyond the first window of flow control, so that the answers to it matter.
+	fill(t, admin, fleet)
+	r := watch(t, asReader(t, s), WatcherOptions{Bucket: "b", KeyPrefix: "node.", Known: []string{"node.gone"}})
+	r.await(t, "Synced", 1)
+	if r.sizes[0] != fleet {
+		t.Errorf("%d of %d keys", r.sizes[0], fleet)
+	}
+	r.awaitAbsent(t, "node.gone")
+}
+
+// Without the leave to read single messages nothing can be confirmed, so nothing may be told absent.
+func TestWatcherConfirmsNothingByAFailedRead(t *testing.T) {
+	s := natstest.Start(t, withReader([]string{
+		"$JS.API.STREAM.INFO.KV_b", "$JS.API.CONSUMER.CREATE.KV_b.>", "$JS.API.CONSUMER.DELETE.KV_b.>", "$JS.FC.KV_b.>",
+	}))
+	admin := s.Connect(t, nats.UserInfo("admin", "p"))
+	put(t, newBucket(t, admin, jetstream.KeyValueConfig{}), "a", "1")
+	r := watch(t, asReader(t, s), WatcherOptions{
+		Bucket: "b", Known: []string{"unknown"}, APITimeout: 2 * least, RelistInterval: 4 * least,
+	})
+	r.await(t, "Listing(Periodic)", 3)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.absent) != 0 {
+		t.Errorf("%v were told absent without an answer", r.absent)
+	}
+}
+
+func TestWatcherTellsARefusalFromAnEmptyBucket(t *testing.T) {
+	s := natstest.Start(t, withReader([]string{"nothing"}))
+	admin := s.Connect(t, nats.UserInfo("admin", "p"))
+	put(t, newBucket(t, admin, jetstream.KeyValueConfig{}), "a", "1")
+	r := watch(t, asReader(t, s), WatcherOptions{Bucket: "b", APITimeout: 2 * least})
+	r.await(t, "Disconnected(no answer from jetstream)", 1)
+	if n := r.count("Synced"); n != 0 {
+		t.Errorf("%v", r.tale())
+	}
+}
+
+// A client of a leaf node reaches the bucket of the hub through the hub's domain.
+func TestWatcherAcrossALeafNode(t *testing.T) {
+	hub := natstest.Start(t, func(o *natstest.Options) {
+		o.Domain = "hub"
+		o.Configure = func(so *server.Options) {
+			so.ServerName = "hub"
+			so.LeafNode = server.LeafNodeOpts{Host: "127.0.0.1", Port: server.RANDOM_PORT}
+		}
+	})
+	remote := hub.LeafURL(t)
+	leaf := natstest.Start(t, func(o *natstest.Options) {
+		o.Domain = "leaf"
+		o.Configure = func(so *server.Options) {
+			so.ServerName = "leaf"
+			so.LeafNode = server.LeafNodeOpts{Remotes: []*server.RemoteLeafOpts{{URLs: remote}}, ReconnectInterval: 50 * time.Millisecond}
+		}
+	})
+	hubConn := hub.Connect(t)
+	newBucket(t, hubConn, jetstream.KeyValueConfig{Storage: jetstream.MemoryStorage})
+	fill(t, hubConn, fleet)
+	r := watch(t, leaf.Connect(t), WatcherOptions{Bucket: "b", KeyPrefix: "node.", Domain: "hub", Known: []string{"node.gone"}})
+	r.await(t, "Synced", 1)
+	if r.sizes[0] != fleet {
+		t.Errorf("%d of %d keys", r.sizes[0], fleet)
+	}
+	r.awaitAbsent(t, "node.gone")
+}

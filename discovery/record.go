@@ -1,0 +1,132 @@
+package discovery
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"time"
+)
+
+// record is the JSON form of a Node. Member names are PascalCase because the fleets that exist write .NET's default JSON
+// and read it case-sensitively; NodeId, Endpoint and LastSeen are always written because those readers require them.
+type record struct {
+	NodeID    string            `json:"NodeId"`
+	Name      string            `json:"Name,omitempty"`
+	Endpoint  string            `json:"Endpoint"`
+	Addresses []string          `json:"Addresses,omitempty"`
+	Ports     []recordPort      `json:"Ports,omitempty"`
+	Zone      string            `json:"Zone,omitempty"`
+	Metadata  map[string]string `json:"Metadata,omitempty"`
+	Load      *float64          `json:"Load,omitempty"`
+	LastSeen  timestamp         `json:"LastSeen"`
+	Draining  bool              `json:"Draining,omitempty"`
+	Owner     *recordOwner      `json:"Owner,omitempty"`
+}
+
+type recordPort struct {
+	Name     string `json:"Name,omitempty"`
+	Port     int    `json:"Port"`
+	Protocol string `json:"Protocol,omitempty"`
+}
+
+type recordOwner struct {
+	Cluster string `json:"Cluster"`
+	UID     string `json:"UID"`
+}
+
+// Decode reads a record. Names of members are read without regard to case, null means absent, and unknown members are
+// ignored. A LastSeen without a zone is UTC. Decode never panics; its errors are [*RecordError] with one of [ReasonEmpty],
+// [ReasonNotJSON], [ReasonWrongShape] and [ReasonMissingNodeID]. It doesn't look at whether the node can be reached:
+// that is [Node.Reach].
+func Decode(value []byte) (Node, error) {
+	trimmed := bytes.TrimSpace(value)
+	if len(trimmed) == 0 {
+		return Node{}, recordError(ReasonEmpty, "the value is empty, a JSON object is expected")
+	}
+	var r record
+	if err := json.Unmarshal(trimmed, &r); err != nil {
+		return Node{}, decodeError(err)
+	}
+	if trimmed[0] != '{' {
+		return Node{}, recordError(ReasonWrongShape, "the value is null, a JSON object is expected")
+	}
+	if r.NodeID == "" {
+		return Node{}, recordError(ReasonMissingNodeID, "NodeId is missing, a string that names the node is expected")
+	}
+	return r.node(), nil
+}
+
+func decodeError(err error) error {
+	if shape, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		if shape.Field == "" {
+			return recordError(ReasonWrongShape, "the value is a JSON %s, an object is expected", shape.Value)
+		}
+		return recordError(ReasonWrongShape, "%s can't be a JSON %s, %s is expected", shape.Field, shape.Value, expected(shape))
+	}
+	if re, ok := errors.AsType[*RecordError](err); ok {
+		return re
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return recordError(ReasonNotJSON, "the JSON ends too early")
+	}
+	return recordError(ReasonNotJSON, "the value isn't JSON: %v", err)
+}
+
+// expected says in JSON's words what the member should have been.
+func expected(e *json.UnmarshalTypeError) string {
+	switch e.Type.String() {
+	case "string":
+		return "a string"
+	case "bool":
+		return "true or false"
+	case "int":
+		return "an integer"
+	case "float64":
+		return "a number"
+	case "[]string", "[]discovery.recordPort":
+		return "an array"
+	}
+	return "an object"
+}
+
+func (r *record) node() Node {
+	n := Node{
+		ID: r.NodeID, Name: r.Name, Endpoint: r.Endpoint, Addresses: r.Addresses, Zone: r.Zone, Metadata: r.Metadata,
+		Load: r.Load, LastSeen: time.Time(r.LastSeen), Draining: r.Draining,
+	}
+	for _, p := range r.Ports {
+		n.Ports = append(n.Ports, Port(p))
+	}
+	if r.Owner != nil {
+		n.Owner = &Owner{Cluster: r.Owner.Cluster, UID: r.Owner.UID}
+	}
+	return n
+}
+
+// Encode writes the record of n: a JSON object with the members of Node, NodeId for ID, whose names are PascalCase.
+// LastSeen is written in UTC, to the 100 ns that .NET knows. The errors are [*RecordError]: [ReasonMissingNodeID] for an
+// empty ID, [ReasonWrongShape] for a Load that isn't finite or a LastSeen outside the years 1 to 9999.
+func Encode(n Node) ([]byte, error) {
+	if n.ID == "" {
+		return nil, recordError(ReasonMissingNodeID, "the node has no ID, set Node.ID")
+	}
+	if n.Load != nil && (math.IsNaN(*n.Load) || math.IsInf(*n.Load, 0)) {
+		return nil, recordError(ReasonWrongShape, "Load is %v, a finite number is expected", *n.Load)
+	}
+	if y := n.LastSeen.UTC().Year(); y < 1 || y > 9999 {
+		return nil, recordError(ReasonWrongShape, "LastSeen is in the year %d, a year from 1 to 9999 is expected", y)
+	}
+	r := record{
+		NodeID: n.ID, Name: n.Name, Endpoint: n.Endpoint, Addresses: n.Addresses, Zone: n.Zone, Metadata: n.Metadata,
+		Load: n.Load, LastSeen: timestamp(n.LastSeen), Draining: n.Draining,
+	}
+	for _, p := range n.Ports {
+		r.Ports = append(r.Ports, recordPort(p))
+	}
+	if n.Owner != nil {
+		r.Owner = &recordOwner{Cluster: n.Owner.Cluster, UID: n.Owner.UID}
+	}
+	return json.Marshal(r)
+}

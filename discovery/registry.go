@@ -1,0 +1,177 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The errors of a Registry.
+var (
+	// ErrNotRegistered: the node isn't in the registry, or not any more.
+	ErrNotRegistered = errors.New("node is not registered")
+	// ErrConflict: the entry belongs to somebody else, or others overtake every attempt to change it.
+	ErrConflict = errors.New("conflict with another writer")
+	// ErrReadOnly: the bucket is a mirror, which can't be written to.
+	ErrReadOnly = errors.New("bucket is a mirror, open its origin to write")
+)
+
+// Registry is the nodes of one bucket: a copy in memory that follows the bucket, and the writes to it. All its methods
+// are safe for concurrent use. Those that write, and History, ask the server; all others answer from memory.
+type Registry struct {
+	o         Options
+	config    BucketConfig
+	prefix    string
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	api       *api
+	log       *slog.Logger
+	cache     *cache
+	different []Difference
+
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// Open opens the bucket's registry, creates the bucket if it is missing, and returns once every node that was live at the
+// call is known. ctx bounds the call alone; without an end it waits for as long as the bucket can't be read.
+//
+// A bucket that exists is never altered; see [Registry.Differences]. The errors are those of [EnsureBucket], of invalid
+// options, and ctx's, joined with the reason why the bucket couldn't be read. The connection is the caller's, see
+// [ConnectOptions]; it must outlive [Registry.Close].
+func Open(ctx context.Context, nc *nats.Conn, o Options) (*Registry, error) {
+	r, err := newRegistry(nc, o)
+	if err != nil {
+		return nil, err
+	}
+	b, different, err := EnsureBucket(ctx, nc, r.config)
+	if err != nil {
+		return nil, err
+	}
+	r.different = different
+	r.cache = newCache(b, r.prefix, r.log)
+	w, err := NewWatcher(nc, WatcherOptions{
+		Bucket: r.config.Name, KeyPrefix: r.prefix, Domain: o.Domain, APITimeout: o.APITimeout, Logger: r.log,
+	}, r.cache)
+	if err != nil {
+		r.cache.close()
+		return nil, err
+	}
+	r.run(w)
+	if err := r.cache.await(ctx); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("opening the registry in bucket %q: %w", r.config.Name, err)
+	}
+	return r, nil
+}
+
+func newRegistry(nc *nats.Conn, o Options) (*Registry, error) {
+	r := &Registry{o: o, config: o.bucketConfig(), prefix: o.keyPrefix(), nc: nc, log: o.Logger, done: make(chan struct{})}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	timeout := o.APITimeout
+	if timeout == 0 {
+		timeout = defaultAPITimeout
+	}
+	if err := r.config.validate(); err != nil {
+		return nil, err
+	}
+	r.api = newAPI(nc, o.Domain, r.config.Name, timeout)
+	var err error
+	r.js, err = newJetStream(nc, o.Domain)
+	return r, err
+}
+
+func (r *Registry) run(w *Watcher) {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	go func() {
+		defer close(r.done)
+		if err := w.Run(ctx); ctx.Err() == nil {
+			r.log.Error("registry no longer follows its bucket", "bucket", r.config.Name, "error", err)
+		}
+	}()
+}
+
+// Close stops following the bucket and ends all subscriptions of Watch. It unregisters nothing, and leaves the
+// connection open. Nodes that are being kept alive have to be ended before. It takes at most Options.APITimeout, and may
+// be called more than once.
+func (r *Registry) Close() {
+	r.stop()
+	<-r.done
+	r.cache.close()
+}
+
+// Bucket returns the bucket's settings as they were seen last, at most a few seconds ago while it can be read.
+func (r *Registry) Bucket() Bucket { return r.cache.settings() }
+
+// Differences returns which settings of the bucket aren't as the options want them. A bucket that Open has created has
+// none, except for markers on a server older than 2.11.
+func (r *Registry) Differences() []Difference { return slices.Clone(r.different) }
+
+// Err returns nil while the registry follows the bucket, and otherwise why not: then the nodes are the last that were
+// known, and none leaves. The errors are those of [Sink.Disconnected].
+func (r *Registry) Err() error { return r.cache.err() }
+
+// Node returns the node with that ID, and false if there is none. It takes no lock. The node's slices, map and pointers
+// are shared and must not be written to.
+func (r *Registry) Node(id string) (Node, bool) {
+	c, ok := r.cache.get(r.prefix + id)
+	if !ok {
+		return Node{}, false
+	}
+	return c.node, true
+}
+
+// Nodes returns all nodes in the order of their keys. It takes no lock, so it isn't a snapshot: a change during the call
+// may or may not be in it. The nodes are shared as Node says.
+func (r *Registry) Nodes() []Node {
+	all := r.cache.all()
+	slices.SortFunc(all, func(a, b *cached) int { return strings.Compare(a.entry.Key, b.entry.Key) })
+	nodes := make([]Node, len(all))
+	for i, c := range all {
+		nodes[i] = c.node
+	}
+	return nodes
+}
+
+// Revision is one message of a node's history.
+type Revision struct {
+	Entry
+	// Node is the record; Err says why it can't be read. Both are empty for a removal.
+	Node Node
+	Err  error
+}
+
+// History returns what the bucket still holds of the node, oldest first, removals included: at most as many revisions
+// as the bucket keeps. It asks the stream's leader once for each. It is empty if the bucket knows nothing of the node.
+func (r *Registry) History(ctx context.Context, id string) ([]Revision, error) {
+	key, err := Key(r.prefix, id)
+	if err != nil {
+		return nil, err
+	}
+	prefix := r.cache.settings().subjectPrefix
+	var history []Revision
+	for next := uint64(1); ; {
+		e, err := r.api.message(ctx, prefix, messageRequest{Sequence: next, Next: prefix + key})
+		if errors.Is(err, errMessageNotFound) {
+			return history, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the history of %q: %w", id, err)
+		}
+		rev := Revision{Entry: e}
+		if e.Operation == Put {
+			rev.Node, rev.Err = Decode(e.Value)
+		}
+		history = append(history, rev)
+		next = e.Revision + 1
+	}
+}

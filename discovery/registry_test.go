@@ -1,0 +1,439 @@
+package discovery
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rollcall-dev/rollcall/internal/natstest"
+)
+
+func openRegistry(t testing.TB, nc *nats.Conn, o Options) *Registry {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	r, err := Open(ctx, nc, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
+
+func register(t testing.TB, r *Registry, n Node) {
+	t.Helper()
+	if err := r.Register(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitIDs waits until the registry knows exactly those nodes.
+func awaitIDs(t testing.TB, r *Registry, ids ...string) {
+	t.Helper()
+	eventually(t, func() error {
+		var got []string
+		for _, n := range r.Nodes() {
+			got = append(got, n.ID)
+		}
+		if diff := cmp.Diff(ids, got); diff != "" {
+			return errors.New(diff)
+		}
+		return nil
+	})
+}
+
+func awaitEvent(t testing.TB, events <-chan Event) Event {
+	t.Helper()
+	select {
+	case e, ok := <-events:
+		if !ok {
+			t.Fatal("the events have ended")
+		}
+		return e
+	case <-time.After(patience):
+		t.Fatal("no event")
+	}
+	return Event{}
+}
+
+func TestRegistryRegistersAndDiscovers(t *testing.T) {
+	s := natstest.Start(t)
+	a, b := openRegistry(t, s.Connect(t), Options{}), openRegistry(t, s.Connect(t), Options{})
+	if bucket := a.Bucket(); bucket.Name != "catga_nodes" || bucket.TTL != 5*time.Minute || bucket.History != 5 ||
+		bucket.Storage != jetstream.FileStorage || !bucket.Markers || bucket.MarkerTTL != 5*time.Minute {
+		t.Errorf("%+v", bucket)
+	}
+	if d := a.Differences(); len(d) != 0 {
+		t.Errorf("a new bucket differs from what was wanted: %v", d)
+	}
+	node := Node{ID: "web-1", Endpoint: "http://10.0.0.5:8080", Metadata: map[string]string{"role": "web"}}
+	register(t, a, node)
+	awaitIDs(t, b, "web-1")
+	got, ok := b.Node("web-1")
+	if !ok || time.Since(got.LastSeen).Abs() > time.Minute {
+		t.Errorf("%+v", got)
+	}
+	got.LastSeen = time.Time{}
+	if diff := cmp.Diff(node, got); diff != "" {
+		t.Error(diff)
+	}
+	if err := b.Heartbeat(t.Context(), "web-1", 0.25); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if n, _ := a.Node("web-1"); n.Load == nil || *n.Load != 0.25 || n.Metadata["role"] != "web" {
+			return fmt.Errorf("%+v", n)
+		}
+		return nil
+	})
+	if err := a.Unregister(t.Context(), "web-1"); err != nil {
+		t.Fatal(err)
+	}
+	awaitIDs(t, b)
+	if err := a.Unregister(t.Context(), "web-1"); err != nil {
+		t.Errorf("a node that is gone: %v", err)
+	}
+	if err := a.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRegistryReadsAndKeepsForeignRecords(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	r := openRegistry(t, nc, Options{})
+	kv, err := r.js.KeyValue(t.Context(), DefaultBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, kv, "node.n1", `{"NodeId":"n1","Endpoint":"http://10.1.2.3:5001","load":0.5,"lastSeen":"2025-10-11T08:00:00.1234567","Metadata":{"v":"1"},"IsOnline":true}`)
+	put(t, kv, "node.broken", "{")
+	put(t, kv, "unrelated", "{}")
+	awaitIDs(t, r, "n1")
+	if err := r.Heartbeat(t.Context(), "n1", 0.75); err != nil {
+		t.Fatal(err)
+	}
+	e, err := kv.Get(t.Context(), "node.n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(e.Value(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if seen, err := time.Parse(time.RFC3339, fmt.Sprint(got["LastSeen"])); err != nil || time.Since(seen) > time.Minute {
+		t.Errorf("LastSeen is %v", got["LastSeen"])
+	}
+	delete(got, "LastSeen")
+	want := map[string]any{"NodeId": "n1", "Endpoint": "http://10.1.2.3:5001", "Load": 0.75, "Metadata": map[string]any{"v": "1"}, "IsOnline": true}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if err := r.Heartbeat(t.Context(), "broken", 1); reasonOf(err) != ReasonNotJSON {
+		t.Errorf("a heartbeat on a broken record: %v", err)
+	}
+	put(t, kv, "node.null", "null")
+	if err := r.Heartbeat(t.Context(), "null", 1); reasonOf(err) != ReasonWrongShape {
+		t.Errorf("a heartbeat on null: %v", err)
+	}
+}
+
+func TestHeartbeatNeverRaisesTheDead(t *testing.T) {
+	s := natstest.Start(t)
+	a, b := openRegistry(t, s.Connect(t), Options{}), openRegistry(t, s.Connect(t), Options{})
+	if err := a.Heartbeat(t.Context(), "never", 1); !errors.Is(err, ErrNotRegistered) {
+		t.Errorf("a node that never was: %v", err)
+	}
+	for i := range 20 {
+		register(t, a, Node{ID: "n"})
+		awaitIDs(t, a, "n")
+		awaitIDs(t, b, "n")
+		if err := b.Unregister(t.Context(), "n"); err != nil {
+			t.Fatal(err)
+		}
+		// a may still have the node in memory.
+		if err := a.Heartbeat(t.Context(), "n", 1); !errors.Is(err, ErrNotRegistered) {
+			t.Fatalf("round %d: %v", i, err)
+		}
+	}
+	awaitIDs(t, a)
+}
+
+func TestWritersDontOverwriteEachOther(t *testing.T) {
+	s := natstest.Start(t)
+	a, b := openRegistry(t, s.Connect(t), Options{}), openRegistry(t, s.Connect(t), Options{})
+	register(t, a, Node{ID: "n", Metadata: map[string]string{"k": "v"}})
+	var wg sync.WaitGroup
+	for _, r := range []*Registry{a, b} {
+		wg.Go(func() {
+			for i := range 50 {
+				if err := r.Heartbeat(t.Context(), "n", float64(i)); err != nil && !errors.Is(err, ErrConflict) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	h, err := a.History(t.Context(), "n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(h) != 5 {
+		t.Fatalf("%d revisions, want 5", len(h))
+	}
+	for _, rev := range h {
+		if rev.Err != nil || rev.Node.Metadata["k"] != "v" || rev.Node.Load == nil {
+			t.Errorf("%+v", rev)
+		}
+	}
+}
+
+func TestOwnersAreRespected(t *testing.T) {
+	r := openRegistry(t, natstest.Start(t).Connect(t), Options{})
+	mine, theirs := &Owner{Cluster: "c", UID: "1"}, &Owner{Cluster: "c", UID: "2"}
+	register(t, r, Node{ID: "n", Owner: mine})
+	register(t, r, Node{ID: "n", Owner: &Owner{Cluster: "c", UID: "1"}, Name: "again"})
+	for name, o := range map[string]*Owner{"another owner": theirs, "no owner": nil} {
+		if err := r.Register(t.Context(), Node{ID: "n", Owner: o}); !errors.Is(err, ErrConflict) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	register(t, r, Node{ID: "free"})
+	if err := r.Register(t.Context(), Node{ID: "free", Owner: mine}); !errors.Is(err, ErrConflict) {
+		t.Errorf("an entry of a node itself: got %v", err)
+	}
+	if err := r.Unregister(t.Context(), "n"); err != nil {
+		t.Fatal(err)
+	}
+	register(t, r, Node{ID: "n", Owner: theirs})
+}
+
+func TestInvalidInputIsRefused(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	r := openRegistry(t, nc, Options{})
+	ctx := t.Context()
+	_, history := r.History(ctx, "a b")
+	for name, err := range map[string]error{
+		"register": r.Register(ctx, Node{ID: "a b"}), "heartbeat": r.Heartbeat(ctx, "", 1), "unregister": r.Unregister(ctx, ".."),
+		"history": history, "keep alive": r.KeepAlive(ctx, Node{ID: "*"}, KeepAliveOptions{}),
+	} {
+		if !errors.Is(err, ErrInvalidID) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for name, err := range map[string]error{
+		"register": r.Register(ctx, Node{ID: "n", Load: new(math.NaN())}), "heartbeat": r.Heartbeat(ctx, "n", math.Inf(1)),
+		"keep alive": r.KeepAlive(ctx, Node{ID: "n", Load: new(math.NaN())}, KeepAliveOptions{}),
+	} {
+		if reasonOf(err) != ReasonWrongShape {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for name, o := range map[string]Options{
+		"a bucket": {Bucket: "a.b"}, "a prefix": {KeyPrefix: new("a..")}, "a history": {History: 65}, "a domain": {Domain: "a b"}, "replicas": {Replicas: -1},
+	} {
+		if _, err := Open(ctx, nc, o); !errors.Is(err, ErrInvalidBucket) && !errors.Is(err, ErrInvalidID) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if _, err := Open(ctx, nc, Options{Bucket: "missing", NoCreate: true}); !errors.Is(err, ErrBucketNotFound) {
+		t.Errorf("a missing bucket: got %v", err)
+	}
+}
+
+func TestAnExistingBucketIsNeverAltered(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	newBucket(t, nc, jetstream.KeyValueConfig{History: 2, TTL: time.Hour, Storage: jetstream.MemoryStorage})
+	r := openRegistry(t, nc, Options{Bucket: "b"})
+	want := []Difference{
+		{"TTL", "5m0s", "1h0m0s"}, {"History", "5", "2"}, {"Storage", "File", "Memory"}, {"Markers", "true", "false"},
+	}
+	if diff := cmp.Diff(want, r.Differences()); diff != "" {
+		t.Error(diff)
+	}
+	if c := streamOf(t, nc, "b").CachedInfo().Config; c.MaxMsgsPerSubject != 2 || c.MaxAge != time.Hour || c.SubjectDeleteMarkerTTL != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestAnEmptyPrefixAndNoTTL(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	r := openRegistry(t, nc, Options{KeyPrefix: new(""), TTL: -1})
+	if b := r.Bucket(); b.TTL != 0 {
+		t.Errorf("the ttl is %v", b.TTL)
+	}
+	register(t, r, Node{ID: "n"})
+	awaitIDs(t, r, "n")
+	if _, err := streamOf(t, nc, DefaultBucket).GetLastMsgForSubject(t.Context(), "$KV.catga_nodes.n"); err != nil {
+		t.Error(err)
+	}
+}
+
+// In a bucket without a TTL a heartbeat must not make an entry permanent that had a TTL of its own.
+func TestHeartbeatKeepsAMessagesOwnTTL(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	kv := newBucket(t, nc, jetstream.KeyValueConfig{LimitMarkerTTL: time.Minute})
+	r := openRegistry(t, nc, Options{Bucket: "b"})
+	if _, err := kv.Create(t.Context(), "node.n", []byte(`{"NodeId":"n"}`), jetstream.KeyTTL(2*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	awaitIDs(t, r, "n")
+	if err := r.Heartbeat(t.Context(), "n", 1); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	awaitIDs(t, r)
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("the node left after %v", took)
+	}
+}
+
+func TestHistory(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	r := openRegistry(t, nc, Options{History: 3})
+	for i := range 3 {
+		register(t, r, Node{ID: "n", Name: strconv.Itoa(i)})
+		register(t, r, Node{ID: "n.other"})
+	}
+	if err := r.Unregister(t.Context(), "n"); err != nil {
+		t.Fatal(err)
+	}
+	h, err := r.History(t.Context(), "n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, rev := range h {
+		got = append(got, fmt.Sprintf("%s %s %d", rev.Operation, rev.Node.Name, rev.Revision))
+		if rev.Written.IsZero() || rev.Err != nil {
+			t.Errorf("%+v", rev)
+		}
+	}
+	if diff := cmp.Diff([]string{"Put 1 3", "Put 2 5", "Unregister  7"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if h, err := r.History(t.Context(), "unknown"); err != nil || len(h) != 0 {
+		t.Errorf("%v, %v", h, err)
+	}
+}
+
+func TestWatchTellsWhatHappens(t *testing.T) {
+	r := openRegistry(t, natstest.Start(t).Connect(t), Options{})
+	register(t, r, Node{ID: "before"})
+	awaitIDs(t, r, "before")
+	ctx, cancel := context.WithCancel(t.Context())
+	events := r.Watch(ctx)
+	if e := awaitEvent(t, events); e.Type != Joined || e.ID != "before" {
+		t.Errorf("%+v", e)
+	}
+	register(t, r, Node{ID: "n"})
+	if e := awaitEvent(t, events); e.Type != Joined || e.ID != "n" || e.Node.ID != "n" || e.Revision == 0 {
+		t.Errorf("%+v", e)
+	}
+	if err := r.Heartbeat(t.Context(), "n", 1); err != nil {
+		t.Fatal(err)
+	}
+	if e := awaitEvent(t, events); e.Type != Updated || *e.Node.Load != 1 {
+		t.Errorf("%+v", e)
+	}
+	if err := r.Unregister(t.Context(), "n"); err != nil {
+		t.Fatal(err)
+	}
+	if e := awaitEvent(t, events); e.Type != Left || e.Reason != Unregistered || e.ID != "n" {
+		t.Errorf("%+v", e)
+	}
+	cancel()
+	if e, ok := <-events; ok {
+		t.Errorf("%+v after the context has ended", e)
+	}
+	other := r.Watch(t.Context())
+	awaitEvent(t, other)
+	r.Close()
+	if _, ok := <-other; ok {
+		t.Error("the events go on after Close")
+	}
+	if _, ok := <-r.Watch(t.Context()); ok {
+		t.Error("a closed registry has events")
+	}
+}
+
+func TestUnclearAcks(t *testing.T) {
+	r := openRegistry(t, natstest.Start(t).Connect(t), Options{})
+	register(t, r, Node{ID: "n"})
+	key := "node.n"
+	base, err := r.base(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := nats.NewMsg("")
+	m.Data = []byte(`{"NodeId":"n","Name":"mine"}`)
+	unclear := fmt.Errorf("%w: test", ErrNoAnswer)
+	if _, err := r.readBack(t.Context(), key, m, base.Revision, unclear); !errors.Is(err, ErrNoAnswer) {
+		t.Errorf("nothing was stored: got %v", err)
+	}
+	stored, err := r.put(t.Context(), key, m.Data, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.readBack(t.Context(), key, m, base.Revision, unclear); err != nil || got != stored {
+		t.Errorf("the message was stored as %d: got %d, %v", stored, got, err)
+	}
+	register(t, r, Node{ID: "n", Name: "another"})
+	if _, err := r.readBack(t.Context(), key, m, base.Revision, unclear); !errors.Is(err, errOvertaken) {
+		t.Errorf("somebody else was faster: got %v", err)
+	}
+	if _, err := r.put(t.Context(), key, m.Data, base); !errors.Is(err, errOvertaken) {
+		t.Errorf("an old revision: got %v", err)
+	}
+	if err := r.delete(t.Context(), key, Entry{}); !errors.Is(err, ErrNotRegistered) {
+		t.Errorf("a removal without a revision: got %v", err)
+	}
+}
+
+func TestRegistryWithADomain(t *testing.T) {
+	s := natstest.Start(t, func(o *natstest.Options) { o.Domain = "hub" })
+	r := openRegistry(t, s.Connect(t), Options{Domain: "hub"})
+	register(t, r, Node{ID: "n"})
+	awaitIDs(t, r, "n")
+	if err := r.Heartbeat(t.Context(), "n", 1); err != nil {
+		t.Fatal(err)
+	}
+	if h, err := r.History(t.Context(), "n"); err != nil || len(h) != 2 {
+		t.Errorf("%v, %v", h, err)
+	}
+	if err := r.Unregister(t.Context(), "n"); err != nil {
+		t.Fatal(err)
+	}
+	awaitIDs(t, r)
+}
+
+func TestAMirrorCanBeReadOnly(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	origin := openRegistry(t, nc, Options{})
+	register(t, origin, Node{ID: "n"})
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "copy", Mirror: &jetstream.StreamSource{Name: DefaultBucket}}); err != nil {
+		t.Fatal(err)
+	}
+	r := openRegistry(t, nc, Options{Bucket: "copy"})
+	awaitIDs(t, r, "n")
+	for name, err := range map[string]error{
+		"register": r.Register(t.Context(), Node{ID: "m"}), "heartbeat": r.Heartbeat(t.Context(), "n", 1), "unregister": r.Unregister(t.Context(), "n"),
+	} {
+		if !errors.Is(err, ErrReadOnly) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
