@@ -192,7 +192,7 @@ const (
 	// is of type ExternalName. Remove the selector, or the annotation.
 	ReasonUnsupportedService = "UnsupportedService"
 
-	// ReasonPortNotFound means that no matching node has a port of the name that the Service's targetPort gives. Correct
+	// ReasonPortNotFound means that a matching node has no port of the name that the Service's targetPort gives. Correct
 	// the targetPort, or the port names that the nodes register.
 	ReasonPortNotFound = "PortNotFound"
 

@@ -1,0 +1,111 @@
+package mirror
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+)
+
+// Node is what is known of one key at one moment. A Node is never changed once it has been handed out: a change makes a
+// new one, so readers need no lock and may keep it. Its slices and maps are shared and must not be written to.
+type Node struct {
+	// Namespace and Registry name the NodeRegistry that the node belongs to.
+	Namespace, Registry string
+	// Name is the name of the node's DiscoveredNode; see Name.
+	Name string
+	// UID is the UID of the node's DiscoveredNode, empty while none is known.
+	Key, ID string
+
+	DisplayName string
+	// Addresses are the node's IP addresses, in the record's order, without zone and unmapped; at least one unless the
+	// node is Invalid.
+	Addresses []netip.Addr
+	Ports     []Port
+	Zone      string
+	Metadata  map[string]string
+	// Labels are the labels of the DiscoveredNode, which the selectors of Services look at.
+	Labels map[string]string
+
+	// Phase is the node's phase, Reason and Message those of its condition Ready.
+	Phase           rollcallv1alpha1.NodePhase
+	Reason, Message string
+	// Cordoned says that a person has taken the node out of rotation.
+	Cordoned bool
+
+	// Load is the load that the node says it has, as it is shown; empty if it says none.
+	Load string
+	// LastHeartbeat is the server's timestamp of the key's last message.
+	LastHeartbeat time.Time
+	// Revision is the revision of the key's last message.
+	Revision uint64
+	// Changed is the server's timestamp of the message, or the moment of the deadline, that last changed anything here
+	// but Load, LastHeartbeat and Revision.
+	Changed time.Time
+	// FirstSeen is when the node joined; of two nodes with the same address and port the older one keeps it.
+	FirstSeen time.Time
+}
+
+// Port is one port of a node.
+type Port struct {
+	Name     string
+	Port     int32
+	Protocol corev1.Protocol
+}
+
+// Traffic says how an endpoint of the node is to be shown.
+type Traffic uint8
+
+const (
+	// TrafficNone means that the node has no endpoint: it is Expired or Invalid.
+	TrafficNone Traffic = iota
+	// TrafficNotReady means an endpoint that is neither ready nor serving: the node is Stale or cordoned.
+	TrafficNotReady
+	// TrafficTerminating means an endpoint that is serving and terminating: the node is Draining.
+	TrafficTerminating
+	// TrafficReady means an endpoint that is ready and serving.
+	TrafficReady
+)
+
+// Traffic returns how the node's endpoints are to be shown.
+func (n *Node) Traffic() Traffic {
+	switch {
+	case n.Phase == rollcallv1alpha1.NodeExpired || n.Phase == rollcallv1alpha1.NodeInvalid:
+		return TrafficNone
+	case n.Phase == rollcallv1alpha1.NodeStale || n.Cordoned:
+		return TrafficNotReady
+	case n.Phase == rollcallv1alpha1.NodeDraining:
+		return TrafficTerminating
+	default:
+		return TrafficReady
+	}
+}
+
+// Change is one difference that a projection may have to show: the node before and after. Old is nil for a node that
+// joined, New for one that is gone. A change of Load, LastHeartbeat or Revision alone is none.
+type Change struct {
+	Old, New *Node
+}
+
+// same says whether two states of a node look the same to a projection: they differ in Load, LastHeartbeat, Revision and
+// Changed at most.
+func (n *Node) same(o *Node) bool {
+	return n.Phase == o.Phase && n.Reason == o.Reason && n.Message == o.Message && n.Cordoned == o.Cordoned &&
+		n.DisplayName == o.DisplayName && n.Zone == o.Zone &&
+		slices.Equal(n.Addresses, o.Addresses) && slices.Equal(n.Ports, o.Ports) &&
+		maps.Equal(n.Metadata, o.Metadata) && maps.Equal(n.Labels, o.Labels)
+}
+
+// Name returns the name of the DiscoveredNode that changed.
+func (c Change) Name() types.NamespacedName {
+	n := c.New
+	if n == nil {
+		n = c.Old
+	}
+	return types.NamespacedName{Namespace: n.Namespace, Name: n.Name}
+}

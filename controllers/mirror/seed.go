@@ -1,0 +1,66 @@
+package mirror
+
+import (
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+)
+
+// Seed fills a new Mirror with what was last written down of the registry's nodes: their DiscoveredNodes. They are
+// unconfirmed until the bucket has been listed.
+func (m *Mirror) Seed(nodes []*rollcallv1alpha1.DiscoveredNode) {
+	m.mu.Lock()
+	for _, dn := range nodes {
+		if dn.Name != Name(m.registry.Name, dn.Spec.NodeID) || m.entries[dn.Spec.Key] != nil {
+			continue // Not one that a Mirror of this registry can have written.
+		}
+		e := m.remember(dn)
+		e.facts.judge(m.registry.Name, &m.policy)
+		m.insert(e, e.written)
+	}
+	m.unlockAndTell()
+}
+
+// remember is the inverse of what the projection to a DiscoveredNode writes.
+func (m *Mirror) remember(dn *rollcallv1alpha1.DiscoveredNode) *entry {
+	e := &entry{
+		key: dn.Spec.Key, facts: remembered(dn), load: dn.Status.Load,
+		revision: uint64(max(0, dn.Status.Revision)), cordoned: dn.Spec.Cordoned,
+		firstSeen: dn.CreationTimestamp.Time, stale: dn.Status.Phase == rollcallv1alpha1.NodeStale,
+	}
+	if dn.Status.LastHeartbeatTime != nil {
+		e.written = dn.Status.LastHeartbeatTime.Time
+	}
+	if dn.Status.Phase == rollcallv1alpha1.NodeExpired {
+		e.expired = m.now()
+	}
+	ready := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionReady)
+	if ready == nil {
+		return e
+	}
+	e.junior = ready.Reason == rollcallv1alpha1.ReasonAddressConflict
+	switch ready.Reason {
+	case rollcallv1alpha1.ReasonInvalidRecord, rollcallv1alpha1.ReasonNodeIDMismatch:
+		e.facts.fault = fault{ready.Reason, ready.Message}
+	}
+	return e
+}
+
+func remembered(dn *rollcallv1alpha1.DiscoveredNode) facts {
+	f := facts{
+		id: dn.Spec.NodeID, displayName: dn.Spec.DisplayName, zone: dn.Spec.Zone, metadata: dn.Spec.Metadata,
+		draining: dn.Status.Phase == rollcallv1alpha1.NodeDraining, origin: dn.Labels[rollcallv1alpha1.LabelOrigin],
+	}
+	for _, address := range dn.Spec.Addresses {
+		if addr, err := netip.ParseAddr(address); err == nil {
+			f.addresses = append(f.addresses, addr)
+		}
+	}
+	for _, port := range dn.Spec.Ports {
+		f.ports = append(f.ports, Port{Name: port.Name, Port: port.Port, Protocol: corev1.Protocol(port.Protocol)})
+	}
+	return f
+}

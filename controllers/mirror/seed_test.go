@@ -1,0 +1,111 @@
+package mirror
+
+import (
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+// written returns the DiscoveredNode that was written down of a node.
+func written(n *Node, created time.Time) *rollcallv1alpha1.DiscoveredNode {
+	dn := &rollcallv1alpha1.DiscoveredNode{
+		ObjectMeta: metav1.ObjectMeta{Namespace: n.Namespace, Name: n.Name, Labels: n.Labels, CreationTimestamp: metav1.NewTime(created.Truncate(time.Second))},
+		Spec:       rollcallv1alpha1.DiscoveredNodeSpec{RegistryName: n.Registry, Key: n.Key, NodeID: n.ID, Metadata: n.Metadata, Cordoned: n.Cordoned},
+		Status: rollcallv1alpha1.DiscoveredNodeStatus{
+			Phase: n.Phase, Load: n.Load, Revision: int64(n.Revision), LastHeartbeatTime: &metav1.Time{Time: n.LastHeartbeat.Truncate(time.Second)},
+			Conditions: []metav1.Condition{{Type: rollcallv1alpha1.ConditionReady, Reason: n.Reason, Message: n.Message}},
+		},
+	}
+	for _, addr := range n.Addresses {
+		dn.Spec.Addresses = append(dn.Spec.Addresses, addr.String())
+	}
+	for _, port := range n.Ports {
+		dn.Spec.Ports = append(dn.Spec.Ports, rollcallv1alpha1.NodePort{Name: port.Name, Port: port.Port, Protocol: string(port.Protocol)})
+	}
+	return dn
+}
+
+// restart returns a Mirror that was seeded with what was written down of the old one.
+func restart(f *fleet) *fleet {
+	var nodes []*rollcallv1alpha1.DiscoveredNode
+	for _, n := range f.Nodes() {
+		nodes = append(nodes, written(n, n.FirstSeen))
+	}
+	g := &fleet{T: f.T, clock: clocktesting.NewFakeClock(f.clock.Now()), revision: f.revision}
+	g.Mirror = newMirror(types.NamespacedName{Namespace: "ns", Name: "reg"}, f.policy, g.clock, g)
+	g.Seed(nodes)
+	return g
+}
+
+func TestRestartGoesOnFromWhatWasWrittenDown(t *testing.T) {
+	p := testPolicy
+	p.StaleAfter = 20 * time.Second
+	f := newFleet(t, p)
+	f.beat(1) // will have expired,
+	f.pass(testTTL - 25*time.Second)
+	f.beat(2) // be stale,
+	f.pass(25 * time.Second)
+	f.beat(3) // ready,
+	f.beat(4) // cordoned,
+	f.SetCordoned("reg.n4", true)
+	f.put("node.n5", `{"NodeId":"n5","Endpoint":"http://10.0.0.4:80"}`) // in conflict,
+	f.put("node.n6", `{"NodeId":"other"}`)                              // and invalid.
+	g := restart(f)
+	for _, before := range f.Nodes() {
+		after := g.Node(before.Name)
+		if after == nil || !before.same(after) {
+			t.Errorf("before the restart:\n%+v\nafter it:\n%+v", before, after)
+		}
+	}
+
+	// The listing shows what was there; it is no sign of life, and no change.
+	g.take()
+	g.Listing(discovery.CauseStart)
+	for _, n := range f.Nodes() {
+		if n.Phase != rollcallv1alpha1.NodeExpired {
+			e := f.entries[n.Key]
+			g.Entry(discovery.Entry{Key: n.Key, Value: f.values[n.Key], Revision: e.revision, Written: e.written, Operation: discovery.Put})
+		}
+	}
+	g.Synced(f.link.bucket)
+	if changes := g.take(); len(changes) != 0 {
+		t.Errorf("a restart over unchanged nodes told %+v", changes)
+	}
+	g.want(1, rollcallv1alpha1.NodeExpired)
+	g.want(2, rollcallv1alpha1.NodeStale)
+}
+
+func TestRestartWhileTheBucketIsAwayKeepsEverything(t *testing.T) {
+	f := newFleet(t, testPolicy)
+	f.beat(1)
+	g := restart(f)
+	g.Disconnected(nil)
+	g.pass(10 * testTTL)
+	g.want(1, rollcallv1alpha1.NodeReady)
+	if g.State().Listed {
+		t.Error("a bucket that was never read counts as listed")
+	}
+	// Unregistered meanwhile: the listing holds its deletion.
+	g.Listing(discovery.CauseStart)
+	g.unregister(1)
+	g.Synced(g.bucket(testTTL))
+	g.want(1, gone)
+}
+
+func TestSeedTakesNoForeignObject(t *testing.T) {
+	f := newFleet(t, testPolicy)
+	f.Seed([]*rollcallv1alpha1.DiscoveredNode{{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "reg.other"},
+		Spec:       rollcallv1alpha1.DiscoveredNodeSpec{RegistryName: "reg", Key: "node.n1", NodeID: "n1"},
+	}})
+	if nodes := f.Nodes(); len(nodes) != 0 {
+		t.Errorf("seeded %+v", nodes[0])
+	}
+}

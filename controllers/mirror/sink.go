@@ -1,0 +1,179 @@
+package mirror
+
+import (
+	"time"
+
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+// listingPatience is how long a listing may hold back the changes that it finds. A listing of 100,000 keys takes a quarter
+// of a second; over a slow link it must not blind everybody for longer than this.
+const listingPatience = time.Second
+
+// Listing implements discovery.Sink.
+func (m *Mirror) Listing(cause discovery.Cause) {
+	m.mu.Lock()
+	m.link.listing = cause
+	if cause.Gap() {
+		m.stopReading(nil)
+		m.outbox.closed = m.clock.Now().Add(listingPatience)
+		m.prod()
+	}
+	m.unlockAndTell()
+}
+
+// Disconnected implements discovery.Sink.
+func (m *Mirror) Disconnected(err error) {
+	m.mu.Lock()
+	m.link.listing = ""
+	m.stopReading(err)
+	m.outbox.closed = time.Time{}
+	m.unlockAndTell()
+}
+
+func (m *Mirror) stopReading(err error) {
+	if m.link.reading {
+		m.link.since = m.clock.Now()
+	}
+	m.link.reading, m.link.err = false, err
+	m.outbox.state = true
+}
+
+// Synced implements discovery.Sink.
+func (m *Mirror) Synced(b discovery.Bucket) {
+	m.mu.Lock()
+	m.setBucket(b)
+	m.link.lastSync = m.clock.Now()
+	if m.link.listing.Gap() {
+		m.startReading()
+	}
+	m.link.listing = ""
+	m.outbox.closed = time.Time{}
+	m.unlockAndTell()
+}
+
+// startReading ends a gap. The nodes may have been cut off as well: each gets its grace before it is missed.
+func (m *Mirror) startReading() {
+	m.outbox.settled = !m.link.listed
+	m.outbox.state = true
+	m.link.reading, m.link.listed, m.link.err = true, true, nil
+	m.link.since = m.clock.Now()
+	m.d.floor = m.now().Add(m.d.grace)
+	for _, e := range m.entries {
+		e.heard = false
+	}
+	m.recheck()
+}
+
+// Bucket implements discovery.Sink.
+func (m *Mirror) Bucket(b discovery.Bucket) {
+	m.mu.Lock()
+	m.setBucket(b)
+	m.unlockAndTell()
+}
+
+func (m *Mirror) setBucket(b discovery.Bucket) {
+	old := m.link.bucket
+	m.link.bucket = b
+	if old.TTL != b.TTL || old.ServerTime.IsZero() {
+		m.d.ttl = b.TTL
+		m.d.grace = m.policy.grace(b.TTL)
+		m.recheck()
+	}
+	m.outbox.state = m.outbox.state || old.TTL != b.TTL || old.History != b.History || old.Storage != b.Storage ||
+		old.Markers != b.Markers || old.ServerVersion != b.ServerVersion
+}
+
+// Entry implements discovery.Sink.
+func (m *Mirror) Entry(x discovery.Entry) {
+	m.mu.Lock()
+	e := m.entries[x.Key]
+	switch {
+	case x.Operation == discovery.Put:
+		m.put(e, x)
+	case e == nil:
+	case x.Operation == discovery.Unregister:
+		m.remove(e, x.Written)
+	default:
+		// The server's word that the key is past its TTL is a hint: on a cluster it may have overtaken a fresh heartbeat.
+		m.miss(e)
+	}
+	m.unlockAndTell()
+}
+
+// Absent implements discovery.Sink.
+func (m *Mirror) Absent(keys []string) {
+	m.mu.Lock()
+	for _, key := range keys {
+		if e := m.entries[key]; e != nil {
+			m.miss(e)
+		}
+	}
+	m.unlockAndTell()
+}
+
+// miss notes that the entry's key is not in the bucket. That alone is no unregistration: the node goes at its deadline.
+func (m *Mirror) miss(e *entry) {
+	if e.absent.IsZero() {
+		e.absent = m.now()
+	}
+	m.queue(e)
+}
+
+// put takes in a message that holds a record.
+func (m *Mirror) put(e *entry, x discovery.Entry) {
+	f, load := read(x.Key, x.Value, &m.policy)
+	if f.origin == m.policy.Cluster && !m.policy.IncludeLocal {
+		if e != nil {
+			m.remove(e, x.Written)
+		}
+		return
+	}
+	f.judge(m.registry.Name, &m.policy)
+	if e == nil {
+		m.join(x, f, load)
+		return
+	}
+	if x.Revision == e.revision {
+		// A listing after a restart shows what is known already: no sign of life.
+		e.written, e.ttl = x.Written, x.TTL
+		m.queue(e)
+		return
+	}
+	m.heartbeat(e, x, f, load)
+}
+
+// join makes a new node known. One whose deadline has passed, on a server that does not drop such keys, joins Expired.
+func (m *Mirror) join(x discovery.Entry, f facts, load string) {
+	e := &entry{
+		key: x.Key, facts: f, load: load, firstSeen: x.Written,
+		written: x.Written, ttl: x.TTL, revision: x.Revision, heard: m.link.reading,
+	}
+	now := m.now()
+	if life := m.d.life(e); life > 0 && !m.link.bucket.ServerTime.IsZero() && now.After(x.Written.Add(life)) {
+		e.expired = now
+	}
+	m.insert(e, x.Written)
+}
+
+// heartbeat takes in a sign of life of a known node. Where it changes nothing that is shown, it costs no more than a new
+// Node.
+func (m *Mirror) heartbeat(e *entry, x discovery.Entry, f facts, load string) {
+	if e.held {
+		m.guard.returned = true
+		m.prod()
+	}
+	quiet := e.facts.equal(&f) && !e.stale && e.expired.IsZero()
+	update := func() {
+		e.facts, e.load, e.written, e.ttl, e.revision = f, load, x.Written, x.TTL, x.Revision
+		e.heard, e.absent = m.link.reading, time.Time{}
+		e.stale, e.expired, e.held, e.accepted = false, time.Time{}, false, false
+	}
+	if quiet {
+		update()
+		m.publish(e, x.Written)
+	} else {
+		m.revise(e, x.Written, update)
+	}
+	m.queue(e)
+}

@@ -1,0 +1,48 @@
+package mirror
+
+import (
+	"maps"
+	"time"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+// State is what there is to say of a Mirror as a whole.
+type State struct {
+	// Reading says that the bucket is being watched and its listing is complete. Since is when that last changed on the
+	// local clock, and Err why the bucket can't be read, nil while nobody knows.
+	Reading bool
+	Since   time.Time
+	Err     error
+	// Listed says that the bucket has been listed completely since start, LastSync when that was the last time.
+	Listed   bool
+	LastSync time.Time
+	// Bucket is the last that the server said of the bucket.
+	Bucket discovery.Bucket
+	// Guard says that the disruption guard holds nodes, Held how many.
+	Guard bool
+	Held  int
+	// Nodes counts the nodes by phase.
+	Nodes map[rollcallv1alpha1.NodePhase]int
+}
+
+// State returns the state of the Mirror.
+func (m *Mirror) State() State {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := State{
+		Reading: m.link.reading, Since: m.link.since, Err: m.link.err,
+		Listed: m.link.listed, LastSync: m.link.lastSync, Bucket: m.link.bucket,
+		Guard: m.guard.active, Nodes: make(map[rollcallv1alpha1.NodePhase]int, len(m.counts)),
+	}
+	maps.Copy(s.Nodes, m.counts)
+	if m.guard.active {
+		for _, e := range m.entries {
+			if e.held {
+				s.Held++
+			}
+		}
+	}
+	return s
+}
