@@ -1,0 +1,66 @@
+package endpointslice
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+)
+
+// BenchmarkChange is one node's change; its cost must not depend on the number of nodes.
+func BenchmarkChange(b *testing.B) {
+	for _, n := range []int{1_000, 10_000, 50_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			nodes := fleet(n)
+			c := newCluster(b, newService(), nodes...)
+			c.full()
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				phases := []rollcallv1alpha1.NodePhase{rollcallv1alpha1.NodeStale, rollcallv1alpha1.NodeReady}
+				at := i / 2 * 7919 % n
+				node := but(nodes[at], phase(phases[i%2]))
+				c.placement.learn(node.Name, node, time.Time{})
+				operations := c.placement.advance()
+				if len(operations) != 1 {
+					b.Fatalf("%d operations", len(operations))
+				}
+				operations[0].known.current.Store(operations[0].slice)
+			}
+		})
+	}
+}
+
+// BenchmarkMove is one node that leaves and one that joins.
+func BenchmarkMove(b *testing.B) {
+	for _, n := range []int{1_000, 10_000, 50_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			nodes := fleet(n)
+			c := newCluster(b, newService(), nodes...)
+			c.full()
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				node := nodes[i*7919%n]
+				c.change(nil, node.Name)
+				c.change([]*mirror.Node{node})
+			}
+		})
+	}
+}
+
+// BenchmarkFull is a full pass that finds nothing to do.
+func BenchmarkFull(b *testing.B) {
+	for _, n := range []int{1_000, 10_000, 50_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			c := newCluster(b, newService(), fleet(n)...)
+			c.full()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, operations := build(c.shape, c.picture()); len(operations) > 0 {
+					b.Fatalf("%d operations", len(operations))
+				}
+			}
+		})
+	}
+}

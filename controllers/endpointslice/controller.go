@@ -1,0 +1,137 @@
+package endpointslice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+)
+
+// again is when to look at a Service again whose slices were changed by somebody else between the plan and the write.
+const again = 10 * time.Millisecond
+
+//+kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch
+//+kubebuilder:rbac:groups="",resources=services/status,verbs=patch
+//+kubebuilder:rbac:groups="",resources=services/finalizers,verbs=update
+//+kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch;create;update;delete
+
+// Controller writes the EndpointSlices of annotated Services.
+type Controller struct {
+	// Written is called after each write that follows from a change of a node, with the time of that change; from several
+	// goroutines at once. It may be nil.
+	Written func(changed time.Time)
+
+	client client.Client
+	// live reads from the API server itself, where the cache is not enough to go by.
+	live   client.Reader
+	nodes  Nodes
+	clock  clock.PassiveClock
+	states *states
+	queue  mirror.Queue
+}
+
+// New returns a Controller that writes the nodes with the client, whose reads come from the manager's cache.
+func New(c client.Client, nodes Nodes) *Controller {
+	return &Controller{client: c, nodes: nodes, clock: clock.RealClock{}, states: newStates()}
+}
+
+// Reconcile brings the slices of one Service up to date.
+func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	service := &corev1.Service{}
+	if err := c.client.Get(ctx, req.NamespacedName, service); apierrors.IsNotFound(err) {
+		return c.release(ctx, req.NamespacedName, nil)
+	} else if err != nil {
+		return ctrl.Result{}, fmt.Errorf("get service: %w", err)
+	}
+	if !annotated(service) || unsupported(service) != nil {
+		return c.release(ctx, req.NamespacedName, service)
+	}
+	st := c.states.get(req.NamespacedName)
+	selector, err := parseSelector(service)
+	if err != nil {
+		c.states.pause(st)
+		return ctrl.Result{}, c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonInvalidSelector, err))
+	}
+	return c.sync(ctx, service, st, selector)
+}
+
+// sync writes what the slices of a Service lack.
+func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *state, selector labels.Selector) (ctrl.Result, error) {
+	s := newShape(service)
+	w := &writer{Controller: c, service: client.ObjectKeyFromObject(service), state: st, owner: s.owner}
+	b := c.states.begin(st, selector, st.placement == nil || !st.placement.shape.equal(s))
+	operations, err := w.plan(ctx, s, selector, b)
+	if err == nil {
+		err = w.apply(ctx, creatable(service, operations))
+	}
+	switch {
+	case err == nil && service.DeletionTimestamp == nil:
+		return ctrl.Result{}, c.report(ctx, service, st, synced(st.placement.portless))
+	case err == nil || terminating(err):
+		// It is looked at anew should it outlive this.
+		st.placement = nil
+		return ctrl.Result{}, nil
+	}
+	c.states.retry(st, b)
+	if errors.Is(err, errOutdated) {
+		return ctrl.Result{RequeueAfter: again}, nil
+	}
+	if refused(err) {
+		err = errors.Join(err, c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonWriteFailed, err)))
+	}
+	return ctrl.Result{}, err
+}
+
+// plan returns the writes that the batch leads to.
+func (w *writer) plan(ctx context.Context, s *shape, selector labels.Selector, b batch) ([]operation, error) {
+	find := w.lookup(s.namespace, selector)
+	if b.full {
+		found, err := w.lookFor(ctx, b.vanished)
+		if err != nil {
+			return nil, err
+		}
+		var operations []operation
+		w.state.placement, operations = build(s, picture{
+			slices: append(b.exist, found...),
+			nodes:  w.nodes.Select(s.namespace, selector),
+			lookup: find,
+			causes: b.dirty,
+		})
+		return operations, nil
+	}
+	p := w.state.placement
+	for name, cause := range b.dirty {
+		if node, keep := find(name); keep {
+			p.keepPlaced(name)
+		} else {
+			p.learn(name, node, cause)
+		}
+	}
+	return p.advance(), nil
+}
+
+// lookup returns the lookup of a Service. Whether the registry is settled is asked first: if it is, the node's absence
+// means something.
+func (c *Controller) lookup(namespace string, selector labels.Selector) lookup {
+	return func(name string) (*mirror.Node, bool) {
+		settled := c.nodes.Settled(namespace, mirror.RegistryOf(name))
+		node := c.nodes.Node(namespace, name)
+		if node == nil {
+			return nil, !settled
+		}
+		if node.Traffic() == mirror.TrafficNone || !selects(selector, node) {
+			return nil, false
+		}
+		return node, false
+	}
+}

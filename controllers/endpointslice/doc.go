@@ -1,0 +1,22 @@
+// Package endpointslice writes the EndpointSlices of Services that carry the annotation rollcall.dev/node-selector, from
+// the nodes that the Mirror knows.
+//
+// # Cost
+//
+// What a Service's slices hold is kept in memory, as a placement. A changed node makes its name dirty in every Service
+// that selects it, and a reconcile looks at dirty nodes only: its cost does not depend on how many nodes the Service has.
+// What gets dirty while a reconcile writes is the next one's batch, so a single change is written at once and a storm in
+// few writes. A full pass, over all nodes and slices, happens when a Service is new or changed, when somebody else changed
+// a slice, when a write failed, and when a registry has been listed for the first time.
+//
+// # Whose slice, which version
+//
+// The ledger of a Service holds the newest version known of each of its slices, from the answers to our writes as well as
+// from the watch. An event that is not newer than the ledger is the echo of our own write and costs nothing; anything
+// newer is somebody else's doing and leads to a full pass, which puts back what was changed.
+//
+// # What is never removed
+//
+// An endpoint whose node the Mirror does not know stays as it is until the node's registry has been listed completely. A
+// node that is known takes the address and port of such an endpoint over.
+package endpointslice

@@ -1,0 +1,463 @@
+package endpointslice
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+)
+
+func names(nodes []*mirror.Node) []string {
+	list := make([]string, 0, len(nodes))
+	for _, node := range nodes {
+		list = append(list, node.Name)
+	}
+	return list
+}
+
+func each(nodes []*mirror.Node, change func(*mirror.Node)) []*mirror.Node {
+	changed := make([]*mirror.Node, 0, len(nodes))
+	for _, node := range nodes {
+		changed = append(changed, but(node, change))
+	}
+	return changed
+}
+
+// TestWrites counts what a change costs.
+func TestWrites(t *testing.T) {
+	stale := phase(rollcallv1alpha1.NodeStale)
+	tests := map[string]struct {
+		nodes int
+		// before is carried out first, uncounted.
+		before, change func(*cluster, []*mirror.Node) []operation
+		want           map[verb]int
+		sizes          []int
+	}{
+		"one joins": {
+			nodes: 150,
+			change: func(c *cluster, _ []*mirror.Node) []operation {
+				return c.change([]*mirror.Node{newNode("catga", "new", "10.9.9.9")})
+			},
+			want: map[verb]int{update: 1}, sizes: []int{51, 100},
+		},
+		"one joins where all is full": {
+			nodes: 200,
+			change: func(c *cluster, _ []*mirror.Node) []operation {
+				return c.change([]*mirror.Node{newNode("catga", "new", "10.9.9.9")})
+			},
+			want: map[verb]int{create: 1}, sizes: []int{1, 100, 100},
+		},
+		"one leaves": {
+			nodes:  250,
+			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, n[3].Name) },
+			want:   map[verb]int{update: 1}, sizes: []int{50, 99, 100},
+		},
+		"the last one leaves": {
+			nodes:  1,
+			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, n[0].Name) },
+			want:   map[verb]int{remove: 1},
+		},
+		"one changes its condition": {
+			nodes:  250,
+			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(each(n[240:241], stale)) },
+			want:   map[verb]int{update: 1}, sizes: []int{50, 100, 100},
+		},
+		"one changes its address": {
+			nodes: 250,
+			change: func(c *cluster, n []*mirror.Node) []operation {
+				return c.change(each(n[3:4], func(n *mirror.Node) { n.Addresses = newNode("", "", "10.9.9.9").Addresses }))
+			},
+			want: map[verb]int{update: 1}, sizes: []int{50, 100, 100},
+		},
+		"one changes what no slice shows": {
+			nodes: 250,
+			change: func(c *cluster, n []*mirror.Node) []operation {
+				return c.change(each(n[3:4], func(n *mirror.Node) { n.DisplayName = "x"; n.Labels = map[string]string{"role": "web", "x": "y"} }))
+			},
+			want: map[verb]int{}, sizes: []int{50, 100, 100},
+		},
+		"one is no longer selected": {
+			nodes: 250,
+			change: func(c *cluster, n []*mirror.Node) []operation {
+				return c.change(each(n[3:4], func(n *mirror.Node) { n.Labels = map[string]string{"role": "db"} }))
+			},
+			want: map[verb]int{update: 1}, sizes: []int{50, 99, 100},
+		},
+		"one changes its port": {
+			nodes:  250,
+			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(each(n[3:4], port(81))) },
+			want:   map[verb]int{update: 1, create: 1}, sizes: []int{1, 50, 99, 100},
+		},
+		"the only one of its slice changes its port": {
+			nodes:  1,
+			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(each(n, port(81))) },
+			want:   map[verb]int{update: 1}, sizes: []int{1},
+		},
+		"all change their port": {
+			nodes:  250,
+			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(each(n, port(81))) },
+			want:   map[verb]int{update: 3}, sizes: []int{50, 100, 100},
+		},
+		"one is replaced by one with another port": {
+			nodes: 1,
+			change: func(c *cluster, n []*mirror.Node) []operation {
+				return c.change([]*mirror.Node{but(newNode("catga", "new", "10.9.9.9"), port(81))}, n[0].Name)
+			},
+			want: map[verb]int{update: 1}, sizes: []int{1},
+		},
+		"a storm in every slice": {
+			nodes:  1000,
+			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(each(n, stale)) },
+			want:   map[verb]int{update: 10}, sizes: []int{100, 100, 100, 100, 100, 100, 100, 100, 100, 100},
+		},
+		"many join: the rest goes where there is room": {
+			nodes: 130,
+			change: func(c *cluster, _ []*mirror.Node) []operation {
+				return c.change(each(fleet(160), func(n *mirror.Node) {
+					n.Name = "other." + n.ID
+					ip := n.Addresses[0].As4()
+					ip[1] = 99
+					n.Addresses = []netip.Addr{netip.AddrFrom4(ip)}
+				}))
+			},
+			want: map[verb]int{update: 1, create: 1}, sizes: []int{90, 100, 100},
+		},
+		"freed places are used again": {
+			nodes:  200,
+			before: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, names(n[:20])...) },
+			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(n[:20]) },
+			want:   map[verb]int{update: 1}, sizes: []int{100, 100},
+		},
+		"those that come take the places of those that go": {
+			nodes: 300,
+			change: func(c *cluster, n []*mirror.Node) []operation {
+				return c.change([]*mirror.Node{newNode("catga", "new", "10.9.9.9")}, n[150].Name)
+			},
+			want: map[verb]int{update: 1}, sizes: []int{100, 100, 100},
+		},
+		"two slices that are written anyway become one": {
+			nodes: 200,
+			before: func(c *cluster, n []*mirror.Node) []operation {
+				return c.change(nil, append(names(n[:49]), names(n[100:149])...)...)
+			},
+			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, n[49].Name, n[149].Name) },
+			want:   map[verb]int{update: 1, remove: 1}, sizes: []int{100},
+		},
+		"two slices that are more than half full together stay": {
+			nodes:  200,
+			before: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, names(n[:60])...) },
+			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, n[60].Name) },
+			want:   map[verb]int{update: 1}, sizes: []int{39, 100},
+		},
+		"a slice that loses endpoints joins another with as little": {
+			nodes: 200,
+			before: func(c *cluster, n []*mirror.Node) []operation {
+				c.change(nil, names(n[:75])...)
+				return c.change(nil, names(n[100:174])...)
+			},
+			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, n[174].Name) },
+			want:   map[verb]int{update: 1, remove: 1}, sizes: []int{50},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			nodes := fleet(test.nodes)
+			c := newCluster(t, newService(), nodes...)
+			c.full()
+			if test.before != nil {
+				test.before(c, nodes)
+			}
+			got := test.change(c, nodes)
+			if diff := cmp.Diff(test.want, verbs(got)); diff != "" {
+				t.Errorf("writes differ (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(test.sizes, c.sizes()); diff != "" {
+				t.Errorf("sizes of the slices differ (-want +got):\n%s", diff)
+			}
+			c.verify()
+		})
+	}
+}
+
+func TestCold(t *testing.T) {
+	c := newCluster(t, newService(), fleet(10_000)...)
+	if got := verbs(c.full()); got[create] != 100 || len(got) != 1 {
+		t.Errorf("10,000 nodes cost %v, want 100 creates", got)
+	}
+	if got := c.full(); len(got) > 0 {
+		t.Errorf("a restart costs %v, want nothing", verbs(got))
+	}
+}
+
+func TestServiceChanges(t *testing.T) {
+	numbered := func(number int32) func(*corev1.Service) {
+		return ports(corev1.ServicePort{Name: "http", Port: 80, TargetPort: intstr.FromInt32(number)})
+	}
+	tests := map[string]struct {
+		before, after *corev1.Service
+		want          map[verb]int
+	}{
+		"labels":     {newService(), newService(func(s *corev1.Service) { s.Labels = map[string]string{"a": "b"} }), map[verb]int{update: 3}},
+		"headless":   {newService(), newService(headless), map[verb]int{update: 3}},
+		"targetPort": {newService(numbered(80)), newService(numbered(81)), map[verb]int{update: 3}},
+		"appProtocol": {newService(), newService(func(s *corev1.Service) {
+			s.Spec.Ports[0].AppProtocol = new("http")
+		}), map[verb]int{update: 3}},
+		"the port of the Service itself": {newService(), newService(func(s *corev1.Service) { s.Spec.Ports[0].Port = 8000 }), map[verb]int{}},
+		"a family more":                  {newService(), newService(families("IPv4", "IPv6")), map[verb]int{}},
+		"another family":                 {newService(), newService(families("IPv6")), map[verb]int{remove: 3}},
+		"a new Service of the name":      {newService(), newService(func(s *corev1.Service) { s.UID = "2" }), map[verb]int{create: 3, remove: 3}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, test.before, fleet(250)...)
+			c.full()
+			c.shape = newShape(test.after)
+			if diff := cmp.Diff(test.want, verbs(c.full())); diff != "" {
+				t.Errorf("writes differ (-want +got):\n%s", diff)
+			}
+			c.verify()
+		})
+	}
+}
+
+func TestEditsArePutBack(t *testing.T) {
+	edits := map[string]func(*discoveryv1.EndpointSlice){
+		"an address":                func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].Addresses = []string{"10.9.9.9"} },
+		"a condition":               func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].Conditions.Ready = new(false) },
+		"an endpoint removed":       func(s *discoveryv1.EndpointSlice) { s.Endpoints = s.Endpoints[1:] },
+		"all removed":               func(s *discoveryv1.EndpointSlice) { s.Endpoints = nil },
+		"an endpoint twice":         func(s *discoveryv1.EndpointSlice) { s.Endpoints = append(s.Endpoints, s.Endpoints[0]) },
+		"an endpoint of no node":    func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].TargetRef = nil },
+		"a node of other namespace": func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].TargetRef.Namespace = "x" },
+		"the ports":                 func(s *discoveryv1.EndpointSlice) { s.Ports[0].Port = new(int32(1)) },
+		"no ports":                  func(s *discoveryv1.EndpointSlice) { s.Ports = nil },
+		"a label":                   func(s *discoveryv1.EndpointSlice) { s.Labels["a"] = "b" },
+		"the Service's name":        func(s *discoveryv1.EndpointSlice) { s.Labels[discoveryv1.LabelServiceName] = "b" },
+		"the owner":                 func(s *discoveryv1.EndpointSlice) { s.OwnerReferences = nil },
+		"what blocks":               func(s *discoveryv1.EndpointSlice) { s.OwnerReferences[0].BlockOwnerDeletion = nil },
+	}
+	for name, edit := range edits {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, newService(), fleet(150)...)
+			c.full()
+			edited := c.list()[1].DeepCopy()
+			edit(edited)
+			c.slices[edited.Name].current.Store(edited)
+			if got := verbs(c.full()); got[update] != 1 || len(got) != 1 {
+				t.Errorf("putting it back costs %v, want one update", got)
+			}
+			if got := c.sizes(); !slices.Equal(got, []int{50, 100}) {
+				t.Errorf("the slices hold %v", got)
+			}
+			c.verify()
+		})
+	}
+}
+
+func TestSliceDeletedByHand(t *testing.T) {
+	c := newCluster(t, newService(), fleet(150)...)
+	c.full()
+	delete(c.slices, c.list()[0].Name)
+	if got := verbs(c.full()); got[create] != 1 || len(got) != 1 {
+		t.Errorf("it costs %v, want one create", got)
+	}
+	c.verify()
+}
+
+func TestTooLargeASliceIsSplit(t *testing.T) {
+	nodes := fleet(150)
+	c := newCluster(t, newService(), nodes...)
+	c.full()
+	list := c.list()
+	large, small := list[0].DeepCopy(), list[1]
+	large.Endpoints = append(large.Endpoints, small.Endpoints...)
+	c.slices[large.Name].current.Store(large)
+	delete(c.slices, small.Name)
+	if got := verbs(c.full()); got[update] != 1 || got[create] != 1 {
+		t.Errorf("it costs %v, want one update and one create", got)
+	}
+	c.verify()
+}
+
+// TestUnsettled: an endpoint whose node is unknown stays until its registry has been listed completely.
+func TestUnsettled(t *testing.T) {
+	nodes := fleet(150)
+	start := func(t *testing.T) *cluster {
+		t.Helper()
+		before := newCluster(t, newService(), nodes...)
+		before.full()
+		c := newCluster(t, newService())
+		c.unsettled["catga"] = true
+		for _, slice := range before.list() {
+			c.adopt(slice.DeepCopy())
+		}
+		return c
+	}
+	t.Run("nothing is known", func(t *testing.T) {
+		c := start(t)
+		if got := c.full(); len(got) > 0 {
+			t.Errorf("it costs %v", verbs(got))
+		}
+	})
+	t.Run("nodes come back one by one", func(t *testing.T) {
+		c := start(t)
+		c.full()
+		for _, node := range nodes[:120] {
+			if got := c.change([]*mirror.Node{node}); len(got) > 0 {
+				t.Fatalf("%s costs %v", node.Name, verbs(got))
+			}
+		}
+		if got := c.change(each(nodes[120:121], phase(rollcallv1alpha1.NodeStale))); verbs(got)[update] != 1 {
+			t.Errorf("a node that comes back stale costs %v", verbs(got))
+		}
+		c.unsettled["catga"] = false
+		c.full()
+		if got := len(c.shown()); got != 121 {
+			t.Errorf("%d nodes have endpoints after the listing, want 121", got)
+		}
+		c.verify()
+	})
+	t.Run("a known node without traffic goes", func(t *testing.T) {
+		c := start(t)
+		c.full()
+		c.change(each(nodes[:1], phase(rollcallv1alpha1.NodeExpired)))
+		if _, found := c.shown()[nodes[0].Name]; found || len(c.shown()) != 149 {
+			t.Errorf("%d nodes have endpoints; the expired one: %t", len(c.shown()), found)
+		}
+	})
+	t.Run("a node becomes unknown", func(t *testing.T) {
+		c := start(t)
+		c.know(nodes...)
+		c.full()
+		if got := c.change(nil, nodes[0].Name); len(got) > 0 {
+			t.Errorf("it costs %v", verbs(got))
+		}
+		c.unsettled["catga"] = false
+		c.full()
+		if got := len(c.shown()); got != 149 {
+			t.Errorf("%d nodes have endpoints after the listing, want 149", got)
+		}
+	})
+	t.Run("a known node takes the address over", func(t *testing.T) {
+		c := start(t)
+		c.full()
+		heir := newNode("other", "x", nodes[0].Addresses[0].String())
+		if got := c.change([]*mirror.Node{heir}); verbs(got)[update] != 1 || len(got) != 1 {
+			t.Errorf("it costs %v, want one update", verbs(got))
+		}
+		shown := c.shown()
+		if shown[nodes[0].Name] != nil || shown[heir.Name] == nil || len(shown) != 150 {
+			t.Errorf("%d nodes have endpoints: %v, %v", len(shown), shown[nodes[0].Name], shown[heir.Name])
+		}
+	})
+	t.Run("the Service changes", func(t *testing.T) {
+		c := start(t)
+		c.shape = newShape(newService(func(s *corev1.Service) { s.Labels = map[string]string{"a": "b"} }))
+		if got := c.full(); verbs(got)[update] != 2 || len(c.shown()) != 150 {
+			t.Errorf("it costs %v and leaves %d nodes", verbs(got), len(c.shown()))
+		}
+	})
+	t.Run("another registry is settled", func(t *testing.T) {
+		c := start(t)
+		stranger := c.list()[0].Endpoints[0].DeepCopy()
+		stranger.TargetRef.Name, stranger.Addresses = "gone.x", []string{"10.9.9.9"}
+		slice := c.list()[1]
+		slice.Endpoints = append(slice.Endpoints, *stranger)
+		if got := c.full(); verbs(got)[update] != 1 || len(c.shown()) != 150 {
+			t.Errorf("it costs %v and leaves %d nodes", verbs(got), len(c.shown()))
+		}
+	})
+}
+
+// TestJoinedMeanwhile: a node that the Mirror learns of between the two looks at it of one full pass keeps its endpoint.
+func TestJoinedMeanwhile(t *testing.T) {
+	c := newCluster(t, newService(), fleet(10)...)
+	c.full()
+	from := c.picture()
+	from.nodes = func(func(*mirror.Node) bool) {}
+	if _, got := build(c.shape, from); len(got) > 0 {
+		t.Errorf("it costs %v", verbs(got))
+	}
+}
+
+func TestTriggerTime(t *testing.T) {
+	const annotation = corev1.EndpointsLastChangeTriggerTime
+	nodes := fleet(150)
+	c := newCluster(t, newService(), nodes...)
+	c.full()
+	if got, found := c.list()[0].Annotations[annotation]; found {
+		t.Errorf("a slice that no change of a node led to has the trigger time %q", got)
+	}
+	at := func(d time.Duration) func(*mirror.Node) {
+		return func(n *mirror.Node) { n.Changed, n.Phase = epoch.Add(d), rollcallv1alpha1.NodeStale }
+	}
+	got := c.change(append(each(nodes[:1], at(2*time.Nanosecond)), each(nodes[1:2], at(time.Second))...))
+	if want := "2026-11-22T20:00:00.000000002Z"; got[0].slice.Annotations[annotation] != want || !got[0].cause.Equal(epoch.Add(2)) {
+		t.Errorf("the trigger time is %q, caused at %s, want the earliest, %q", got[0].slice.Annotations[annotation], got[0].cause, want)
+	}
+	c.list()[0].Annotations["kept"] = "by others"
+	c.shape = newShape(newService(headless))
+	c.full()
+	want := map[string]string{"kept": "by others"}
+	if diff := cmp.Diff(want, c.list()[0].Annotations); diff != "" {
+		t.Errorf("annotations after a write that no node caused (-want +got):\n%s", diff)
+	}
+}
+
+// TestMovesArriveFirst: an endpoint is written where it goes before it is taken from where it was.
+func TestMovesArriveFirst(t *testing.T) {
+	nodes := fleet(200)
+	c := newCluster(t, newService(), nodes...)
+	c.full()
+	for _, op := range c.change(each(nodes[:1], port(81))) {
+		switch {
+		case op.verb == create && (!op.gains || op.gives):
+			t.Errorf("the slice that gets the endpoint: %+v", op)
+		case op.verb == update && (op.gains || !op.gives):
+			t.Errorf("the slice that loses the endpoint: %+v", op)
+		}
+	}
+	for _, op := range c.change(nil, nodes[1].Name) {
+		if op.gives || op.gains {
+			t.Errorf("a slice that only loses an endpoint: %+v", op)
+		}
+	}
+}
+
+// TestEmptyBookkeeping: what is remembered of nodes that came and went does not pile up.
+func TestEmptyBookkeeping(t *testing.T) {
+	c := newCluster(t, newService(families("IPv4", "IPv6")))
+	c.full()
+	for i := range 300 {
+		node := but(newNode("catga", strconv.Itoa(i), fmt.Sprintf("10.0.%d.%d", i>>8, i&255), fmt.Sprintf("fd00::%x", i+1)), port(int32(i+1)))
+		c.change([]*mirror.Node{node})
+		c.change(nil, node.Name)
+	}
+	p := c.placement
+	if n := len(p.entries) + len(p.holders) + len(p.groups) + len(p.placed) + len(p.portless) + len(p.affected) + len(c.slices); n > 0 {
+		t.Errorf("entries %d, holders %d, groups %d, placed %d, slices %d", len(p.entries), len(p.holders), len(p.groups), len(p.placed), len(c.slices))
+	}
+}
+
+func TestForeignOwnerIsNotAdopted(t *testing.T) {
+	c := newCluster(t, newService(), fleet(10)...)
+	c.full()
+	slice := c.list()[0].DeepCopy()
+	slice.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: "web", UID: "0", Controller: new(true)}}
+	c.slices[slice.Name].current.Store(slice)
+	if got := verbs(c.full()); got[remove] != 1 || got[create] != 1 {
+		t.Errorf("a slice of an earlier Service of the name costs %v, want a delete and a create", got)
+	}
+}

@@ -1,0 +1,257 @@
+package endpointslice
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+)
+
+// verify compares the slices with what the nodes ask for, worked out in the plainest way, and checks what must hold of
+// any slices. It must not be used while there are endpoints of unknown nodes.
+func (c *cluster) verify() {
+	c.t.Helper()
+	if want, got := c.expected(), c.shown(); !reflect.DeepEqual(want, got) {
+		c.t.Fatalf("endpoints differ (-want +got):\n%s", cmp.Diff(want, got))
+	}
+	taken := map[string]string{}
+	for _, slice := range c.list() {
+		if n := len(slice.Endpoints); n == 0 || n > maxEndpoints {
+			c.t.Fatalf("%s has %d endpoints", slice.Name, n)
+		}
+		if !c.shape.owns(slice) || !c.shape.dressed(slice) {
+			c.t.Fatalf("%s is not the Service's: %+v", slice.Name, slice.ObjectMeta)
+		}
+		for i := range slice.Endpoints {
+			for _, port := range slice.Ports {
+				place := fmt.Sprintf("%s %s %d", slice.Endpoints[i].Addresses[0], *port.Protocol, *port.Port)
+				if other := taken[place]; other != "" && other != slice.Endpoints[i].TargetRef.Name {
+					c.t.Fatalf("%s and %s are both at %s", other, slice.Endpoints[i].TargetRef.Name, place)
+				}
+				taken[place] = slice.Endpoints[i].TargetRef.Name
+			}
+		}
+	}
+	if _, again := build(c.shape, c.picture()); len(again) > 0 {
+		c.t.Fatalf("a full pass still writes %v", verbs(again))
+	}
+}
+
+func (c *cluster) expected() map[string][]string {
+	oldest := slices.SortedFunc(maps.Values(c.nodes), func(a, b *mirror.Node) int {
+		if order := a.FirstSeen.Compare(b.FirstSeen); order != 0 {
+			return order
+		}
+		return endpointKey{node: a.Name}.compare(endpointKey{node: b.Name})
+	})
+	taken := map[claim]bool{}
+	expected := map[string][]string{}
+	for _, node := range oldest {
+		if selected, _ := c.lookup(node.Name); selected == nil {
+			continue
+		}
+		for _, family := range c.shape.families {
+			addr, found := addressOf(node, family)
+			if !found {
+				continue
+			}
+			var free []discoveryv1.EndpointPort
+			mine := map[claim]bool{}
+			for _, port := range c.shape.resolve(node).ports {
+				at := claim{addr: addr, protocol: *port.Protocol, port: *port.Port}
+				if !taken[at] {
+					free = append(free, port)
+					mine[at] = true
+				}
+			}
+			maps.Copy(taken, mine)
+			if len(free) > 0 {
+				endpoint := c.shape.endpoint(node, addr)
+				expected[node.Name] = append(expected[node.Name], describe(&endpoint, free))
+			}
+		}
+	}
+	for _, endpoints := range expected {
+		slices.Sort(endpoints)
+	}
+	return expected
+}
+
+// dice makes random nodes, few enough kinds of them that they get in each other's way.
+type dice struct {
+	*rand.Rand
+	ids int
+}
+
+func (d dice) node() *mirror.Node {
+	id := d.IntN(d.ids)
+	node := newNode([]string{"a", "b"}[d.IntN(2)], strconv.Itoa(id))
+	host := id
+	if d.IntN(5) == 0 {
+		host = d.IntN(d.ids)
+	}
+	if d.IntN(10) > 0 {
+		node.Addresses = append(node.Addresses, newNode("", "", fmt.Sprintf("10.0.%d.%d", host>>8, host&255)).Addresses...)
+	}
+	if d.IntN(2) > 0 {
+		node.Addresses = append(node.Addresses, newNode("", "", fmt.Sprintf("fd00::%x", host+1)).Addresses...)
+	}
+	node.Ports[0].Port = []int32{8080, 8080, 8080, 8080, 81, 82}[d.IntN(6)]
+	if d.IntN(3) == 0 {
+		node.Ports = append(node.Ports, mirror.Port{Name: "metrics", Port: 9090})
+	}
+	if d.IntN(20) == 0 {
+		node.Ports = nil
+	}
+	if d.IntN(15) == 0 {
+		node.Labels = map[string]string{"role": "db"}
+	}
+	phases := []rollcallv1alpha1.NodePhase{
+		rollcallv1alpha1.NodeReady, rollcallv1alpha1.NodeReady, rollcallv1alpha1.NodeReady, rollcallv1alpha1.NodeReady,
+		rollcallv1alpha1.NodeStale, rollcallv1alpha1.NodeDraining, rollcallv1alpha1.NodeExpired, rollcallv1alpha1.NodeInvalid,
+	}
+	node.Phase = phases[d.IntN(len(phases))]
+	node.FirstSeen = epoch.AddDate(0, 0, -d.IntN(4))
+	return node
+}
+
+func (d dice) service() *corev1.Service {
+	list := []func(*corev1.Service){families("IPv4", "IPv6"), families("IPv4")}
+	return newService(list[d.IntN(2)], func(s *corev1.Service) {
+		if d.IntN(2) == 0 {
+			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{
+				Name: "metrics", Port: 90, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromString("metrics"),
+			})
+		}
+		s.Spec.PublishNotReadyAddresses = d.IntN(3) == 0
+	})
+}
+
+// TestProperty makes random changes and compares, after each batch, with what the nodes ask for and with a full pass.
+func TestProperty(t *testing.T) {
+	for seed := range uint64(45) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			d := dice{Rand: rand.New(rand.NewPCG(seed, 1)), ids: []int{4, 40, 300}[seed%3]}
+			c := newCluster(t, d.service())
+			c.full()
+			for range 25 {
+				var nodes []*mirror.Node
+				var gone []string
+				for range 1 + d.IntN(1+d.IntN(d.ids)) {
+					if node := d.node(); d.IntN(4) == 0 {
+						gone = append(gone, node.Name)
+					} else {
+						nodes = append(nodes, node)
+					}
+				}
+				nodes = slices.DeleteFunc(nodes, func(n *mirror.Node) bool { return slices.Contains(gone, n.Name) })
+				c.step(nodes, gone)
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+// step makes a change, and checks its outcome and that every slice it wrote had to be written.
+func (c *cluster) step(nodes []*mirror.Node, gone []string) {
+	c.t.Helper()
+	before := c.expected()
+	where := map[string]string{}
+	for _, slice := range c.list() {
+		for i := range slice.Endpoints {
+			where[slice.Endpoints[i].TargetRef.Name+string(slice.AddressType)] = slice.Name
+		}
+	}
+	operations := c.change(nodes, gone...)
+	c.verify()
+
+	// A slice must be written if an endpoint in it changed; beyond that, one may be filled with what is new, of each group
+	// in as many slices as that needs, and one may be emptied by merging.
+	after := c.expected()
+	necessary := map[string]bool{}
+	fresh := 0
+	for _, family := range c.shape.families {
+		for name := range maps.Keys(where) {
+			node := name[:len(name)-len(family)]
+			if name == node+string(family) && !slices.Equal(before[node], after[node]) {
+				necessary[where[name]] = true
+			}
+		}
+	}
+	for name := range after {
+		if !slices.Equal(before[name], after[name]) {
+			fresh++
+		}
+	}
+	merged := 0
+	for _, op := range operations {
+		if op.verb == remove && op.gives {
+			merged++
+		}
+	}
+	groups := len(c.placement.groups)
+	most := len(necessary) + merged
+	if fresh > 0 {
+		most += groups + 2*fresh/maxEndpoints
+	}
+	if len(operations) > most {
+		c.t.Fatalf("%v for %d slices with changes and %d changed nodes in %d groups", verbs(operations), len(necessary), fresh, groups)
+	}
+}
+
+// TestPropertyUnsettled is TestProperty for a start before the registries are listed: no endpoint that is there goes,
+// unless its node is known to have none, and once all is listed the outcome is the same.
+func TestPropertyUnsettled(t *testing.T) {
+	for seed := range uint64(40) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			d := dice{Rand: rand.New(rand.NewPCG(seed, 2)), ids: []int{4, 40, 300}[seed%3]}
+			service := d.service()
+			before := newCluster(t, service)
+			for range d.ids {
+				before.know(d.node())
+			}
+			before.full()
+
+			c := newCluster(t, service)
+			c.unsettled["a"], c.unsettled["b"] = true, true
+			for _, slice := range before.list() {
+				c.adopt(slice.DeepCopy())
+			}
+			c.full()
+			for range 20 {
+				c.change([]*mirror.Node{d.node()})
+				served := map[string]bool{}
+				for _, slice := range c.list() {
+					for i := range slice.Endpoints {
+						served[slice.Endpoints[i].TargetRef.Name+slice.Endpoints[i].Addresses[0]] = true
+						served[slice.Endpoints[i].Addresses[0]] = true
+					}
+				}
+				for _, slice := range before.list() {
+					for i := range slice.Endpoints {
+						name, address := slice.Endpoints[i].TargetRef.Name, slice.Endpoints[i].Addresses[0]
+						if c.nodes[name] == nil && !served[name+address] && !served[address] {
+							t.Fatalf("the endpoint of %s at %s is gone", name, address)
+						}
+					}
+				}
+			}
+			c.unsettled = map[string]bool{}
+			c.full()
+			c.verify()
+		})
+	}
+}

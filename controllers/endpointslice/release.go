@@ -1,0 +1,63 @@
+package endpointslice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+)
+
+// release deletes the slices of a Service that takes no nodes, and says why it takes none; the Service does not exist if
+// it is nil.
+func (c *Controller) release(ctx context.Context, name types.NamespacedName, service *corev1.Service) (ctrl.Result, error) {
+	defer c.states.forget(name)
+	st := c.states.get(name)
+	if existing := c.states.release(st); len(existing) > 0 {
+		mistaken, err := c.takesNodes(ctx, name)
+		if err != nil {
+			return ctrl.Result{}, err
+		}
+		if mistaken {
+			return ctrl.Result{RequeueAfter: again}, nil
+		}
+		w := &writer{Controller: c, service: name, state: st}
+		if err := w.removeAll(ctx, existing); errors.Is(err, errOutdated) {
+			return ctrl.Result{RequeueAfter: again}, nil
+		} else if err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	switch {
+	case service == nil:
+		return ctrl.Result{}, nil
+	case annotated(service):
+		why := problem(rollcallv1alpha1.ReasonUnsupportedService, unsupported(service))
+		return ctrl.Result{}, c.report(ctx, service, st, why)
+	default:
+		return ctrl.Result{}, c.report(ctx, service, st, nil)
+	}
+}
+
+// takesNodes asks the API server itself whether the Service takes nodes: the cache may not have seen yet that there is
+// such a Service, or that it has the annotation.
+func (c *Controller) takesNodes(ctx context.Context, name types.NamespacedName) (bool, error) {
+	live := &corev1.Service{}
+	if err := c.live.Get(ctx, name, live); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("get service: %w", err)
+	}
+	return annotated(live) && unsupported(live) == nil, nil
+}
+
+func (w *writer) removeAll(ctx context.Context, existing []*known) error {
+	operations := make([]operation, 0, len(existing))
+	for _, k := range existing {
+		operations = append(operations, operation{verb: remove, known: k, slice: k.current.Load()})
+	}
+	return w.apply(ctx, operations)
+}

@@ -1,0 +1,174 @@
+package endpointslice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+)
+
+const (
+	// concurrentServices is how many Services are reconciled at once.
+	concurrentServices = 4
+
+	// What failed is tried again after retryFirst, then after twice as long each time, at most after retryLast.
+	retryFirst, retryLast = 5 * time.Millisecond, time.Second
+)
+
+// Nodes is what the controller reads of the Mirror. Its methods answer at once, and with nothing older than what
+// NodesChanged and RegistrySettled were called for.
+type Nodes interface {
+	// Node returns the node whose DiscoveredNode has that name; nil if it is not known.
+	Node(namespace, name string) *mirror.Node
+
+	// Select returns every node of the namespace whose labels match.
+	Select(namespace string, selector labels.Selector) iter.Seq[*mirror.Node]
+
+	// Settled says whether an endpoint of that registry may be removed because its node is not known: true once the
+	// registry has been listed completely since start, and where there is no such NodeRegistry.
+	Settled(namespace, registry string) bool
+}
+
+// SetupWithManager makes the manager run the controller. Its cache needs to hold no EndpointSlices but those with the
+// label endpointslice.kubernetes.io/managed-by=rollcall.dev.
+func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
+	c.live = mgr.GetAPIReader()
+	// The workers start once the handler has seen every slice that exists: the ledgers are complete by then.
+	slices := source.Kind(mgr.GetCache(), &discoveryv1.EndpointSlice{}, c.sliceEvents())
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("endpointslice").
+		For(&corev1.Service{}, builder.WithPredicates(concerned())).
+		WatchesRawSource(slices).
+		WatchesRawSource(&c.queue).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: concurrentServices,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),
+		}).
+		Complete(c)
+}
+
+// NodesChanged tells of nodes that joined, left, or look different. It never blocks, and may be called before the
+// controller runs.
+func (c *Controller) NodesChanged(changes []mirror.Change) {
+	c.enqueue(c.states.change(changes, c.clock.Now())...)
+}
+
+// RegistrySettled tells that Nodes.Settled has become true for a registry of the namespace. It never blocks.
+func (c *Controller) RegistrySettled(namespace string) {
+	c.enqueue(c.states.lookAgain(namespace)...)
+}
+
+func (c *Controller) enqueue(services ...types.NamespacedName) {
+	for _, service := range services {
+		c.queue.Add(service)
+	}
+}
+
+type (
+	sliceHandler = handler.TypedFuncs[*discoveryv1.EndpointSlice, reconcile.Request]
+	requests     = workqueue.TypedRateLimitingInterface[reconcile.Request]
+)
+
+// sliceEvents enters what the watch shows of our slices in the ledgers, and has those Services reconciled whose slices
+// somebody else changed.
+func (c *Controller) sliceEvents() sliceHandler {
+	tell := func(q requests, service types.NamespacedName, news bool) {
+		if news {
+			q.Add(reconcile.Request{NamespacedName: service})
+		}
+	}
+	saw := func(q requests, slice *discoveryv1.EndpointSlice) {
+		service, news := c.states.saw(slice)
+		tell(q, service, news)
+	}
+	lost := func(q requests, slice *discoveryv1.EndpointSlice) {
+		service, news := c.states.lost(slice)
+		tell(q, service, news)
+	}
+	return sliceHandler{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*discoveryv1.EndpointSlice], q requests) {
+			if ours(e.Object) {
+				saw(q, e.Object)
+			}
+		},
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*discoveryv1.EndpointSlice], q requests) {
+			if ours(e.ObjectOld) && (!ours(e.ObjectNew) || serviceOf(e.ObjectOld) != serviceOf(e.ObjectNew)) {
+				lost(q, e.ObjectOld)
+			}
+			if ours(e.ObjectNew) {
+				saw(q, e.ObjectNew)
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*discoveryv1.EndpointSlice], q requests) {
+			if ours(e.Object) {
+				lost(q, e.Object)
+			}
+		},
+	}
+}
+
+func ours(slice *discoveryv1.EndpointSlice) bool {
+	return slice.Labels[discoveryv1.LabelManagedBy] == rollcallv1alpha1.ManagedBy
+}
+
+// concerned lets through the Services that are annotated, that just were, and that still say so in their status.
+func concerned() predicate.Predicate {
+	is := func(o client.Object) bool {
+		service, ok := o.(*corev1.Service)
+		return ok && (annotated(service) ||
+			meta.FindStatusCondition(service.Status.Conditions, rollcallv1alpha1.ConditionEndpointsSynced) != nil)
+	}
+	return predicate.Funcs{
+		CreateFunc:  func(e event.CreateEvent) bool { return is(e.Object) },
+		UpdateFunc:  func(e event.UpdateEvent) bool { return is(e.ObjectOld) || is(e.ObjectNew) },
+		DeleteFunc:  func(e event.DeleteEvent) bool { return is(e.Object) },
+		GenericFunc: func(e event.GenericEvent) bool { return is(e.Object) },
+	}
+}
+
+func annotated(service *corev1.Service) bool {
+	_, found := service.Annotations[rollcallv1alpha1.AnnotationNodeSelector]
+	return found
+}
+
+// unsupported returns why an annotated Service can't have endpoints from Rollcall, nil if it can.
+func unsupported(service *corev1.Service) error {
+	switch {
+	case service.Spec.Type == corev1.ServiceTypeExternalName:
+		return errors.New("a Service of type ExternalName has no endpoints")
+	case len(service.Spec.Selector) > 0:
+		return errors.New("the Service has a selector of its own, so its endpoints are pods")
+	}
+	return nil
+}
+
+func parseSelector(service *corev1.Service) (labels.Selector, error) {
+	selector, err := labels.Parse(service.Annotations[rollcallv1alpha1.AnnotationNodeSelector])
+	if err != nil {
+		return nil, fmt.Errorf("annotation %s: %w", rollcallv1alpha1.AnnotationNodeSelector, err)
+	}
+	if selector.Empty() {
+		return nil, fmt.Errorf("annotation %s is empty and would select every node", rollcallv1alpha1.AnnotationNodeSelector)
+	}
+	return selector, nil
+}
