@@ -1,0 +1,159 @@
+// Package discoverednode projects the Mirror to DiscoveredNodes: the view of the fleet, which follows the traffic.
+//
+// It writes an object when something differs that people and controllers act on, and else leaves it alone for
+// statusInterval, however often the node heartbeats. What others change or delete is put back at once, except what belongs
+// to people: spec.cordoned, which it takes over into the Mirror, and annotations.
+package discoverednode
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+)
+
+//+kubebuilder:rbac:groups=rollcall.dev,resources=discoverednodes,verbs=get;list;watch;create;update;delete
+//+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=get;list;watch
+//+kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// workers is the number of objects written at the same time: enough to keep an API server busy, which answers a create in
+// a few milliseconds.
+const workers = 16
+
+// retry is the longest wait before a failed write is tried again.
+const retry = time.Second
+
+// Nodes is what the controller needs of the Mirrors. No method blocks.
+type Nodes interface {
+	// Node returns the node whose DiscoveredNode has that name, nil if there is none.
+	Node(namespace, name string) *mirror.Node
+	// SetCordoned tells what people wrote to the DiscoveredNode.
+	SetCordoned(namespace, name string, cordoned bool)
+	// Settled says whether a DiscoveredNode of that registry may be deleted because its node is unknown.
+	Settled(namespace, registry string) bool
+}
+
+// Controller writes DiscoveredNodes.
+type Controller struct {
+	client   client.Client
+	recorder events.EventRecorder
+	nodes    Nodes
+	clock    clock.PassiveClock
+	queue    mirror.Queue
+	schedule schedule
+}
+
+// New returns a Controller. The client must read from a cache.
+func New(c client.Client, recorder events.EventRecorder, nodes Nodes, clk clock.PassiveClock) *Controller {
+	return &Controller{client: c, recorder: recorder, nodes: nodes, clock: clk, schedule: schedule{due: map[types.NamespacedName]time.Time{}}}
+}
+
+// SetupWithManager adds the controller to the manager.
+func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("discoverednode").
+		For(&rollcallv1alpha1.DiscoveredNode{}).
+		WatchesRawSource(&c.queue).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: workers,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, retry),
+		}).
+		Complete(c)
+}
+
+// NodesChanged makes the controller look at the nodes that changed. It does not block.
+func (c *Controller) NodesChanged(changes []mirror.Change) {
+	for _, change := range changes {
+		c.queue.Add(change.Name())
+	}
+}
+
+// Reconcile makes one DiscoveredNode what its node is.
+func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	existing := &rollcallv1alpha1.DiscoveredNode{}
+	if err := c.client.Get(ctx, req.NamespacedName, existing); apierrors.IsNotFound(err) {
+		existing = nil
+	} else if err != nil {
+		return ctrl.Result{}, err
+	}
+	if existing != nil && !existing.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil // Its end is an event of its own.
+	}
+	c.nodes.SetCordoned(req.Namespace, req.Name, existing != nil && existing.Spec.Cordoned)
+	node := c.nodes.Node(req.Namespace, req.Name)
+	if node == nil {
+		c.schedule.forget(req.NamespacedName)
+		return c.remove(ctx, existing)
+	}
+	registry := &rollcallv1alpha1.NodeRegistry{}
+	if err := c.client.Get(ctx, client.ObjectKey{Namespace: node.Namespace, Name: node.Registry}, registry); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err) // Its nodes go with it.
+	}
+	return c.write(ctx, existing, project(node, registry, existing), interval(registry))
+}
+
+// remove deletes an object whose node is gone. One whose registry is gone too is left to the garbage collector.
+func (c *Controller) remove(ctx context.Context, existing *rollcallv1alpha1.DiscoveredNode) (ctrl.Result, error) {
+	if existing == nil {
+		return ctrl.Result{}, nil
+	}
+	registry := client.ObjectKey{Namespace: existing.Namespace, Name: mirror.RegistryOf(existing.Name)}
+	if err := c.client.Get(ctx, registry, &rollcallv1alpha1.NodeRegistry{}); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !c.nodes.Settled(registry.Namespace, registry.Name) {
+		return ctrl.Result{RequeueAfter: retry}, nil
+	}
+	return ctrl.Result{}, client.IgnoreNotFound(c.client.Delete(ctx, existing, client.Preconditions{UID: &existing.UID}))
+}
+
+// write sends the difference, if there is one and its time has come.
+func (c *Controller) write(ctx context.Context, existing, want *rollcallv1alpha1.DiscoveredNode, interval time.Duration) (ctrl.Result, error) {
+	name := client.ObjectKeyFromObject(want)
+	if existing == nil {
+		err := c.client.Create(ctx, want)
+		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+			return ctrl.Result{}, nil
+		}
+		return c.after(name, interval, err)
+	}
+	now := c.clock.Now()
+	switch compare(existing, want) {
+	case none:
+		return ctrl.Result{RequeueAfter: c.schedule.written(name, interval, now)}, nil
+	case heartbeat:
+		if wait := c.schedule.next(name, interval, now); wait > 0 {
+			return ctrl.Result{RequeueAfter: wait}, nil
+		}
+	case visible:
+	}
+	err := c.client.Update(ctx, want)
+	if err == nil {
+		c.tell(existing, want)
+	}
+	return c.after(name, interval, err)
+}
+
+// after says when to look at the object again after a write that ended with err.
+func (c *Controller) after(name types.NamespacedName, interval time.Duration, err error) (ctrl.Result, error) {
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
+		// The cache is behind. What it lacks is an event of its own; this is for one that was merged into another.
+		return ctrl.Result{RequeueAfter: retry}, nil
+	case err != nil:
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: c.schedule.written(name, interval, c.clock.Now())}, nil
+}
