@@ -1,0 +1,141 @@
+// Package registry turns a NodeRegistry into a connection, a bucket and a Mirror, and says in its status how they are.
+//
+// One session per NodeRegistry connects, finds or creates the bucket, and watches it into the Mirror. The session outlives
+// every outage; the Mirror outlives the session, so that another Secret or server drops no node.
+package registry
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+)
+
+//+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=get;list;watch;patch
+//+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries/status,verbs=patch
+//+kubebuilder:rbac:groups=rollcall.dev,resources=discoverednodes,verbs=get;list;watch
+//+kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// pace is the least time between two writes of one status that only counts nodes anew.
+const pace = 2 * time.Second
+
+// Options are what is the same for every registry.
+type Options struct {
+	// Cluster is the name of this cluster, by which it knows its own entries.
+	Cluster string
+	// Refused are addresses that no node may have: the API server's own.
+	Refused []netip.Addr
+}
+
+// Controller keeps one session and one Mirror per NodeRegistry.
+type Controller struct {
+	client   client.Client
+	recorder events.EventRecorder
+	store    *mirror.Store
+	clock    clock.Clock
+	options  Options
+	queue    mirror.Queue
+	sessions sessions
+	written  writeTimes
+}
+
+// New returns a Controller. The client must read from a cache.
+func New(c client.Client, recorder events.EventRecorder, store *mirror.Store, clk clock.Clock, o Options) *Controller {
+	controller := &Controller{client: c, recorder: recorder, store: store, clock: clk, options: o}
+	controller.sessions.clock = clk
+	controller.sessions.changed = controller.queue.Add
+	store.OnState(controller.queue.Add)
+	return controller
+}
+
+// SetupWithManager adds the controller to the manager. Its sessions end with the manager.
+func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
+	c.sessions.log = mgr.GetLogger().WithName("session")
+	if err := mgr.Add(&c.sessions); err != nil {
+		return err
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("noderegistry").
+		For(&rollcallv1alpha1.NodeRegistry{}).
+		WatchesRawSource(&c.queue).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 4,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, time.Second),
+		}).
+		Complete(c)
+}
+
+// Reconcile makes a registry's session what its spec asks for, and its status what the session and the Mirror say.
+func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	registry := &rollcallv1alpha1.NodeRegistry{}
+	err := c.client.Get(ctx, req.NamespacedName, registry)
+	if client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, err
+	}
+	if err != nil || !registry.DeletionTimestamp.IsZero() {
+		c.sessions.stop(req.NamespacedName)
+		c.store.Remove(req.NamespacedName)
+		c.written.forget(req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	m, err := c.mirror(ctx, registry)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if registry.Spec.Suspend {
+		c.sessions.stop(req.NamespacedName)
+	} else {
+		c.sessions.ensure(req.NamespacedName, planOf(registry), m)
+	}
+	if err := c.acceptExpiry(ctx, registry, m); err != nil {
+		return ctrl.Result{}, err
+	}
+	return c.writeStatus(ctx, registry, m)
+}
+
+// mirror returns the registry's Mirror with its policy in force; a new one is seeded with what was last written down.
+func (c *Controller) mirror(ctx context.Context, registry *rollcallv1alpha1.NodeRegistry) (*mirror.Mirror, error) {
+	name := client.ObjectKeyFromObject(registry)
+	policy := policyOf(registry, c.options)
+	if m := c.store.Mirror(name); m != nil {
+		m.SetPolicy(policy)
+		return m, nil
+	}
+	list := &rollcallv1alpha1.DiscoveredNodeList{}
+	if err := c.client.List(ctx, list, client.InNamespace(name.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	var nodes []*rollcallv1alpha1.DiscoveredNode
+	for i := range list.Items {
+		if list.Items[i].Spec.RegistryName == name.Name {
+			nodes = append(nodes, &list.Items[i])
+		}
+	}
+	return c.store.Add(name, policy, nodes), nil
+}
+
+// acceptExpiry lets go the nodes that the disruption guard holds if a person asked for it, once: the request is taken back
+// with the answer, so that it is not still there at the next disruption.
+func (c *Controller) acceptExpiry(ctx context.Context, registry *rollcallv1alpha1.NodeRegistry, m *mirror.Mirror) error {
+	if _, asked := registry.Annotations[rollcallv1alpha1.AnnotationAcceptExpiry]; !asked {
+		return nil
+	}
+	released := m.AcceptExpiry()
+	before := registry.DeepCopy()
+	delete(registry.Annotations, rollcallv1alpha1.AnnotationAcceptExpiry)
+	if err := c.client.Patch(ctx, registry, client.MergeFrom(before)); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	c.recorder.Eventf(registry, nil, "Normal", rollcallv1alpha1.ReasonExpiryAccepted, "AcceptExpiry", "%d held nodes may expire, as the annotation asked", released)
+	return nil
+}

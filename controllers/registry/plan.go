@@ -1,0 +1,79 @@
+package registry
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+// plan is what a session is made for. A change of it takes another session.
+type plan struct {
+	connection   rollcallv1alpha1.Connection
+	bucket       discovery.BucketConfig
+	keyPrefix    string
+	includeLocal bool
+}
+
+func planOf(registry *rollcallv1alpha1.NodeRegistry) plan {
+	spec := registry.Spec.DeepCopy()
+	storage := jetstream.FileStorage
+	if spec.Bucket.Storage == rollcallv1alpha1.StorageMemory {
+		storage = jetstream.MemoryStorage
+	}
+	return plan{
+		connection: spec.Connection,
+		bucket: discovery.BucketConfig{
+			Name:     spec.Bucket.Name,
+			TTL:      duration(spec.Bucket.TTL),
+			History:  int(ptr.Deref(spec.Bucket.History, 1)),
+			Storage:  storage,
+			Replicas: int(ptr.Deref(spec.Bucket.Replicas, 1)),
+			Create:   spec.Bucket.CreationPolicy != rollcallv1alpha1.CreateNever,
+			Domain:   spec.Connection.JetStreamDomain,
+		},
+		keyPrefix:    ptr.Deref(spec.Bucket.KeyPrefix, ""),
+		includeLocal: spec.IncludeLocalPods,
+	}
+}
+
+// policyOf returns the policy of the registry's Mirror. CIDRs were validated when the NodeRegistry was admitted.
+func policyOf(registry *rollcallv1alpha1.NodeRegistry, o Options) mirror.Policy {
+	spec := registry.Spec.DeepCopy()
+	p := mirror.Policy{
+		KeyPrefix:         ptr.Deref(spec.Bucket.KeyPrefix, ""),
+		StaleAfter:        duration(spec.Liveness.StaleAfter),
+		RetainExpired:     duration(spec.Liveness.RetainExpired),
+		ReconnectGrace:    duration(spec.Liveness.ReconnectGrace),
+		FallbackTTL:       duration(spec.Bucket.TTL),
+		MaxExpiredPercent: int(ptr.Deref(spec.Liveness.MaxExpiredPercent, 100)),
+		MinNodes:          int(ptr.Deref(spec.Liveness.MinNodes, 0)),
+		Labels:            spec.Labels,
+		Cluster:           o.Cluster,
+		IncludeLocal:      spec.IncludeLocalPods,
+		Refused:           o.Refused,
+	}
+	if spec.AddressPolicy != nil {
+		p.Allowed = prefixes(spec.AddressPolicy.AllowedCIDRs)
+		p.Denied = prefixes(spec.AddressPolicy.DeniedCIDRs)
+	}
+	return p
+}
+
+func prefixes(cidrs []string) []netip.Prefix {
+	parsed := make([]netip.Prefix, 0, len(cidrs))
+	for _, cidr := range cidrs {
+		if prefix, err := netip.ParsePrefix(cidr); err == nil {
+			parsed = append(parsed, prefix)
+		}
+	}
+	return parsed
+}
+
+func duration(d *metav1.Duration) time.Duration { return ptr.Deref(d, metav1.Duration{}).Duration }

@@ -1,0 +1,185 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/nats-io/nats.go"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/clock"
+
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+// bucketTimeout bounds one attempt to get or create a bucket.
+const bucketTimeout = 5 * time.Second
+
+// session is the story of one registry's way to its bucket: connect, find or create the bucket, watch it into the Mirror,
+// and begin again when the bucket is gone. It ends when it is stopped, never by itself.
+type session struct {
+	plan   plan
+	mirror *mirror.Mirror
+	clock  clock.Clock
+	log    logr.Logger
+	// changed is called when state changes. It must not block.
+	changed func()
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu    sync.Mutex
+	state sessionState
+}
+
+// sessionState is what a session has to say for the status of its NodeRegistry.
+type sessionState struct {
+	// connected says that the connection is up, ever that it has been, since when that last changed.
+	connected, ever bool
+	since           time.Time
+	// connectErr is why there is no connection, bucketErr why there is no bucket.
+	connectErr, bucketErr error
+	// differences are how the bucket differs from what was wished for.
+	differences []discovery.Difference
+}
+
+func (s *session) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.state.since = s.clock.Now()
+	s.done.Go(func() { s.mirror.Run(ctx) })
+	s.done.Go(func() { s.run(ctx) })
+}
+
+// stop ends the session and waits for it: afterwards nothing of it is left, and the Mirror keeps what it knows.
+func (s *session) stop() {
+	s.cancel()
+	s.done.Wait()
+}
+
+func (s *session) run(ctx context.Context) {
+	defer s.mirror.Disconnected(context.Canceled)
+	nc, err := s.connect()
+	if err != nil {
+		// The options make no sense to the client: only another spec can help, and that is another session.
+		s.update(func(state *sessionState) { state.connectErr = err })
+		<-ctx.Done()
+		return
+	}
+	defer nc.Close()
+	backoff := newBackoff()
+	for ctx.Err() == nil {
+		if err := s.ensureBucket(ctx, nc); err != nil {
+			s.pause(ctx, nc, backoff.Step())
+			continue
+		}
+		backoff = newBackoff()
+		s.watch(ctx, nc)
+	}
+}
+
+func newBackoff() wait.Backoff {
+	return wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 6, Cap: 2 * time.Second}
+}
+
+// connect returns a connection that is made, and made again, in the background for as long as it takes.
+func (s *session) connect() (*nats.Conn, error) {
+	c := s.plan.connection
+	options := append(discovery.ConnectOptions(),
+		nats.Name("rollcall"),
+		nats.ConnectHandler(func(*nats.Conn) { s.setConnected(true, nil) }),
+		nats.ReconnectHandler(func(*nats.Conn) { s.setConnected(true, nil) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { s.setConnected(false, err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { s.setConnected(false, err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.log.Error(err, "nats connection") }),
+	)
+	if c.InboxPrefix != "" {
+		options = append(options, nats.CustomInboxPrefix(c.InboxPrefix))
+	}
+	return nats.Connect(strings.Join(c.Servers, ","), options...)
+}
+
+func (s *session) setConnected(connected bool, err error) {
+	s.update(func(state *sessionState) {
+		if state.connected != connected {
+			state.since = s.clock.Now()
+		}
+		state.connected, state.ever = connected, state.ever || connected
+		if err != nil || connected {
+			state.connectErr = err
+		}
+	})
+}
+
+func (s *session) ensureBucket(ctx context.Context, nc *nats.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
+	defer cancel()
+	_, differences, err := discovery.EnsureBucket(ctx, nc, s.plan.bucket)
+	s.update(func(state *sessionState) { state.bucketErr, state.differences = err, differences })
+	return err
+}
+
+// watch watches the bucket until the session is stopped or the bucket is gone.
+func (s *session) watch(ctx context.Context, nc *nats.Conn) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watcher, err := discovery.NewWatcher(nc, discovery.WatcherOptions{
+		Bucket:    s.plan.bucket.Name,
+		KeyPrefix: s.plan.keyPrefix,
+		Domain:    s.plan.bucket.Domain,
+		Known:     s.mirror.Keys(),
+		Logger:    slog.New(logr.ToSlogHandler(s.log)),
+	}, &sink{Mirror: s.mirror, missing: cancel})
+	if err != nil {
+		s.update(func(state *sessionState) { state.bucketErr = err })
+		<-ctx.Done()
+		return
+	}
+	if err := watcher.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		s.update(func(state *sessionState) { state.bucketErr = err })
+	}
+}
+
+// pause waits before the next attempt, or until the connection is up again.
+func (s *session) pause(ctx context.Context, nc *nats.Conn, d time.Duration) {
+	connected := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(connected)
+	select {
+	case <-ctx.Done():
+	case <-connected:
+	case <-s.clock.After(d):
+	}
+}
+
+func (s *session) update(f func(*sessionState)) {
+	s.mu.Lock()
+	f(&s.state)
+	s.mu.Unlock()
+	s.changed()
+}
+
+func (s *session) snapshot() sessionState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// sink hands everything on to the Mirror, and says when the bucket is missing: whether it may be created again is not the
+// Watcher's to know.
+type sink struct {
+	*mirror.Mirror
+	missing func()
+}
+
+// Disconnected implements discovery.Sink.
+func (s *sink) Disconnected(err error) {
+	s.Mirror.Disconnected(err)
+	if errors.Is(err, discovery.ErrBucketNotFound) {
+		s.missing()
+	}
+}

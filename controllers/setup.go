@@ -1,0 +1,46 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/discoverednode"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/registry"
+)
+
+// component is what reports Events.
+const component = rollcallv1alpha1.FieldOwner
+
+// Setup adds all controllers to the manager. It is the only list of them.
+func Setup(mgr ctrl.Manager, o registry.Options) error {
+	clk := clock.RealClock{}
+	reader, recorder := mgr.GetClient(), mgr.GetEventRecorder(component)
+	store := mirror.NewStore(clk, func(name types.NamespacedName) bool {
+		// Whatever else the error may be, it does not say that there is no such registry.
+		return !apierrors.IsNotFound(reader.Get(context.Background(), name, &rollcallv1alpha1.NodeRegistry{}))
+	})
+
+	slices := endpointslice.New(mgr.GetClient(), store)
+	nodes := discoverednode.New(mgr.GetClient(), recorder, store, clk)
+	registries := registry.New(mgr.GetClient(), recorder, store, clk, o)
+
+	// The order is that of being told: traffic first.
+	store.OnNodes(slices.NodesChanged)
+	store.OnNodes(nodes.NodesChanged)
+	store.OnSettled(func(name types.NamespacedName) { slices.RegistrySettled(name.Namespace) })
+
+	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{slices, nodes, registries} {
+		if err := controller.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("set up %T: %w", controller, err)
+		}
+	}
+	return nil
+}

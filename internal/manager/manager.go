@@ -1,0 +1,146 @@
+// Package manager makes the manager of Rollcall from its options.
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers"
+	"github.com/rollcall-dev/rollcall/controllers/registry"
+)
+
+// leaderElectionID is the name of the Lease that the leader holds.
+const leaderElectionID = "rollcall-manager"
+
+// leaderRetry is how often a replica that does not lead looks whether it can: a leader that ends in good order is followed
+// within that time.
+const leaderRetry = time.Second
+
+// Options are the options of a manager; main.go documents the flags that set them.
+type Options struct {
+	LeaderElect bool
+	// LeaderElectionNamespace is where the Lease is; empty: the pod's own namespace.
+	LeaderElectionNamespace string
+	// Namespaces to work in; empty: all of them.
+	Namespaces []string
+	// ClusterName is the name of this cluster; empty: the UID of the namespace kube-system.
+	ClusterName string
+	// MetricsAddress and ProbeAddress are host:port; "0" turns the endpoint off.
+	MetricsAddress, ProbeAddress string
+	// Controller holds what is the same for all controllers.
+	Controller config.Controller
+}
+
+// New returns a manager with all controllers. It asks the API server for the cluster's name, unless o has it, but does
+// not need NATS: neither the manager's life nor its readiness depends on it.
+func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, error) {
+	// The API server's priority and fairness is the only limit: a limit of the client's own would make traffic wait.
+	config = rest.CopyConfig(config)
+	config.QPS = -1
+	options, err := o.manager()
+	if err != nil {
+		return nil, err
+	}
+	mgr, err := ctrl.NewManager(config, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
+		return nil, err
+	}
+	cluster, err := o.clusterName(ctx, mgr.GetAPIReader())
+	if err != nil {
+		return nil, err
+	}
+	refused := serverAddresses(ctx, config)
+	return mgr, controllers.Setup(mgr, registry.Options{Cluster: cluster, Refused: refused})
+}
+
+func (o *Options) manager() (ctrl.Options, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), rollcallv1alpha1.AddToScheme(scheme)); err != nil {
+		return ctrl.Options{}, err
+	}
+	ours := labels.SelectorFromSet(labels.Set{discoveryv1.LabelManagedBy: rollcallv1alpha1.ManagedBy})
+	caches := cache.Options{
+		DefaultTransform:  cache.TransformStripManagedFields(),
+		ByObject:          map[client.Object]cache.ByObject{&discoveryv1.EndpointSlice{}: {Label: ours}},
+		DefaultNamespaces: map[string]cache.Config{},
+	}
+	for _, namespace := range o.Namespaces {
+		caches.DefaultNamespaces[namespace] = cache.Config{}
+	}
+	return ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         caches,
+		Client:                        client.Options{FieldOwner: rollcallv1alpha1.FieldOwner},
+		Controller:                    o.Controller,
+		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
+		HealthProbeBindAddress:        o.ProbeAddress,
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              leaderElectionID,
+		LeaderElectionNamespace:       o.LeaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		RetryPeriod:                   new(leaderRetry),
+	}, nil
+}
+
+//+kubebuilder:rbac:groups="",resources=namespaces,resourceNames=kube-system,verbs=get
+
+// clusterName returns the name of this cluster.
+func (o *Options) clusterName(ctx context.Context, reader client.Reader) (string, error) {
+	if o.ClusterName != "" {
+		return o.ClusterName, nil
+	}
+	namespace := &corev1.Namespace{}
+	err := reader.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, namespace)
+	if apierrors.IsForbidden(err) {
+		return "", fmt.Errorf("give --cluster-name, or the right to get the namespace kube-system, whose UID is its default: %w", err)
+	}
+	return string(namespace.UID), err
+}
+
+// lookupTimeout bounds the look-up of the API server's host name.
+const lookupTimeout = 2 * time.Second
+
+// serverAddresses returns the addresses of the API server, as this client knows it: no node may have one of them, or a
+// Service could be made to reach it. A name that can't be looked up gives none.
+func serverAddresses(ctx context.Context, config *rest.Config) []netip.Addr {
+	server, err := url.Parse(config.Host)
+	if err != nil || server.Hostname() == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", server.Hostname())
+	if err != nil {
+		ctrl.Log.Info("the API server's own address is not known, so it is not refused as a node's", "host", server.Hostname(), "error", err.Error())
+		return nil
+	}
+	for i := range found {
+		found[i] = found[i].Unmap()
+	}
+	return slices.Compact(found)
+}
