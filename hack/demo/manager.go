@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// process is the manager, running.
+type process struct {
+	command *exec.Cmd
+	log     string
+	exited  chan error
+}
+
+// startManager starts the manager as its user would; only what it would serve to a cluster is turned off.
+func startManager(ctx context.Context, binary, kubeconfig string) (*process, error) {
+	path, err := filepath.Abs(binary)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{log: filepath.Join(filepath.Dir(kubeconfig), "manager.log"), exited: make(chan error, 1)}
+	file, err := os.Create(p.log)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	p.command = exec.CommandContext(ctx, path, "--kubeconfig", kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=0")
+	p.command.Stdout, p.command.Stderr = file, file
+	p.command.Cancel = func() error { return p.command.Process.Signal(syscall.SIGTERM) }
+	p.command.WaitDelay = 10 * time.Second
+	if err := p.command.Start(); err != nil {
+		return nil, fmt.Errorf("start the manager (make build makes it): %w", err)
+	}
+	go func() { p.exited <- p.command.Wait() }()
+	return p, nil
+}
+
+// stop asks the manager to end, and returns how it ended if that was not as asked.
+func (p *process) stop() error {
+	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	if err := <-p.exited; err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("the manager ended: %w", err)
+	}
+	return nil
+}
+
+// explain returns the end of the manager's log as an error.
+func (p *process) explain() error {
+	const most = 4000
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("the manager's log ends with:\n%s", log[max(0, len(log)-most):])
+}
