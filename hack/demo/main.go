@@ -21,16 +21,21 @@ func main() {
 	once := flag.Bool("once", false, "End after the demonstration; the exit code says whether everything came out as said.")
 	manager := flag.String("manager", "bin/manager", "The manager's binary.")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, *manager, *once)
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = nil // Ctrl-C is how a demo ends.
-	}
-	if err != nil {
+	if err := demonstrate(*manager, *once); err != nil {
 		fmt.Fprintln(os.Stderr, "demo: failed:", err)
 		os.Exit(1)
 	}
+}
+
+// demonstrate runs the demo until it is over or interrupted.
+func demonstrate(manager string, once bool) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, manager, once)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // Ctrl-C is how a demo ends.
+	}
+	return err
 }
 
 func say(format string, args ...any) { fmt.Printf("\n==> "+format+"\n", args...) }

@@ -29,12 +29,11 @@ func startManager(ctx context.Context, binary, kubeconfig string) (*process, err
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	p.command = exec.CommandContext(ctx, path, "--kubeconfig", kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=0")
+	p.command = exec.CommandContext(ctx, path, "--kubeconfig", kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=0") //nolint:gosec // The caller names the binary.
 	p.command.Stdout, p.command.Stderr = file, file
 	p.command.Cancel = func() error { return p.command.Process.Signal(syscall.SIGTERM) }
 	p.command.WaitDelay = 10 * time.Second
-	if err := p.command.Start(); err != nil {
+	if err := errors.Join(p.command.Start(), file.Close()); err != nil {
 		return nil, fmt.Errorf("start the manager (make build makes it): %w", err)
 	}
 	go func() { p.exited <- p.command.Wait() }()

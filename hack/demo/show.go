@@ -232,7 +232,7 @@ func (d *demo) print(ctx context.Context, kinds ...string) error {
 }
 
 func (d *demo) run(ctx context.Context, stdin string, args ...string) error {
-	command := exec.CommandContext(ctx, d.kubectl, append([]string{"--kubeconfig", d.kubeconfig}, args...)...)
+	command := exec.CommandContext(ctx, d.kubectl, append([]string{"--kubeconfig", d.kubeconfig}, args...)...) //nolint:gosec // The control plane's own kubectl.
 	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(stdin), os.Stdout, os.Stderr
 	if err := command.Run(); err != nil {
 		return fmt.Errorf("kubectl %s: %w", strings.Join(args, " "), err)
