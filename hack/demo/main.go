@@ -66,7 +66,7 @@ func run(ctx context.Context, manager string, once bool) (err error) {
 	defer nats.Stop()
 
 	say("starting the manager: %s", manager)
-	process, err := startManager(ctx, manager, kubeconfig)
+	process, err := startManager(manager, kubeconfig)
 	if err != nil {
 		return err
 	}

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
-	"time"
 )
 
 // process is the manager, running.
@@ -19,7 +17,7 @@ type process struct {
 }
 
 // startManager starts the manager as its user would; only what it would serve to a cluster is turned off.
-func startManager(ctx context.Context, binary, kubeconfig string) (*process, error) {
+func startManager(binary, kubeconfig string) (*process, error) {
 	path, err := filepath.Abs(binary)
 	if err != nil {
 		return nil, err
@@ -29,10 +27,10 @@ func startManager(ctx context.Context, binary, kubeconfig string) (*process, err
 	if err != nil {
 		return nil, err
 	}
-	p.command = exec.CommandContext(ctx, path, "--kubeconfig", kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=0") //nolint:gosec // The caller names the binary.
+	p.command = exec.Command(path, "--kubeconfig", kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=0") //nolint:gosec // The caller names the binary.
 	p.command.Stdout, p.command.Stderr = file, file
-	p.command.Cancel = func() error { return p.command.Process.Signal(syscall.SIGTERM) }
-	p.command.WaitDelay = 10 * time.Second
+	// A group of its own: a terminal's Ctrl-C goes to the demo alone, which ends the manager when its time has come.
+	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := errors.Join(p.command.Start(), file.Close()); err != nil {
 		return nil, fmt.Errorf("start the manager (make build makes it): %w", err)
 	}
@@ -45,8 +43,8 @@ func (p *process) stop() error {
 	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	if err := <-p.exited; err != nil && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("the manager ended: %w", err)
+	if err := <-p.exited; err != nil {
+		return errors.Join(fmt.Errorf("the manager ended: %w", err), p.explain())
 	}
 	return nil
 }
