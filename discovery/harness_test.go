@@ -180,6 +180,19 @@ func (r *recorder) awaitLive(t testing.TB, want map[string]string) {
 	})
 }
 
+// awaitLiveKey waits until the key is live.
+func (r *recorder) awaitLiveKey(t testing.TB, key string) {
+	t.Helper()
+	eventually(t, func() error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if _, ok := r.live[key]; !ok {
+			return fmt.Errorf("%s isn't live", key)
+		}
+		return nil
+	})
+}
+
 // awaitLiveValue waits until the key is live with that value.
 func (r *recorder) awaitLiveValue(t testing.TB, key, value string) {
 	t.Helper()
@@ -272,10 +285,12 @@ func newBucket(t testing.TB, nc *nats.Conn, cfg jetstream.KeyValueConfig) jetstr
 		t.Fatal(err)
 	}
 	cfg.Bucket = "b"
-	kv, err := js.CreateKeyValue(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var kv jetstream.KeyValue
+	// A server that is still deleting the bucket of that name refuses the new one for a moment.
+	eventually(t, func() (err error) {
+		kv, err = js.CreateKeyValue(t.Context(), cfg)
+		return err
+	})
 	return kv
 }
 

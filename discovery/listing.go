@@ -173,7 +173,7 @@ func (r *run) synced(s *session) {
 	}
 	now := time.Now()
 	missing := r.keys.sweep(s.generation, s.boundary.mark)
-	r.announced = false
+	r.announced, r.settled = false, true
 	r.backoff.reset()
 	r.relistAt = now.Add(jitter(r.o.RelistInterval))
 	r.infoAt = now.Add(r.o.InfoInterval)

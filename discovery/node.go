@@ -48,6 +48,9 @@ type Owner struct {
 	Cluster string
 	// UID names the owner within the cluster.
 	UID string
+	// Registration names what registered the owner in its cluster, such as the UID of a PodRegistration; empty if nothing
+	// did. It doesn't count for who the owner is.
+	Registration string
 }
 
 // String names the owner for people.
@@ -63,5 +66,5 @@ func sameOwner(a, b *Owner) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return *a == *b
+	return a.Cluster == b.Cluster && a.UID == b.UID
 }

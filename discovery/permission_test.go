@@ -11,6 +11,9 @@ import (
 	"github.com/rollcall-dev/rollcall/internal/natstest"
 )
 
+// beyondWindow keys of 4 KiB don't fit into the first window of flow control, so that the answers to it matter.
+const beyondWindow = 2000
+
 // readPermissions are what the documentation asks for a watcher of bucket b.
 var readPermissions = []string{
 	"$JS.API.STREAM.INFO.KV_b", "$JS.API.CONSUMER.CREATE.KV_b.>", "$JS.API.CONSUMER.DELETE.KV_b.>",
@@ -41,12 +44,11 @@ func TestWatcherNeedsTheDocumentedPermissionsOnly(t *testing.T) {
 	s := natstest.Start(t, withReader(readPermissions))
 	admin := s.Connect(t, nats.UserInfo("admin", "p"))
 	newBucket(t, admin, jetstream.KeyValueConfig{Storage: jetstream.MemoryStorage})
-	// Beyond the first window of flow control, so that the answers to it matter.
-	fill(t, admin, fleet)
+	fillSized(t, admin, beyondWindow, 4096)
 	r := watch(t, asReader(t, s), WatcherOptions{Bucket: "b", KeyPrefix: "node.", Known: []string{"node.gone"}})
 	r.await(t, "Synced", 1)
-	if r.sizes[0] != fleet {
-		t.Errorf("%d of %d keys", r.sizes[0], fleet)
+	if r.sizes[0] != beyondWindow {
+		t.Errorf("%d of %d keys", r.sizes[0], beyondWindow)
 	}
 	r.awaitAbsent(t, "node.gone")
 }
@@ -99,11 +101,13 @@ func TestWatcherAcrossALeafNode(t *testing.T) {
 	})
 	hubConn := hub.Connect(t)
 	newBucket(t, hubConn, jetstream.KeyValueConfig{Storage: jetstream.MemoryStorage})
-	fill(t, hubConn, fleet)
-	r := watch(t, leaf.Connect(t), WatcherOptions{Bucket: "b", KeyPrefix: "node.", Domain: "hub", Known: []string{"node.gone"}})
+	fillSized(t, hubConn, beyondWindow, 4096)
+	nc := leaf.Connect(t)
+	eventually(t, func() error { _, err := newAPI(nc, "hub", "b", time.Second).info(t.Context()); return err })
+	r := watch(t, nc, WatcherOptions{Bucket: "b", KeyPrefix: "node.", Domain: "hub", Known: []string{"node.gone"}})
 	r.await(t, "Synced", 1)
-	if r.sizes[0] != fleet {
-		t.Errorf("%d of %d keys", r.sizes[0], fleet)
+	if r.sizes[0] != beyondWindow {
+		t.Errorf("%d of %d keys", r.sizes[0], beyondWindow)
 	}
 	r.awaitAbsent(t, "node.gone")
 }

@@ -14,7 +14,8 @@ var defaultPorts = map[string]int{"http": 80, "https": 443, "ws": 80, "wss": 443
 
 // Reach returns where the node is reached. Addresses and Ports come before Endpoint, which stands in for whichever of
 // them is empty. Endpoint is a URL, whose scheme names the port and, for http, https, ws and wss, gives it a default, or
-// host:port, which gives a port without a name.
+// host:port, which gives a port without a name. A path is ignored; a user is an error, since a record is no place for a
+// password.
 //
 // The addresses are unmapped, without duplicates and in the record's order; protocols are TCP, UDP or SCTP in upper case.
 // The errors are [*RecordError] with a reason of those listed there. Host names aren't resolved: [ReasonAddressNotIP].
@@ -134,6 +135,10 @@ func normalPort(p Port) (Port, error) {
 
 // parseEndpoint returns the endpoint's host and its port, whose number is 0 if the endpoint has none.
 func parseEndpoint(endpoint string) (string, Port, error) {
+	if strings.Contains(endpoint, "@") {
+		// The endpoint is not quoted: what stands before the @ may be a password.
+		return "", Port{}, recordError(ReasonInvalidEndpoint, "Endpoint has a user (an @ in it), leave out user and password")
+	}
 	if strings.Contains(endpoint, "://") {
 		return parseURL(endpoint)
 	}

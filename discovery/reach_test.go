@@ -18,7 +18,7 @@ func TestReach(t *testing.T) {
 	}{
 		"a URL with a port": {Node{Endpoint: "http://10.1.2.3:5001"}, []string{"10.1.2.3"}, []Port{{"http", 5001, "TCP"}}},
 		"http":              {Node{Endpoint: "HTTP://10.1.2.3/path?q"}, []string{"10.1.2.3"}, []Port{{"http", 80, "TCP"}}},
-		"https":             {Node{Endpoint: "https://u:p@10.1.2.3"}, []string{"10.1.2.3"}, []Port{{"https", 443, "TCP"}}},
+		"https":             {Node{Endpoint: "https://10.1.2.3/"}, []string{"10.1.2.3"}, []Port{{"https", 443, "TCP"}}},
 		"ws":                {Node{Endpoint: "ws://10.1.2.3"}, []string{"10.1.2.3"}, []Port{{"ws", 80, "TCP"}}},
 		"wss":               {Node{Endpoint: "wss://[2001:db8::1]"}, []string{"2001:db8::1"}, []Port{{"wss", 443, "TCP"}}},
 		"host and port":     {Node{Endpoint: "10.1.2.3:9142"}, []string{"10.1.2.3"}, []Port{{"", 9142, "TCP"}}},
@@ -78,6 +78,8 @@ func TestReachErrors(t *testing.T) {
 		"no host":               {Node{Endpoint: "http:///path"}, ReasonInvalidEndpoint},
 		"no host but a port":    {Node{Endpoint: ":80"}, ReasonInvalidEndpoint},
 		"a word":                {Node{Endpoint: "web"}, ReasonInvalidEndpoint},
+		"a user":                {Node{Endpoint: "https://u:p@10.1.2.3"}, ReasonInvalidEndpoint},
+		"a user, no scheme":     {Node{Endpoint: "u:p@10.1.2.3:80"}, ReasonInvalidEndpoint},
 		"a broken URL":          {Node{Endpoint: "http://[::1"}, ReasonInvalidEndpoint},
 		"too many addresses":    {Node{Addresses: make([]string, 101), Ports: port}, ReasonInvalidAddress},
 		"too many ports":        {Node{Addresses: []string{"10.0.0.1"}, Ports: make([]Port, 101)}, ReasonInvalidPort},

@@ -32,8 +32,9 @@ type recordPort struct {
 }
 
 type recordOwner struct {
-	Cluster string `json:"Cluster"`
-	UID     string `json:"UID"`
+	Cluster      string `json:"Cluster"`
+	UID          string `json:"UID"`
+	Registration string `json:"Registration,omitempty"`
 }
 
 // Decode reads a record. Names of members are read without regard to case, null means absent, and unknown members are
@@ -100,7 +101,7 @@ func (r *record) node() Node {
 		n.Ports = append(n.Ports, Port(p))
 	}
 	if r.Owner != nil {
-		n.Owner = &Owner{Cluster: r.Owner.Cluster, UID: r.Owner.UID}
+		n.Owner = &Owner{Cluster: r.Owner.Cluster, UID: r.Owner.UID, Registration: r.Owner.Registration}
 	}
 	return n
 }
@@ -126,7 +127,7 @@ func Encode(n Node) ([]byte, error) {
 		r.Ports = append(r.Ports, recordPort(p))
 	}
 	if n.Owner != nil {
-		r.Owner = &recordOwner{Cluster: n.Owner.Cluster, UID: n.Owner.UID}
+		r.Owner = &recordOwner{Cluster: n.Owner.Cluster, UID: n.Owner.UID, Registration: n.Owner.Registration}
 	}
 	return json.Marshal(r)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -40,7 +41,8 @@ type Registry struct {
 }
 
 // Open opens the bucket's registry, creates the bucket if it is missing, and returns once every node that was live at the
-// call is known. ctx bounds the call alone; without an end it waits for as long as the bucket can't be read.
+// call is known. ctx bounds the call alone: until it ends, Open waits for a connection that isn't up yet, and for a server
+// that doesn't answer.
 //
 // A bucket that exists is never altered; see [Registry.Differences]. The errors are those of [EnsureBucket], of invalid
 // options, and ctx's, joined with the reason why the bucket couldn't be read. The connection is the caller's, see
@@ -50,11 +52,10 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, different, err := EnsureBucket(ctx, nc, r.config)
+	b, err := r.ensure(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r.different = different
 	r.cache = newCache(b, r.prefix, r.log)
 	w, err := NewWatcher(nc, WatcherOptions{
 		Bucket: r.config.Name, KeyPrefix: r.prefix, Domain: o.Domain, APITimeout: o.APITimeout, Logger: r.log,
@@ -87,6 +88,25 @@ func newRegistry(nc *nats.Conn, o Options) (*Registry, error) {
 	var err error
 	r.js, err = newJetStream(nc, o.Domain)
 	return r, err
+}
+
+// ensure is EnsureBucket, repeated until ctx ends while the server can't be asked.
+func (r *Registry) ensure(ctx context.Context) (Bucket, error) {
+	for b := (backoff{}); ; {
+		bucket, different, err := EnsureBucket(ctx, r.nc, r.config)
+		if err == nil {
+			r.different = different
+			return bucket, nil
+		}
+		if !errors.Is(err, ErrConnectionLost) && !errors.Is(err, ErrNoAnswer) && !errors.Is(err, ErrUnavailable) {
+			return Bucket{}, err
+		}
+		select {
+		case <-time.After(b.next()):
+		case <-ctx.Done():
+			return Bucket{}, errors.Join(ctx.Err(), err)
+		}
+	}
 }
 
 func (r *Registry) run(w *Watcher) {

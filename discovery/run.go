@@ -52,6 +52,7 @@ type run struct {
 	attempt context.CancelFunc // cancels the session being opened; nil if none is
 	backoff backoff
 	openAt  time.Time // when to open a session, if there is none
+	settled bool      // a listing was completed since the last failure
 
 	relistAt     time.Time
 	infoAt       time.Time
@@ -238,7 +239,12 @@ func (r *run) fail(cause Cause, err error) {
 	} else {
 		r.tellDown(err)
 	}
+	// After a good time the first attempt is made at once.
 	r.openAt = time.Now()
+	if !r.settled {
+		r.openAt = r.openAt.Add(r.backoff.next())
+	}
+	r.settled = false
 }
 
 func (r *run) announce() {

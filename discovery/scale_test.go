@@ -23,11 +23,17 @@ func fleetKey(i int) string { return fmt.Sprintf("node.n%d", i) }
 // fill puts n keys of about 256 bytes.
 func fill(t testing.TB, nc *nats.Conn, n int) {
 	t.Helper()
+	fillSized(t, nc, n, 256)
+}
+
+// fillSized puts n keys of size bytes.
+func fillSized(t testing.TB, nc *nats.Conn, n, size int) {
+	t.Helper()
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(512))
 	if err != nil {
 		t.Fatal(err)
 	}
-	value := []byte(strings.Repeat("x", 256))
+	value := []byte(strings.Repeat("x", size))
 	for i := range n {
 		if _, err := js.PublishAsync("$KV.b."+fleetKey(i), value, jetstream.WithStallWait(patience)); err != nil {
 			t.Fatal(err)

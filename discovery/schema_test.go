@@ -40,7 +40,7 @@ func TestSchemaDescribesWhatIsWritten(t *testing.T) {
 		{ID: "n.a/b=c", Addresses: []string{"10.0.0.5"}, Ports: []Port{{Port: 1}}},
 		{
 			ID: "n", Name: "n", Endpoint: "http://10.0.0.5", Addresses: []string{"10.0.0.5"}, Ports: []Port{{"http", 80, "TCP"}}, Zone: "z",
-			Metadata: map[string]string{"k": "v"}, Load: new(0.5), LastSeen: time.Now(), Draining: true, Owner: &Owner{"c", "u"},
+			Metadata: map[string]string{"k": "v"}, Load: new(0.5), LastSeen: time.Now(), Draining: true, Owner: &Owner{Cluster: "c", UID: "u", Registration: "r"},
 		},
 	} {
 		value, err := Encode(n)
