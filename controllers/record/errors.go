@@ -1,0 +1,83 @@
+package record
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+// The reasons of Mapping.Read, besides those of discovery.Decode.
+const (
+	// ReasonExpression: an expression of spec.record can't be evaluated over this entry, or gives what is no such part of a
+	// node.
+	ReasonExpression discovery.Reason = "Expression"
+	// ReasonTooDeep: the JSON is nested more than maxDepth deep.
+	ReasonTooDeep discovery.Reason = "TooDeep"
+)
+
+// maxDetail is the greatest length of the detail of an error, in characters, and maxQuote that of a quotation in it.
+const (
+	maxDetail = 240
+	maxQuote  = 80
+)
+
+// ExpressionError says which expression of spec.record is wrong, where, and why.
+type ExpressionError struct {
+	// Field is the field of the NodeRegistry, such as spec.record.nodeID.
+	Field string
+	// Expression is the expression as it stands there.
+	Expression string
+	// Line and Column, from 1, are where in it the problem is.
+	Line, Column int
+	// Problem says what is wrong.
+	Problem string
+}
+
+// Error says everything in one line of bound length. A long expression is cut down to where the problem is.
+func (e *ExpressionError) Error() string {
+	return fmt.Sprintf("%s is invalid at line %d, column %d of %q: %s", e.Field, e.Line, e.Column, e.excerpt(), plain(e.Problem, maxDetail))
+}
+
+// excerpt returns the part of the expression's line that the problem is in.
+func (e *ExpressionError) excerpt() string {
+	line := []rune(strings.Split(e.Expression, "\n")[min(e.Line-1, strings.Count(e.Expression, "\n"))])
+	from := max(0, min(e.Column-1-maxQuote/2, len(line)-maxQuote))
+	to := min(len(line), from+maxQuote)
+	excerpt := string(line[from:to])
+	if from > 0 {
+		excerpt = "…" + excerpt
+	}
+	if to < len(line) {
+		excerpt += "…"
+	}
+	return excerpt
+}
+
+// broken returns the error for an entry that can't be read.
+func broken(reason discovery.Reason, format string, args ...any) error {
+	return &discovery.RecordError{Reason: reason, Detail: plain(fmt.Sprintf(format, args...), maxDetail)}
+}
+
+// failed returns the error for an entry that the part's expression fails for.
+func failed(p *part, err error) error {
+	return broken(ReasonExpression, "%s: %v", p.field, err)
+}
+
+// plain returns the text in one line, without control characters, and cut to a length.
+func plain(text string, length int) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, text)
+	if runes := []rune(text); len(runes) > length {
+		return string(runes[:length-1]) + "…"
+	}
+	return text
+}

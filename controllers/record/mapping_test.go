@@ -1,0 +1,389 @@
+package record
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/internal/gomicrotest"
+)
+
+func mapping(t *testing.T, spec rollcallv1alpha1.Record) *Mapping {
+	t.Helper()
+	m, err := Compile(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestPlainRecord(t *testing.T) {
+	m := mapping(t, rollcallv1alpha1.Record{Format: rollcallv1alpha1.FormatRollcall})
+	got, err := m.Read("node.web-1", []byte(`{"NodeId":"web-1","Endpoint":"http://10.0.0.5:8080"}`))
+	want := discovery.Node{ID: "web-1", Endpoint: "http://10.0.0.5:8080"}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" || !m.KeyHoldsID() {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
+func TestForeignJSON(t *testing.T) {
+	tests := map[string]struct {
+		spec  rollcallv1alpha1.Record
+		key   string
+		value string
+		want  discovery.Node
+	}{
+		"everything from expressions": {
+			spec: rollcallv1alpha1.Record{
+				NodeID: "value.id", Addresses: "[value.net.ip]", Ports: "[{'name': 'http', 'port': value.net.port}]",
+				Zone: "value.rack", Metadata: "value.tags",
+			},
+			value: `{"id":"m-1","net":{"ip":"10.0.0.5","port":8080},"rack":"r7","tags":{"role":"web","cores":8,"ratio":0.5,"gpu":true,"none":null}}`,
+			want: discovery.Node{
+				ID: "m-1", Addresses: []string{"10.0.0.5"}, Ports: []discovery.Port{{Name: "http", Port: 8080}},
+				Zone: "r7", Metadata: map[string]string{"role": "web", "cores": "8", "ratio": "0.5", "gpu": "true"},
+			},
+		},
+		"members of the record that mean something else": {
+			spec:  rollcallv1alpha1.Record{NodeID: "string(value.id)", Addresses: "value.ips", Ports: "[{'port': 80}]", Metadata: "{'a': 'b'}"},
+			value: `{"id":7,"ips":["10.0.0.5"],"name":{"first":"x"},"load":"high","metadata":[1],"ports":"none","endpoint":5,"lastSeen":12,"owner":"me","draining":"no"}`,
+			want:  discovery.Node{ID: "7", Addresses: []string{"10.0.0.5"}, Ports: []discovery.Port{{Port: 80}}, Metadata: map[string]string{"a": "b"}},
+		},
+		"members of the record that mean the same": {
+			spec:  rollcallv1alpha1.Record{NodeID: "value.id"},
+			value: `{"id":"m-1","name":"machine 1","endpoint":"10.0.0.5:80","zone":"r7"}`,
+			want:  discovery.Node{ID: "m-1", Name: "machine 1", Endpoint: "10.0.0.5:80", Zone: "r7"},
+		},
+		"the key": {
+			spec: rollcallv1alpha1.Record{NodeID: "key.split('.')[2]", Addresses: "[key.split('.')[1].replace('-', '.')]", Ports: "[{'port': 80}]"},
+			key:  "fleet.10-0-0-5.m-1", value: `{}`,
+			want: discovery.Node{ID: "m-1", Addresses: []string{"10.0.0.5"}, Ports: []discovery.Port{{Port: 80}}},
+		},
+		"a value that is a list": {
+			spec:  rollcallv1alpha1.Record{NodeID: "value[0]", Addresses: "[value[1]]", Ports: "[{'port': value[2]}]"},
+			value: `["m-1","10.0.0.5",80]`,
+			want:  discovery.Node{ID: "m-1", Addresses: []string{"10.0.0.5"}, Ports: []discovery.Port{{Port: 80}}},
+		},
+		"ports in every spelling": {
+			spec:  rollcallv1alpha1.Record{Ports: "value.p.map(p, {'port': p, 'name': 'p' + string(p), 'protocol': 'udp'})"},
+			value: `{"NodeId":"m-1","p":[80,81.0,"82"]}`,
+			want: discovery.Node{ID: "m-1", Ports: []discovery.Port{
+				{Name: "p80", Port: 80, Protocol: "udp"}, {Name: "p81", Port: 81, Protocol: "udp"}, {Name: "p82", Port: 82, Protocol: "udp"},
+			}},
+		},
+		"what is optional": {
+			spec:  rollcallv1alpha1.Record{Zone: "value.?rack", Metadata: "value.?tags", Addresses: "null"},
+			value: `{"NodeId":"m-1","Endpoint":"10.0.0.5:80","tags":{"a":"b"}}`,
+			want:  discovery.Node{ID: "m-1", Endpoint: "10.0.0.5:80", Metadata: map[string]string{"a": "b"}},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := mapping(t, tt.spec)
+			got, err := m.Read(tt.key, []byte(tt.value))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.KeyHoldsID() != (tt.spec.NodeID == "") {
+				t.Errorf("it says of the key that it holds the ID: %v", m.KeyHoldsID())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestLibraries holds the environment to the libraries that Kubernetes has, by one function of each.
+func TestLibraries(t *testing.T) {
+	for _, expression := range []string{
+		"'a,b'.split(',')[0]",
+		"['a', 'b'].join('-')",
+		"sets.contains([1, 2], [1]) ? 'a' : 'b'",
+		"[1, 2].isSorted() ? 'a' : 'b'",
+		"['b', 'a'].sort()[0]",
+		"'web-17'.find('[0-9]+')",
+		"url('http://10.0.0.5:80/x').getHostname()",
+		"isIP('10.0.0.5') ? string(ip('::1').family()) : ''",
+		"cidr('10.0.0.0/8').containsIP('10.0.0.5') ? 'a' : 'b'",
+		"quantity('1Ki').isGreaterThan(quantity('1k')) ? 'a' : 'b'",
+		"format.dns1123Label().validate('A').hasValue() ? 'a' : 'b'",
+		"semver('1.2.3').major() == 1 ? 'a' : 'b'",
+		"value.transformList(k, v, k)[0]",
+		"value.?a.orValue('b')",
+		"string(base64.decode('aGVsbG8='))",
+		"'%s-%d'.format(['a', 1])",
+	} {
+		m := mapping(t, rollcallv1alpha1.Record{NodeID: expression})
+		if node, err := m.Read("k", []byte(`{"a":"x"}`)); err != nil || node.ID == "" {
+			t.Errorf("%s gives %q: %v", expression, node.ID, err)
+		}
+	}
+}
+
+func TestInvalidExpressions(t *testing.T) {
+	long := "'" + strings.Repeat("a", 2994) + "' + valu.id"
+	for name, tt := range map[string]struct {
+		spec         rollcallv1alpha1.Record
+		field, wants string
+		line, column int
+	}{
+		"syntax":            {rollcallv1alpha1.Record{NodeID: "value.id +"}, "spec.record.nodeID", `"value.id +"`, 1, 11},
+		"unknown variable":  {rollcallv1alpha1.Record{Zone: "valu.id"}, "spec.record.zone", "undeclared reference to 'valu'", 1, 1},
+		"in the third line": {rollcallv1alpha1.Record{Zone: "'a' +\n'b' +\n valu"}, "spec.record.zone", `" valu"`, 3, 2},
+		"unknown function":  {rollcallv1alpha1.Record{Ports: "[value.x].nope()"}, "spec.record.ports", "nope", 1, 15},
+		"number as ID":      {rollcallv1alpha1.Record{NodeID: "1 + 1"}, "spec.record.nodeID", "it gives int, a string is expected", 1, 1},
+		"string as list":    {rollcallv1alpha1.Record{Addresses: "key"}, "spec.record.addresses", "a list of strings", 1, 1},
+		"list of numbers":   {rollcallv1alpha1.Record{Addresses: "[1]"}, "spec.record.addresses", "list(int)", 1, 1},
+		"list as metadata":  {rollcallv1alpha1.Record{Metadata: "[key]"}, "spec.record.metadata", "a map of strings", 1, 1},
+		"list of strings":   {rollcallv1alpha1.Record{Ports: "[key]"}, "spec.record.ports", "a list of maps", 1, 1},
+		"optional number":   {rollcallv1alpha1.Record{Zone: "optional.of(1)"}, "spec.record.zone", "optional_type(int)", 1, 1},
+		"a broken pattern":  {rollcallv1alpha1.Record{NodeID: "key.matches('(') ? 'a' : 'b'"}, "spec.record.nodeID", "invalid matches argument", 1, 13},
+		"a long one":        {rollcallv1alpha1.Record{NodeID: long}, "spec.record.nodeID", "aaa' + valu.id", 1, 3000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Compile(tt.spec)
+			var wrong *ExpressionError
+			if !errors.As(err, &wrong) {
+				t.Fatalf("got %v", err)
+			}
+			if wrong.Field != tt.field || wrong.Line != tt.line || wrong.Column != tt.column || wrong.Expression == "" {
+				t.Errorf("got %+v", wrong)
+			}
+			if text := err.Error(); !strings.Contains(text, tt.wants) || !strings.Contains(text, tt.field) || strings.Contains(text, "\n") || utf8.RuneCountInString(text) > 450 {
+				t.Errorf("it says %s", text)
+			}
+		})
+	}
+}
+
+func TestEntriesThatCannotBeRead(t *testing.T) {
+	foreign := rollcallv1alpha1.Record{NodeID: "value.id", Addresses: "value.ips", Ports: "value.ports", Zone: "value.?rack", Metadata: "value.?tags"}
+	with := func(member string) string {
+		return `{"id":"m-1","ips":["10.0.0.5"],"ports":[{"port":80}],` + member + `}`
+	}
+	for name, tt := range map[string]struct {
+		value, wants string
+		reason       discovery.Reason
+	}{
+		"nothing":              {"", "empty", discovery.ReasonEmpty},
+		"text":                 {"hello", "isn't JSON", discovery.ReasonNotJSON},
+		"cut off":              {`{"id":`, "unexpected end", discovery.ReasonNotJSON},
+		"two values":           {`{"id":"a"}{}`, "isn't JSON", discovery.ReasonNotJSON},
+		"two values, no map":   {`1 2`, "follows", discovery.ReasonNotJSON},
+		"nested":               {strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000), "100 deep", ReasonTooDeep},
+		"nested in a member":   {with(`"x":` + strings.Repeat(`{"a":`, 20_000) + "1" + strings.Repeat("}", 20_000)), "100 deep", ReasonTooDeep},
+		"a number too large":   {with(`"x":1e999`), "out of range", discovery.ReasonWrongShape},
+		"no ID":                {`{}`, "spec.record.nodeID: no such key: id", ReasonExpression},
+		"an empty ID":          {`{"id":"","ips":[],"ports":[]}`, "node ID is empty", discovery.ReasonMissingNodeID},
+		"a number as ID":       {`{"id":7}`, "spec.record.nodeID: it gives a value of the type int, a string is expected", ReasonExpression},
+		"a string as list":     {`{"id":"a","ips":"10.0.0.5"}`, "a list is expected", ReasonExpression},
+		"a number as address":  {`{"id":"a","ips":["10.0.0.5",5]}`, "item 1 of the list is of the type int", ReasonExpression},
+		"null as address":      {`{"id":"a","ips":[null]}`, "item 0 of the list is of the type null", ReasonExpression},
+		"a number as port map": {`{"id":"a","ips":[],"ports":[80]}`, "item 0 of the list: it gives a value of the type int, a map", ReasonExpression},
+		"no port":              {`{"id":"a","ips":[],"ports":[{"name":"x"}]}`, "port is missing", ReasonExpression},
+		"text as port":         {`{"id":"a","ips":[],"ports":[{"port":"http"}]}`, `"http" is no whole number`, ReasonExpression},
+		"a fraction as port":   {`{"id":"a","ips":[],"ports":[{"port":80.5}]}`, `"80.5" is no whole number`, ReasonExpression},
+		"true as port":         {`{"id":"a","ips":[],"ports":[{"port":true}]}`, "type bool is no number", ReasonExpression},
+		"a huge port":          {`{"id":"a","ips":[],"ports":[{"port":99999999999}]}`, "no whole number", ReasonExpression},
+		"a list as port":       {`{"id":"a","ips":[],"ports":[{"port":[1]}]}`, "type list is no number", ReasonExpression},
+		"an unknown member":    {`{"id":"a","ips":[],"ports":[{"prot":"TCP","port":1}]}`, `no "prot"`, ReasonExpression},
+		"a list in metadata":   {with(`"tags":{"a":[1]}`), `"a" is of the type list`, ReasonExpression},
+		"a list as zone":       {with(`"rack":[1]`), "spec.record.zone", ReasonExpression},
+		"long, on many lines":  {with(`"rack":["` + strings.Repeat(`\n\u0007`, 5000) + `"]`), "spec.record.zone", ReasonExpression},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := mapping(t, foreign).Read("k", []byte(tt.value))
+			wantError(t, err, tt.reason, tt.wants)
+		})
+	}
+}
+
+func wantError(t *testing.T, err error, reason discovery.Reason, wants string) {
+	t.Helper()
+	var broken *discovery.RecordError
+	if !errors.As(err, &broken) || broken.Reason != reason || !strings.Contains(broken.Detail, wants) {
+		t.Fatalf("got %v, want %s with %q", err, reason, wants)
+	}
+	if utf8.RuneCountInString(broken.Detail) > maxDetail || strings.ContainsFunc(broken.Detail, func(r rune) bool { return r < ' ' }) {
+		t.Errorf("the detail is %q", broken.Detail)
+	}
+}
+
+// TestCostIsBound has an expression that would run for minutes. It ends by its cost, which is the same on every machine.
+func TestCostIsBound(t *testing.T) {
+	list := "[" + strings.Repeat("1,", 10_000) + "1]"
+	for name, expression := range map[string]string{
+		"a loop in a loop": "value.map(a, value.map(b, value.map(c, string(a + b + c)))).size() > 0 ? 'a' : 'b'",
+		"base64 in a loop": "value.map(a, base64.encode(base64.decode(key))).size() > 0 ? 'a' : 'b'",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := mapping(t, rollcallv1alpha1.Record{NodeID: expression}).Read(strings.Repeat("A", 100_000), []byte(list))
+			wantError(t, err, ReasonExpression, "cost limit exceeded")
+		})
+	}
+}
+
+// TestUsualExpressionsAreCheap keeps what a mapping usually costs far below the limit.
+func TestUsualExpressionsAreCheap(t *testing.T) {
+	var tags []string
+	for n := range 500 {
+		tags = append(tags, fmt.Sprintf(`"tag-%d":"%s"`, n, strings.Repeat("x", 50)))
+	}
+	m := mapping(t, rollcallv1alpha1.Record{
+		NodeID: "value.id.lowerAscii().replace(':', '-')", Addresses: "value.ips.filter(i, isIP(i) && ip(i).family() == 4)",
+		Ports: "[{'port': 80}]", Metadata: "value.tags.transformMapEntry(k, v, {k.replace('tag', 'label'): v})",
+	})
+	node, err := m.Read("k", []byte(`{"id":"A:1","ips":["10.0.0.5","::1"],"tags":{`+strings.Join(tags, ",")+`}}`))
+	if err != nil || node.ID != "a-1" || len(node.Addresses) != 1 || len(node.Metadata) != 500 {
+		t.Errorf("%v: %+v", err, node)
+	}
+}
+
+func TestGoMicroFixture(t *testing.T) {
+	entries, err := gomicrotest.Fixture()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mapping(t, rollcallv1alpha1.Record{Format: rollcallv1alpha1.FormatGoMicro})
+	if m.KeyHoldsID() {
+		t.Error("the key of a go-micro entry is not its ID")
+	}
+	nodes := map[string]discovery.Node{}
+	for _, e := range entries {
+		node, err := m.Read(e.Key, e.Value)
+		if err != nil {
+			t.Errorf("%s: %v", e.Value, err)
+		}
+		nodes[node.Metadata["service"]] = node
+	}
+	const id = "com.owncloud.api.gateway-8d4c9f0e-6c0b-4d0c-9a53-3f1c2b7a6e5d"
+	want := discovery.Node{ID: id, Name: "com.owncloud.api.gateway", Endpoint: "10.42.0.11:9142", Metadata: map[string]string{
+		"service": "com.owncloud.api.gateway", "version": "7.0.0", "protocol": "grpc", "registry": "nats-js-kv", "server": "grpc", "transport": "grpc",
+	}}
+	if diff := cmp.Diff(want, nodes["com.owncloud.api.gateway"]); diff != "" || len(nodes) != len(entries) {
+		t.Errorf("%d nodes %s", len(nodes), diff)
+	}
+	if _, found := nodes["com.owncloud.web.idp"].Metadata["version"]; found {
+		t.Error("a service without a version has one")
+	}
+}
+
+func TestGoMicroExpressions(t *testing.T) {
+	entries, err := gomicrotest.Fixture()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mapping(t, rollcallv1alpha1.Record{
+		Format: rollcallv1alpha1.FormatGoMicro, NodeID: "key.split('@')[0]", Zone: "value.endpoints[0].name",
+		Ports: "[{'name': value.nodes[0].metadata.protocol, 'port': int(value.nodes[0].address.split(':')[1])}]",
+	})
+	node, err := m.Read(entries[0].Key, entries[0].Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if node.ID != "com.owncloud.api.gateway" || node.Zone != "Service.Call" || len(node.Ports) != 1 || node.Ports[0] != (discovery.Port{Name: "grpc", Port: 9142}) {
+		t.Errorf("%+v", node)
+	}
+	addresses, _, err := node.Reach()
+	if err != nil || len(addresses) != 1 || addresses[0].String() != "10.42.0.11" {
+		t.Errorf("reached at %v: %v", addresses, err)
+	}
+}
+
+func wrap(data string) string {
+	return `{"key":"a@b@c","data":"` + base64.StdEncoding.EncodeToString([]byte(data)) + `","metadata":null}`
+}
+
+func TestGoMicroEntriesThatCannotBeRead(t *testing.T) {
+	m := mapping(t, rollcallv1alpha1.Record{Format: rollcallv1alpha1.FormatGoMicro})
+	for name, tt := range map[string]struct {
+		value, wants string
+		reason       discovery.Reason
+	}{
+		"nothing":         {"", "empty", discovery.ReasonEmpty},
+		"text":            {"hello", "the envelope isn't JSON", discovery.ReasonNotJSON},
+		"a list":          {"[]", "the envelope is a JSON array", discovery.ReasonWrongShape},
+		"no data":         {`{"key":"a"}`, "empty", discovery.ReasonEmpty},
+		"no base64":       {`{"key":"a","data":"%%%"}`, "the envelope isn't JSON: illegal base64", discovery.ReasonNotJSON},
+		"data is text":    {wrap("hello"), "data isn't JSON", discovery.ReasonNotJSON},
+		"data is a list":  {wrap("[]"), "data is a JSON array", discovery.ReasonWrongShape},
+		"nested data":     {wrap(strings.Repeat("[", 20_000)), "100 deep", ReasonTooDeep},
+		"no nodes":        {wrap(`{"name":"x","nodes":[]}`), "nodes is empty", discovery.ReasonMissingNodeID},
+		"nodes is a map":  {wrap(`{"name":"x","nodes":{}}`), "nodes can't be a JSON object", discovery.ReasonWrongShape},
+		"a node of no ID": {wrap(`{"name":"x","nodes":[{"address":"10.0.0.5:80"}]}`), "node ID is empty", discovery.ReasonMissingNodeID},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := m.Read("k", []byte(tt.value))
+			wantError(t, err, tt.reason, tt.wants)
+		})
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	var mappings []*Mapping
+	for _, spec := range []rollcallv1alpha1.Record{
+		{NodeID: "value.id", Addresses: "value.ips", Ports: "value.ports", Zone: "value.?rack", Metadata: "value.?tags"},
+		{Zone: "value.Zone + key", Metadata: "value.Metadata"},
+		{Format: rollcallv1alpha1.FormatGoMicro, Zone: "value.name"},
+	} {
+		m, err := Compile(spec)
+		if err != nil {
+			f.Fatal(err)
+		}
+		mappings = append(mappings, m)
+	}
+	f.Add("k", []byte(`{"id":"m-1","ips":["10.0.0.5"],"ports":[{"port":80,"name":"a","protocol":"udp"}],"rack":"r","tags":{"a":1.5}}`))
+	f.Add("k", []byte(`{"NodeId":"m-1","nodeid":"m-2","Zone":"z","Metadata":{"a":"b"},"Load":1}`))
+	f.Add("k", []byte(wrap(`{"name":"x","nodes":[{"id":"a","address":"10.0.0.5:80"}]}`)))
+	f.Add("\xff", []byte("{\"id\":\"\xff\\ud800\",\"ips\":[\"\\u0000\"],\"ports\":[{\"port\":1e3}]}"))
+	f.Add("", []byte(`[[[1e999]]]`))
+	f.Fuzz(func(t *testing.T, key string, value []byte) {
+		for _, m := range mappings {
+			node, err := m.Read(strings.ToValidUTF8(key, "?"), value)
+			var broken *discovery.RecordError
+			switch {
+			case err == nil && node.ID == "":
+				t.Errorf("%q gives a node without an ID", value)
+			case err == nil:
+				if text, err := json.Marshal(node); err != nil || !utf8.Valid(text) || strings.Contains(fmt.Sprint(node.Metadata), "\xff") {
+					t.Errorf("%q gives %+v: %v", value, node, err)
+				}
+			case !errors.As(err, &broken) || broken.Reason == "":
+				t.Errorf("%q fails with %v", value, err)
+			case utf8.RuneCountInString(broken.Detail) > 800:
+				t.Errorf("%q fails with %d characters", value, len(broken.Detail))
+			}
+		}
+	})
+}
+
+// TestDocumentedExpressions compiles what docs/foreign-records.md shows.
+func TestDocumentedExpressions(t *testing.T) {
+	page, err := os.ReadFile("../../docs/foreign-records.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile(`(?m)^ *(nodeID|addresses|ports|zone|metadata): "(.*?)"`).FindAllStringSubmatch(string(page), -1)
+	if len(shown) < 10 {
+		t.Fatalf("the page shows %q", shown)
+	}
+	for _, s := range shown {
+		spec := map[string]rollcallv1alpha1.Record{
+			"nodeID": {NodeID: s[2]}, "addresses": {Addresses: s[2]}, "ports": {Ports: s[2]}, "zone": {Zone: s[2]}, "metadata": {Metadata: s[2]},
+		}[s[1]]
+		if _, err := Compile(spec); err != nil {
+			t.Error(err)
+		}
+	}
+}
