@@ -8,7 +8,7 @@ TOOL := go tool -modfile=hack/tools/go.mod
 # The folder with kube-apiserver, etcd and kubectl, for a recipe to ask for once they are built.
 ASSETS = $$(hack/controlplane/build.sh | tail -n 1)
 # A digest of every file that may be generated, one a line.
-SNAPSHOT = find $(wildcard api config docs charts) -type f | sort | xargs sha256sum
+SNAPSHOT = find $(wildcard api applyconfiguration config docs charts) -type f | sort | xargs sha256sum
 
 ##@ Build
 
@@ -27,8 +27,9 @@ demo: controlplane ## Run the demo on this machine: an API server, NATS and a fl
 ##@ Generate
 
 .PHONY: generate
-generate: ## Generate the DeepCopy functions of the API.
+generate: ## Generate the DeepCopy functions and the apply configurations of the API.
 	$(TOOL) controller-gen object paths=./api/...
+	$(TOOL) controller-gen applyconfiguration paths=./api/...
 
 .PHONY: manifests
 manifests: ## Generate the custom resource definitions and the manager's role.
@@ -36,10 +37,11 @@ manifests: ## Generate the custom resource definitions and the manager's role.
 	$(TOOL) controller-gen rbac:roleName=manager-role paths="./controllers/...;./internal/manager" output:rbac:artifacts:config=config/rbac
 
 .PHONY: docs
-docs: ## Generate the reference of the API, docs/reference/api.md.
+docs: ## Generate docs/reference: the API, conditions, metrics, flags, labels and annotations.
 	@mkdir -p docs/reference
 	$(TOOL) crd-ref-docs --renderer=markdown --source-path=api --output-path=docs/reference/api.md \
 		--config=hack/tools/crd-ref-docs/config.yaml --templates-dir=hack/tools/crd-ref-docs/templates --log-level=WARN
+	go run ./hack/docs
 
 .PHONY: fmt
 fmt: ## Format the code.

@@ -3,15 +3,18 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	served "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/discoverednode"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
+	"github.com/rollcall-dev/rollcall/controllers/metrics"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/registry"
 )
@@ -19,8 +22,9 @@ import (
 // component is what reports Events.
 const component = rollcallv1alpha1.FieldOwner
 
-// Setup adds all controllers to the manager. It is the only list of them.
-func Setup(mgr ctrl.Manager, o registry.Options) error {
+// Setup adds all controllers to the manager, and what they are measured by to the metrics that it serves. It is the only
+// list of them.
+func Setup(mgr ctrl.Manager, measured *metrics.Metrics, o registry.Options) error {
 	clk := clock.RealClock{}
 	reader, recorder := mgr.GetClient(), mgr.GetEventRecorder(component)
 	store := mirror.NewStore(clk, func(name types.NamespacedName) bool {
@@ -36,6 +40,14 @@ func Setup(mgr ctrl.Manager, o registry.Options) error {
 	store.OnNodes(slices.NodesChanged)
 	store.OnNodes(nodes.NodesChanged)
 	store.OnSettled(func(name types.NamespacedName) { slices.RegistrySettled(name.Namespace) })
+
+	slices.Written = func(service types.NamespacedName, changed time.Time) {
+		measured.SliceWritten(service.Namespace, changed)
+	}
+	nodes.Written = measured.NodeWritten
+	if err := measured.Register(served.Registry, store, registries); err != nil {
+		return fmt.Errorf("register the metrics: %w", err)
+	}
 
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{slices, nodes, registries} {
 		if err := controller.SetupWithManager(mgr); err != nil {

@@ -68,7 +68,16 @@ const (
 	// the service that writes the entry.
 	ReasonNodeIDMismatch = "NodeIDMismatch"
 
-	// ReasonAddressRefused means that no address of the node is one that may take traffic: loopback, link-local and the
+	// ReasonInvalidKey means that the key of the entry is none that a client of NATS Key-Value takes, or that nothing is
+	// left of it after the prefix. Correct the service that writes the entry, and delete the key.
+	ReasonInvalidKey = "InvalidKey"
+
+	// ReasonDuplicateNodeID means that an older entry of the bucket, under another key, has the same node ID, and keeps the
+	// name. Give each machine an ID of its own, or correct spec.record.nodeID of the NodeRegistry. It passes by itself when
+	// the older entry expires.
+	ReasonDuplicateNodeID = "DuplicateNodeID"
+
+	// ReasonAddressRefused means that an address of the node is none that may take traffic: loopback, link-local and the
 	// like never may, and spec.addressPolicy of the NodeRegistry can refuse more. Correct the address that the node
 	// registers, or the policy.
 	ReasonAddressRefused = "AddressRefused"
@@ -102,17 +111,26 @@ const (
 	// spec.connection.auth names, or the account on the server.
 	ReasonAuthenticationFailed = "AuthenticationFailed"
 
-	// ReasonPermissionDenied means that the user may not use a subject that is needed. Grant the permissions that the
-	// message names on the server.
-	ReasonPermissionDenied = "PermissionDenied"
-
 	// ReasonSecretNotFound means that a Secret or ConfigMap that spec.connection names, or the key in it, does not exist
-	// in the namespace. Create it; it is picked up at once.
+	// in the namespace. Create it; it is picked up within seconds. With Degraded, the connection stands nevertheless, but
+	// could not be made again.
 	ReasonSecretNotFound = "SecretNotFound"
+
+	// ReasonSecretInvalid means that a key of a Secret or ConfigMap that spec.connection names holds something else than
+	// it should. The message says what is expected; correct the key. With Degraded, the connection stands nevertheless.
+	ReasonSecretInvalid = "SecretInvalid"
+
+	// ReasonSecretUnreadable means that the API server does not give Rollcall a Secret or ConfigMap that spec.connection
+	// names. Grant Rollcall's service account to get it; see docs/connections.md.
+	ReasonSecretUnreadable = "SecretUnreadable"
 )
 
 // Reasons of the condition Synced of a NodeRegistry.
 const (
+	// ReasonPermissionDenied means that the user may not use a subject that is needed to read the bucket. Grant on the
+	// server what the message names. With Degraded, the bucket is read nevertheless, but not as well as it could be.
+	ReasonPermissionDenied = "PermissionDenied"
+
 	// ReasonListed means that the bucket has been listed completely and is being watched. There is nothing to do.
 	ReasonListed = "Listed"
 
@@ -145,8 +163,9 @@ const (
 	// annotation rollcall.dev/accept-expiry asked for it. There is nothing to do.
 	ReasonExpiryAccepted = "ExpiryAccepted"
 
-	// ReasonBucketSettings means that the existing bucket differs from spec.bucket, or that the server writes no markers
-	// for keys that pass their TTL. Rollcall works, but never alters a bucket; change the bucket or the spec.
+	// ReasonBucketSettings means that the existing bucket differs from spec.bucket, has no TTL, refuses records of an
+	// ordinary size, or that the server writes no markers for keys that pass their TTL. The message says what follows from
+	// it. Rollcall works, but never alters a bucket; change the bucket or the spec.
 	ReasonBucketSettings = "BucketSettings"
 
 	// ReasonTooManyNodes means that the bucket holds more entries than spec.maxNodes, and those beyond it are not mirrored.
@@ -175,8 +194,13 @@ const (
 	// heartbeats would expire a node. Lower the interval or raise the TTL.
 	ReasonHeartbeatTooSlow = "HeartbeatTooSlow"
 
-	// ReasonRegistrationFailed means that an entry of the bucket can't be written. The message is the server's.
+	// ReasonRegistrationFailed means that a pod can't be registered, for its record can't be made or the server refuses it.
+	// The message names the first such pod and what to do; each has an Event.
 	ReasonRegistrationFailed = "RegistrationFailed"
+
+	// ReasonClusterNameConflict means that another cluster with the same name uses the bucket. Neither touches the other's
+	// entries, but give every cluster a --cluster-name of its own.
+	ReasonClusterNameConflict = "ClusterNameConflict"
 )
 
 // Reasons of the condition rollcall.dev/EndpointsSynced of a Service.

@@ -88,7 +88,8 @@ func TestNodeRegistryRules(t *testing.T) {
 		{"no replicas", "spec.bucket.replicas", `0`, "should be greater than or equal to 1", `1`},
 		{"many replicas", "spec.bucket.replicas", `6`, "should be less than or equal to 5", `5`},
 
-		{"unknown format", "spec.record.format", `Consul`, `supported values: "Rollcall", "GoMicro"`, `GoMicro`},
+		{"unknown format", "spec.record.format", `Consul`, `supported values: "Rollcall", "GoMicro"`, `Rollcall`},
+		{"GoMicro with the prefix of Rollcall", "spec", `{connection: {servers: ["nats://a"]}, record: {format: GoMicro}}`, "spec.bucket.keyPrefix: Invalid value: keys of the format GoMicro have no prefix node.: set keyPrefix to an empty string", `{connection: {servers: ["nats://a"]}, record: {format: GoMicro}, bucket: {keyPrefix: ""}}`},
 		{"empty expression", "spec.record.nodeID", `""`, "should be at least 1 chars long", `value.id`},
 		{"long expression", "spec.record.metadata", long(4097), "may not be more than 4096 bytes", long(4096)},
 

@@ -5,8 +5,10 @@
 // read it. A PodRegistration works the other way round and registers pods in the bucket.
 //
 // The package imports nothing but k8s.io/apimachinery, so that the authors of other controllers can depend on it at no
-// cost.
+// cost. The apply configurations, which need client-go, are the package applyconfiguration/api/v1alpha1.
 //
 // +kubebuilder:object:generate=true
+// +kubebuilder:ac:generate=true
+// +kubebuilder:ac:output:package="../../applyconfiguration"
 // +groupName=rollcall.dev
 package v1alpha1

@@ -13,6 +13,9 @@ var (
 	// GroupVersion is the group and version of the types of this package.
 	GroupVersion = schema.GroupVersion{Group: GroupName, Version: "v1alpha1"}
 
+	// SchemeGroupVersion is GroupVersion, by the name that generated code knows it by.
+	SchemeGroupVersion = GroupVersion
+
 	// SchemeBuilder collects the functions that add the types of this package to a scheme.
 	SchemeBuilder = runtime.NewSchemeBuilder(addKnownTypes)
 

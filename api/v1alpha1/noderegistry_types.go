@@ -7,6 +7,7 @@ import (
 // NodeRegistrySpec says where the bucket is, how it is read, and how nodes that fall silent are treated.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.liveness.staleAfter) || duration(self.liveness.staleAfter) < duration(self.bucket.ttl)",fieldPath=".liveness.staleAfter",message="must be less than spec.bucket.ttl: a node that is silent for the TTL has expired, so it would never be stale"
+// +kubebuilder:validation:XValidation:rule="self.record.format != 'GoMicro' || self.bucket.keyPrefix != 'node.'",fieldPath=".bucket.keyPrefix",message="keys of the format GoMicro have no prefix node.: set keyPrefix to an empty string"
 type NodeRegistrySpec struct {
 	// connection says how to reach NATS.
 	// +required

@@ -47,17 +47,21 @@ type Nodes interface {
 
 // Controller writes DiscoveredNodes.
 type Controller struct {
+	// Written is called after each write that shows a change of a node, with that node; from several goroutines at once. It
+	// may be nil.
+	Written func(*mirror.Node)
+
 	client   client.Client
 	recorder events.EventRecorder
 	nodes    Nodes
 	clock    clock.PassiveClock
 	queue    mirror.Queue
-	schedule schedule
+	schedule *schedule
 }
 
 // New returns a Controller. The client must read from a cache.
 func New(c client.Client, recorder events.EventRecorder, nodes Nodes, clk clock.PassiveClock) *Controller {
-	return &Controller{client: c, recorder: recorder, nodes: nodes, clock: clk, schedule: schedule{due: map[types.NamespacedName]time.Time{}}}
+	return &Controller{client: c, recorder: recorder, nodes: nodes, clock: clk, schedule: newSchedule()}
 }
 
 // SetupWithManager adds the controller to the manager.
@@ -101,7 +105,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := c.client.Get(ctx, client.ObjectKey{Namespace: node.Namespace, Name: node.Registry}, registry); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err) // Its nodes go with it.
 	}
-	return c.write(ctx, existing, project(node, registry, existing), interval(registry))
+	return c.write(ctx, node, existing, project(node, registry, existing), interval(registry))
 }
 
 // remove deletes an object whose node is gone. One whose registry is gone too is left to the garbage collector.
@@ -120,20 +124,22 @@ func (c *Controller) remove(ctx context.Context, existing *rollcallv1alpha1.Disc
 }
 
 // write sends the difference, if there is one and its time has come.
-func (c *Controller) write(ctx context.Context, existing, want *rollcallv1alpha1.DiscoveredNode, interval time.Duration) (ctrl.Result, error) {
+func (c *Controller) write(ctx context.Context, node *mirror.Node, existing, want *rollcallv1alpha1.DiscoveredNode, interval time.Duration) (ctrl.Result, error) {
 	name := client.ObjectKeyFromObject(want)
 	if existing == nil {
 		err := c.client.Create(ctx, want)
 		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 			return ctrl.Result{}, nil
 		}
-		return c.after(name, interval, err)
+		return c.after(node, interval, err)
 	}
 	now := c.clock.Now()
 	switch compare(existing, want) {
 	case none:
+		c.schedule.shows(name, node.Changed)
 		return ctrl.Result{RequeueAfter: c.schedule.written(name, interval, now)}, nil
 	case heartbeat:
+		c.schedule.shows(name, node.Changed)
 		if wait := c.schedule.next(name, interval, now); wait > 0 {
 			return ctrl.Result{RequeueAfter: wait}, nil
 		}
@@ -143,17 +149,21 @@ func (c *Controller) write(ctx context.Context, existing, want *rollcallv1alpha1
 	if err == nil {
 		c.tell(existing, want)
 	}
-	return c.after(name, interval, err)
+	return c.after(node, interval, err)
 }
 
 // after says when to look at the object again after a write that ended with err.
-func (c *Controller) after(name types.NamespacedName, interval time.Duration, err error) (ctrl.Result, error) {
+func (c *Controller) after(node *mirror.Node, interval time.Duration, err error) (ctrl.Result, error) {
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
 		// The cache is behind. What it lacks is an event of its own; this is for one that was merged into another.
 		return ctrl.Result{RequeueAfter: retry}, nil
 	case err != nil:
 		return ctrl.Result{}, err
+	}
+	name := types.NamespacedName{Namespace: node.Namespace, Name: node.Name}
+	if news := c.schedule.shows(name, node.Changed); news && c.Written != nil {
+		c.Written(node)
 	}
 	return ctrl.Result{RequeueAfter: c.schedule.written(name, interval, c.clock.Now())}, nil
 }

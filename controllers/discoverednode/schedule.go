@@ -8,11 +8,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// schedule knows when each object's status is next to be brought up to date with the heartbeats. It is safe for
-// concurrent use.
+// schedule knows when each object's status is next to be brought up to date with the heartbeats, and the time of the change
+// that each object shows. It is safe for concurrent use.
 type schedule struct {
-	mu  sync.Mutex
-	due map[types.NamespacedName]time.Time
+	mu         sync.Mutex
+	due, shown map[types.NamespacedName]time.Time
+}
+
+func newSchedule() *schedule {
+	return &schedule{due: map[types.NamespacedName]time.Time{}, shown: map[types.NamespacedName]time.Time{}}
 }
 
 // next returns how long it is until the object's turn; zero or less: it is due. An object that is new to the schedule gets
@@ -36,8 +40,18 @@ func (s *schedule) written(name types.NamespacedName, interval time.Duration, no
 	return interval
 }
 
+// shows notes that the object shows the node's change of that time, and says whether it did not before.
+func (s *schedule) shows(name types.NamespacedName, changed time.Time) (news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	news = !s.shown[name].Equal(changed)
+	s.shown[name] = changed
+	return news
+}
+
 func (s *schedule) forget(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.due, name)
+	delete(s.shown, name)
 }

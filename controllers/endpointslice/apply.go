@@ -91,7 +91,7 @@ func (w *writer) write(ctx context.Context, op operation) error {
 			w.enqueue(w.service)
 		}
 		if w.Written != nil && !op.cause.IsZero() {
-			w.Written(op.cause)
+			w.Written(w.service, op.cause)
 		}
 		return nil
 	case op.verb == remove && apierrors.IsNotFound(err):

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,7 +30,7 @@ const again = 10 * time.Millisecond
 type Controller struct {
 	// Written is called after each write that follows from a change of a node, with the time of that change; from several
 	// goroutines at once. It may be nil.
-	Written func(changed time.Time)
+	Written func(service types.NamespacedName, changed time.Time)
 
 	client client.Client
 	// live reads from the API server itself, where the cache is not enough to go by.

@@ -291,7 +291,7 @@ func TestRestartWithoutNodes(t *testing.T) {
 // TestOutage: writes that fail are made up for, and the latency that is told is that of the change.
 func TestOutage(t *testing.T) {
 	var told sync.Map
-	f := &fakeMirror{nodes: map[string]*mirror.Node{}, written: func(changed time.Time) { told.Store(changed.UTC(), true) }}
+	f := &fakeMirror{nodes: map[string]*mirror.Node{}, written: func(_ types.NamespacedName, changed time.Time) { told.Store(changed.UTC(), true) }}
 	o := start(t, env.Namespace(t), f)
 	for _, node := range fleet(250) {
 		o.set(in(o.namespace, node))

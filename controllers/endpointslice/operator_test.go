@@ -47,7 +47,7 @@ type fakeMirror struct {
 	looks     int
 	observer  *Controller
 	// written is what the controller calls after a write.
-	written func(time.Time)
+	written func(types.NamespacedName, time.Time)
 }
 
 func (f *fakeMirror) Node(_, name string) *mirror.Node {

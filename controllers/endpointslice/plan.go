@@ -242,7 +242,8 @@ func (r *pass) finish(keys []endpointKey) []operation {
 			delete(r.groups, g.key)
 		}
 	}
-	clear(r.affected)
+	// A map never shrinks, and to go over one costs as much as it once held.
+	r.affected = map[endpointKey]time.Time{}
 	return r.operations
 }
 

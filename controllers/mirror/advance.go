@@ -154,6 +154,11 @@ func (m *Mirror) expire(e *entry, now time.Time) {
 	if !e.accepted {
 		m.guard.expired = append(m.guard.expired, now)
 	}
+	if len(m.ids[e.identity()]) > 1 {
+		// The node lives on under another key, so nobody misses this one.
+		m.remove(e, now)
+		return
+	}
 	m.revise(e, now, func() { e.expired, e.held = now, false })
 	m.queue(e)
 }

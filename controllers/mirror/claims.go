@@ -20,7 +20,7 @@ type claims map[claim][]*entry
 
 // each calls yield for every claim of the entry; there are none if it takes no traffic for a reason of its own.
 func (claims) each(e *entry, yield func(claim)) {
-	if !e.expired.IsZero() || e.facts.verdict.reason != "" {
+	if !e.expired.IsZero() || e.facts.verdict.reason != "" || e.double {
 		return
 	}
 	for _, addr := range e.facts.addresses {

@@ -6,6 +6,8 @@ import "time"
 type deadlines struct {
 	// ttl is the bucket's; zero: its keys stay until they are deleted.
 	ttl time.Duration
+	// messageTTL says that the bucket lets a message have a TTL of its own; else the server ignores it.
+	messageTTL bool
 	// grace is for how long after a complete listing that follows a gap no deadline passes.
 	grace time.Duration
 	// floor is the end of that grace: no deadline of a node that has not been heard from since is earlier.
@@ -17,12 +19,14 @@ type deadlines struct {
 // life returns the TTL that is in force for the entry; zero if it has none.
 func (d *deadlines) life(e *entry) time.Duration {
 	switch {
-	case e.ttl > 0:
-		return e.ttl
+	case !d.messageTTL || e.ttl == 0:
+		return d.ttl
 	case e.ttl < 0:
 		return 0
+	case d.ttl == 0:
+		return e.ttl
 	default:
-		return d.ttl
+		return min(d.ttl, e.ttl)
 	}
 }
 

@@ -4,6 +4,18 @@
 // from it, and it tells them which names to look at. It is seeded with the DiscoveredNodes that exist, so that a start
 // while NATS is down goes on from the last known state.
 //
+// # Keys and nodes
+//
+// A key is an entry, whatever its value says. Rollcall's own records repeat the node ID of their key; those that a Reader
+// reads name it themselves. The DiscoveredNode is named after the ID, or after the key while the ID is unknown. Of two
+// keys with one ID the older has the name until it expires; the other one is Invalid meanwhile.
+//
+// Of more than MaxNodes keys, those beyond wait, in the order in which they came, for a place to become free. None that is
+// in is ever taken out for another.
+//
+// What is bad about an entry is said at its node and stays there: nothing that somebody wrote to the bucket is decoded,
+// kept or shown beyond a bound, and nothing is shown that the API server would refuse.
+//
 // # Phases
 //
 // Every message of a key is a heartbeat. From its server timestamp run two deadlines, staleAfter and the TTL, on the

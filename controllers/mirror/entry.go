@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -12,6 +13,10 @@ type entry struct {
 	key, name string
 	facts     facts
 	load      string
+	// generation says with which reader the facts were read, see Mirror.generation.
+	generation int
+	// double says that an older entry has the same node ID, and with it the name that would be this one's.
+	double bool
 
 	// written is the server's timestamp of the last message, ttl the message's own TTL (zero: the bucket's, negative: none).
 	written  time.Time
@@ -65,18 +70,37 @@ func (e *entry) phase() (phase rollcallv1alpha1.NodePhase, reason, message strin
 		return rollcallv1alpha1.NodeExpired, rollcallv1alpha1.ReasonExpired, "no heartbeat within the TTL"
 	case e.facts.verdict.reason != "":
 		return rollcallv1alpha1.NodeInvalid, e.facts.verdict.reason, e.facts.verdict.message
+	case e.double:
+		return rollcallv1alpha1.NodeInvalid, rollcallv1alpha1.ReasonDuplicateNodeID,
+			bounded(fmt.Sprintf("another entry of the bucket, which is older, has the node ID %.120q as well", e.facts.id))
 	case e.rival != "":
 		return rollcallv1alpha1.NodeInvalid, rollcallv1alpha1.ReasonAddressConflict,
 			fmt.Sprintf("the older node %s has the same address and port", e.rival)
 	case e.stale:
-		return rollcallv1alpha1.NodeStale, rollcallv1alpha1.ReasonStale, "no heartbeat within staleAfter"
+		return rollcallv1alpha1.NodeStale, rollcallv1alpha1.ReasonStale, e.remarked("no heartbeat within staleAfter")
 	case e.facts.draining:
-		return rollcallv1alpha1.NodeDraining, rollcallv1alpha1.ReasonDraining, "the node asked for no new traffic"
+		return rollcallv1alpha1.NodeDraining, rollcallv1alpha1.ReasonDraining, e.remarked("the node asked for no new traffic")
 	case e.cordoned:
-		return rollcallv1alpha1.NodeReady, rollcallv1alpha1.ReasonCordoned, "a person set spec.cordoned"
+		return rollcallv1alpha1.NodeReady, rollcallv1alpha1.ReasonCordoned, e.remarked("a person set spec.cordoned")
 	default:
-		return rollcallv1alpha1.NodeReady, rollcallv1alpha1.ReasonHeartbeating, "the node heartbeats"
+		return rollcallv1alpha1.NodeReady, rollcallv1alpha1.ReasonHeartbeating, e.remarked("the node heartbeats")
 	}
+}
+
+// remarked returns a message with the remarks on the record after it.
+func (e *entry) remarked(message string) string {
+	if len(e.facts.remarks) == 0 {
+		return message
+	}
+	return bounded(message + "; " + strings.Join(e.facts.remarks, "; "))
+}
+
+// identity returns the node ID that the entry gives itself; empty if it gives itself none.
+func (e *entry) identity() string {
+	if e.facts.anonymous {
+		return ""
+	}
+	return e.facts.id
 }
 
 // checks is a heap of entries, the one to be looked at first on top. It implements heap.Interface.

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	"unicode"
 	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,87 +22,165 @@ import (
 // facts are what a record says of its node, as far as a projection shows it. A heartbeat leaves them as they are.
 type facts struct {
 	id, displayName string
-	addresses       []netip.Addr
-	ports           []Port
-	zone            string
-	metadata        map[string]string
-	draining        bool
+	// anonymous says that the entry does not say which node it is; its key stands in for the ID.
+	anonymous bool
+	addresses []netip.Addr
+	ports     []Port
+	zone      string
+	metadata  map[string]string
+	draining  bool
 	// origin is OriginExternal, or the cluster that wrote the entry.
 	origin string
 	// fault says why the record is no node that can be reached; its zero value if it is one.
 	fault fault
+	// notes are what is odd about the record, but does no harm.
+	notes []string
 
-	// labels and verdict follow from the above and the policy: the labels of the DiscoveredNode, and the fault or, where
-	// there is none, why the policy refuses the node.
+	// labels, remarks and verdict follow from the above and the policy: the labels of the DiscoveredNode, the notes and
+	// which labels could not be made, and the fault or, where there is none, why the policy refuses the node.
 	labels  map[string]string
+	remarks []string
 	verdict fault
 }
 
 // fault is a reason and a message of the condition Ready.
 type fault struct{ reason, message string }
 
+func faulty(reason, format string, args ...any) fault {
+	return fault{reason, bounded(fmt.Sprintf(format, args...))}
+}
+
+// maxMessage is the greatest length of a message, in characters.
+const maxMessage = 300
+
+// bounded returns a text that others had a hand in as one line of bounded length, without control characters.
+func bounded(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	if runes := []rune(text); len(runes) > maxMessage {
+		return string(runes[:maxMessage-1]) + "…"
+	}
+	return text
+}
+
 func (f *facts) equal(o *facts) bool {
-	return f.id == o.id && f.displayName == o.displayName && f.zone == o.zone && f.draining == o.draining &&
-		f.origin == o.origin && f.fault == o.fault && f.verdict == o.verdict &&
-		slices.Equal(f.addresses, o.addresses) && slices.Equal(f.ports, o.ports) &&
+	return f.id == o.id && f.anonymous == o.anonymous && f.fault == o.fault && f.verdict == o.verdict && f.saysTheSame(o)
+}
+
+func (f *facts) saysTheSame(o *facts) bool {
+	return f.displayName == o.displayName && f.zone == o.zone && f.draining == o.draining && f.origin == o.origin &&
+		slices.Equal(f.addresses, o.addresses) && slices.Equal(f.ports, o.ports) && slices.Equal(f.remarks, o.remarks) &&
 		maps.Equal(f.metadata, o.metadata) && maps.Equal(f.labels, o.labels)
 }
 
-// read turns the value of a key into facts and the load that it says it has. It never fails: what can't be read gives
+// maxRecordSize is the greatest size of a value in bytes; a larger one is not even decoded. maxNodeSize is that of what a
+// record says of its node: the API server keeps an object of 1.5 MiB at most, and JSON may take six times the room.
+const (
+	maxRecordSize = 256 << 10
+	maxNodeSize   = 128 << 10
+)
+
+// read turns an entry of the bucket into facts and the load that it says it has. It never fails: what can't be read gives
 // facts with a fault.
-func read(key string, value []byte, p *Policy) (f facts, load string) {
-	f.id, f.origin = strings.TrimPrefix(key, p.KeyPrefix), rollcallv1alpha1.OriginExternal
-	record, err := discovery.Decode(value)
+func read(x *discovery.Entry, p *Policy) (f facts, load string) {
+	f.origin = rollcallv1alpha1.OriginExternal
+	if f.fault = f.identify(x.Key, p); f.fault.reason != "" {
+		return f, ""
+	}
+	if len(x.Value) > maxRecordSize {
+		f.fault = faulty(rollcallv1alpha1.ReasonInvalidRecord, "the record has %d bytes, the most is %d", len(x.Value), maxRecordSize)
+		return f, ""
+	}
+	record, err := p.reader().Read(x.Key, x.Value)
 	if err != nil {
-		f.fault = fault{rollcallv1alpha1.ReasonInvalidRecord, err.Error()}
+		f.fault = faulty(rollcallv1alpha1.ReasonInvalidRecord, "%v", err)
 		return f, ""
 	}
 	if record.Owner != nil && record.Owner.Cluster != "" {
 		f.origin = record.Owner.Cluster
 	}
+	f.fault = f.name(record.ID, p)
 	if excess := tooMuch(&record); excess != "" {
-		f.fault = fault{rollcallv1alpha1.ReasonInvalidRecord, excess}
+		f.fault = faulty(rollcallv1alpha1.ReasonInvalidRecord, "%s", excess)
 		return f, ""
 	}
-	f.displayName, f.zone, f.draining, f.metadata = record.Name, record.Zone, record.Draining, record.Metadata
-	f.reach(&record)
-	if record.Load != nil {
-		load = strconv.FormatFloat(*record.Load, 'f', -1, 64)
+	if f.fault.reason == "" {
+		f.fault = f.reach(&record)
 	}
-	return f, load
+	f.displayName, f.zone, f.draining, f.metadata = record.Name, record.Zone, record.Draining, record.Metadata
+	f.notes = notesOn(&record, x.Written)
+	return f, loadText(record.Load)
 }
 
-// reach fills in where the node is reached, or why it can't be.
-func (f *facts) reach(record *discovery.Node) {
-	if record.ID != f.id {
-		f.fault = fault{
-			rollcallv1alpha1.ReasonNodeIDMismatch,
-			fmt.Sprintf("the record's NodeId is %q, its key says %q: write it under the key of its own ID", record.ID, f.id),
-		}
-		return
+// identify says who the node is as far as its key tells.
+func (f *facts) identify(key string, p *Policy) fault {
+	id := strings.TrimPrefix(key, p.KeyPrefix)
+	if _, err := discovery.Key(p.KeyPrefix, id); err != nil {
+		f.id, f.anonymous = strings.ToValidUTF8(key, "\uFFFD"), true
+		return faulty(rollcallv1alpha1.ReasonInvalidKey,
+			"the key %.80q is none: after the prefix %q there are to be letters, digits and -/_=. without a dot at either end or two in a row, %d bytes in all at most",
+			key, p.KeyPrefix, discovery.MaxKeyLength)
 	}
+	f.id, f.anonymous = id, !p.reader().KeyHoldsID()
+	if f.anonymous {
+		f.id = key
+	}
+	return fault{}
+}
+
+// name takes in the ID that the record gives its node.
+func (f *facts) name(id string, p *Policy) fault {
+	switch {
+	case p.reader().KeyHoldsID():
+		if id != f.id {
+			return faulty(rollcallv1alpha1.ReasonNodeIDMismatch,
+				"the record's NodeId is %.80q, its key says %.80q: write it under the key of its own ID", id, f.id)
+		}
+	case utf8.RuneCountInString(id) > rollcallv1alpha1.MaxKeyLength:
+		return faulty(rollcallv1alpha1.ReasonInvalidRecord, "the node ID is longer than %d characters", rollcallv1alpha1.MaxKeyLength)
+	case !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl):
+		return faulty(rollcallv1alpha1.ReasonInvalidRecord, "the node ID %.80q has control characters", id)
+	default:
+		f.id, f.anonymous = id, false
+	}
+	return fault{}
+}
+
+// reach fills in where the node is reached, or says why it can't be.
+func (f *facts) reach(record *discovery.Node) fault {
 	addresses, ports, err := record.Reach()
 	if err != nil {
-		f.fault = fault{rollcallv1alpha1.ReasonInvalidRecord, err.Error()}
-		return
+		return faulty(rollcallv1alpha1.ReasonInvalidRecord, "%v", err)
+	}
+	for _, port := range ports {
+		if utf8.RuneCountInString(port.Name) > rollcallv1alpha1.MaxPortNameLength {
+			return faulty(rollcallv1alpha1.ReasonInvalidRecord, "the name of port %d is longer than %d characters", port.Port, rollcallv1alpha1.MaxPortNameLength)
+		}
 	}
 	f.addresses = addresses
 	f.ports = make([]Port, 0, len(ports))
 	for _, port := range ports {
 		f.ports = append(f.ports, Port{Name: port.Name, Port: int32(port.Port), Protocol: corev1.Protocol(port.Protocol)})
 	}
+	return fault{}
 }
 
 // judge fills in what follows from the policy.
 func (f *facts) judge(registry string, p *Policy) {
-	f.labels = labelsOf(registry, f.origin, f.metadata, p)
+	var unfit []string
+	f.labels, unfit = labelsOf(registry, f.origin, f.metadata, p)
+	f.remarks = slices.Concat(f.notes, unfit)
 	f.verdict = f.fault
 	if f.fault.reason != "" {
 		return
 	}
 	for _, address := range f.addresses {
 		if why := p.refusal(address); why != "" {
-			f.verdict = fault{rollcallv1alpha1.ReasonAddressRefused, fmt.Sprintf("the address %s %s", address, why)}
+			f.verdict = faulty(rollcallv1alpha1.ReasonAddressRefused, "the address %s %s", address, why)
 			return
 		}
 	}
@@ -121,24 +202,67 @@ func tooMuch(record *discovery.Node) string {
 			return fmt.Sprintf("the record's %s has a length of %d, the most is %d", limit.member, limit.length, limit.most)
 		}
 	}
-	for _, port := range record.Ports {
-		if len(port.Name) > rollcallv1alpha1.MaxPortNameLength {
-			return fmt.Sprintf("the name of port %d is longer than %d characters", port.Port, rollcallv1alpha1.MaxPortNameLength)
-		}
+	size := len(record.ID) + len(record.Name) + len(record.Zone)
+	for name, value := range record.Metadata {
+		size += len(name) + len(value)
+	}
+	if size > maxNodeSize {
+		return fmt.Sprintf("the record's strings have %d bytes, the most is %d", size, maxNodeSize)
 	}
 	return ""
 }
 
-// labelsOf returns the labels of a DiscoveredNode. A metadata value that is no valid label value gives no label, since
-// a changed one could select what nobody meant.
-func labelsOf(registry, origin string, metadata map[string]string, p *Policy) map[string]string {
-	labels := make(map[string]string, len(p.Labels)+2)
-	for label, member := range p.Labels {
-		if value, found := metadata[member]; found && len(validation.IsValidLabelValue(value)) == 0 {
-			labels[label] = value
+// loadText returns the load as it is shown: in full where that is short enough.
+func loadText(load *float64) string {
+	if load == nil {
+		return ""
+	}
+	text := strconv.FormatFloat(*load, 'f', -1, 64)
+	if len(text) > rollcallv1alpha1.MaxLoadLength {
+		return strconv.FormatFloat(*load, 'g', -1, 64)
+	}
+	return text
+}
+
+// The notes on a record.
+const (
+	noteEndpoint = "only the scheme, address and port of Endpoint are used"
+	noteClock    = "LastSeen is more than a day away from the time at which the server had it"
+)
+
+// maxSkew is how far the clock of a node may be off before that is worth a note. A time written without its zone is off by
+// less.
+const maxSkew = 24 * time.Hour
+
+// notesOn says what is odd about a record, but does no harm.
+func notesOn(record *discovery.Node, written time.Time) (notes []string) {
+	if len(record.Addresses) == 0 || len(record.Ports) == 0 {
+		u, err := url.Parse(record.Endpoint)
+		if err == nil && u.Host != "" && (strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "") {
+			notes = append(notes, noteEndpoint)
 		}
 	}
+	if !record.LastSeen.IsZero() && !written.IsZero() && record.LastSeen.Sub(written).Abs() > maxSkew {
+		notes = append(notes, noteClock)
+	}
+	return notes
+}
+
+// labelsOf returns the labels of a DiscoveredNode. A metadata value that is no valid label value gives no label, since
+// a changed one could select what nobody meant; unfit says which those are.
+func labelsOf(registry, origin string, metadata map[string]string, p *Policy) (labels map[string]string, unfit []string) {
+	labels = make(map[string]string, len(p.Labels)+2)
+	for label, member := range p.Labels {
+		value, found := metadata[member]
+		switch {
+		case found && len(validation.IsValidLabelValue(value)) == 0:
+			labels[label] = value
+		case found:
+			unfit = append(unfit, fmt.Sprintf("there is no label %s, since the metadata %.63q is no label value", label, member))
+		}
+	}
+	slices.Sort(unfit)
 	labels[rollcallv1alpha1.LabelRegistry] = registry
 	labels[rollcallv1alpha1.LabelOrigin] = labelValue(origin)
-	return labels
+	return labels, unfit
 }

@@ -3,8 +3,8 @@ package mirror
 import (
 	"container/heap"
 	"maps"
-	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,8 +34,10 @@ type Mirror struct {
 
 	mu      sync.RWMutex
 	policy  Policy
-	entries map[string]*entry // by key
-	names   map[string]*entry // by the name of the DiscoveredNode
+	entries map[string]*entry   // by key
+	names   map[string]*entry   // by the name of the DiscoveredNode
+	ids     map[string][]*entry // by node ID; the first has the name
+	excess  excess
 	claims  claims
 	checks  checks
 	counts  map[rollcallv1alpha1.NodePhase]int
@@ -43,6 +45,9 @@ type Mirror struct {
 	d       deadlines
 	link    link
 	outbox  outbox
+	tally   tally
+	// generation counts the changes of what entries are read with.
+	generation int
 }
 
 // link is what is known of the way to the bucket.
@@ -71,6 +76,7 @@ func newMirror(registry types.NamespacedName, p Policy, c clock.Clock, o observe
 		wake:     make(chan struct{}, 1),
 		entries:  map[string]*entry{},
 		names:    map[string]*entry{},
+		ids:      map[string][]*entry{},
 		claims:   claims{},
 		counts:   map[rollcallv1alpha1.NodePhase]int{},
 		link:     link{since: c.Now()},
@@ -107,17 +113,22 @@ func (m *Mirror) Keys() []string {
 	return slices.Collect(maps.Keys(m.entries))
 }
 
-// SetPolicy puts another policy in force, and reads again what follows from it. Changes of KeyPrefix and IncludeLocal
-// need a new listing besides.
+// SetPolicy puts another policy in force, and reads again what follows from it. Changes of KeyPrefix, Reader and
+// IncludeLocal need a new listing besides: what is not known yet, and what was read otherwise, is taken in from there.
+// A lower MaxNodes takes no node out: those that are in stay in.
 func (m *Mirror) SetPolicy(p Policy) {
 	m.mu.Lock()
-	if reflect.DeepEqual(m.policy, p) {
+	if m.policy.equal(p) {
 		m.mu.Unlock()
 		return
 	}
 	m.setPolicy(p)
 	now := m.now()
-	for _, e := range m.entries {
+	for _, e := range slices.Collect(maps.Values(m.entries)) {
+		if !p.mirrors(e.key, e.facts.origin) {
+			m.remove(e, now)
+			continue
+		}
 		renewed := e.facts
 		renewed.judge(m.registry.Name, &m.policy)
 		if !e.facts.equal(&renewed) {
@@ -129,6 +140,9 @@ func (m *Mirror) SetPolicy(p Policy) {
 }
 
 func (m *Mirror) setPolicy(p Policy) {
+	if m.generation == 0 || m.policy.Reader != p.Reader || m.policy.KeyPrefix != p.KeyPrefix {
+		m.generation++
+	}
 	m.policy = p
 	m.d.staleAfter, m.d.retain = p.StaleAfter, p.RetainExpired
 	m.d.grace = p.grace(m.d.ttl)
@@ -159,23 +173,35 @@ func (m *Mirror) now() time.Time {
 // revise changes an entry through change, publishes what it now looks like, and the rivals that this gives or takes.
 func (m *Mirror) revise(e *entry, at time.Time, change func()) {
 	touched := m.claims.leave(e)
+	id := e.identity()
 	change()
+	var heir *entry
+	if e.identity() != id {
+		heir = m.strike(e, id)
+		m.enroll(e, at)
+	}
 	touched = append(touched, m.claims.enter(e)...)
 	m.publish(e, at)
 	for _, other := range touched {
 		m.publish(other, at)
 	}
+	m.promote(heir, at)
 }
 
 // publish hands out a new Node for the entry. at is the time of the change, if it turns out to be one.
 func (m *Mirror) publish(e *entry, at time.Time) {
 	old := e.node
 	e.node = m.snapshot(e, at)
-	if old != nil {
-		if old.same(e.node) {
-			e.node.Changed = old.Changed
-			return
-		}
+	switch {
+	case old == nil:
+	case old.Name != e.node.Name:
+		m.count(old.Phase, -1)
+		m.outbox.put(Change{Old: old})
+		old = nil
+	case old.same(e.node):
+		e.node.Changed = old.Changed
+		return
+	default:
 		m.count(old.Phase, -1)
 	}
 	m.count(e.node.Phase, 1)
@@ -185,7 +211,8 @@ func (m *Mirror) publish(e *entry, at time.Time) {
 func (m *Mirror) snapshot(e *entry, at time.Time) *Node {
 	phase, reason, message := e.phase()
 	return &Node{
-		Namespace: m.registry.Namespace, Registry: m.registry.Name, Name: e.name, Key: e.key, ID: e.facts.id,
+		Namespace: m.registry.Namespace, Registry: m.registry.Name, Name: e.name,
+		Key: strings.ToValidUTF8(e.key, "\uFFFD"), ID: e.facts.id,
 		DisplayName: e.facts.displayName, Addresses: e.facts.addresses, Ports: e.facts.ports,
 		Zone: e.facts.zone, Metadata: e.facts.metadata, Labels: e.facts.labels,
 		Phase: phase, Reason: reason, Message: message, Cordoned: e.cordoned,
@@ -200,8 +227,9 @@ func (m *Mirror) count(phase rollcallv1alpha1.NodePhase, by int) {
 
 // insert makes the entry known. Its facts must be set.
 func (m *Mirror) insert(e *entry, at time.Time) {
-	e.name, e.index = Name(m.registry.Name, e.facts.id), unqueued
-	m.entries[e.key], m.names[e.name] = e, e
+	e.index = unqueued
+	m.entries[e.key] = e
+	m.enroll(e, at)
 	m.revise(e, at, func() {})
 	m.queue(e)
 }
@@ -212,12 +240,13 @@ func (m *Mirror) remove(e *entry, at time.Time) {
 		m.publish(other, at)
 	}
 	delete(m.entries, e.key)
-	delete(m.names, e.name)
+	heir := m.strike(e, e.identity())
 	if e.index != unqueued {
 		heap.Remove(&m.checks, e.index)
 	}
 	m.count(e.node.Phase, -1)
 	m.outbox.put(Change{Old: e.node})
+	m.promote(heir, at)
 }
 
 // queue makes sure that the entry is looked at when it next needs to be, or earlier.

@@ -185,16 +185,22 @@ func TestMarkerIsOnlyAHint(t *testing.T) {
 
 func TestMessageTTL(t *testing.T) {
 	for _, test := range []struct {
-		name  string
-		ttl   time.Duration
-		after time.Duration
-		want  rollcallv1alpha1.NodePhase
+		name    string
+		allowed bool
+		ttl     time.Duration
+		after   time.Duration
+		want    rollcallv1alpha1.NodePhase
 	}{
-		{"shorter than the bucket's", 10 * time.Second, 11 * time.Second, rollcallv1alpha1.NodeExpired},
-		{"none at all", -1, 10 * testTTL, rollcallv1alpha1.NodeReady},
+		{"shorter than the bucket's", true, 10 * time.Second, 11 * time.Second, rollcallv1alpha1.NodeExpired},
+		{"longer than the bucket's", true, 2 * testTTL, testTTL, rollcallv1alpha1.NodeExpired},
+		{"none at all", true, -1, 10 * testTTL, rollcallv1alpha1.NodeReady},
+		{"ignored by the bucket", false, 10 * time.Second, testTTL - time.Second, rollcallv1alpha1.NodeReady},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFleet(t, testPolicy)
+			bucket := f.bucket(testTTL)
+			bucket.MessageTTL = test.allowed
+			f.Bucket(bucket)
 			f.Entry(discovery.Entry{Key: "node.n1", Value: []byte(`{"NodeId":"n1","Endpoint":"10.0.0.1:80"}`), Revision: 1, Written: f.now(), TTL: test.ttl, Operation: discovery.Put})
 			f.pass(test.after)
 			f.want(1, test.want)

@@ -33,6 +33,12 @@ func Name(registry, id string) string {
 	return registry + "." + sanitised(id, validation.DNS1123LabelMaxLength)
 }
 
+// keyName returns the name of the DiscoveredNode of a key whose node ID is unknown or another one's. No node ID has such
+// a name: none holds the character 0.
+func keyName(registry, key string) string {
+	return registry + "." + sanitised("\x00"+key, validation.DNS1123LabelMaxLength)
+}
+
 // labelValue returns the value as it stands where it is a valid label value, else sanitised and hashed.
 func labelValue(value string) string {
 	if len(validation.IsValidLabelValue(value)) == 0 {

@@ -19,7 +19,7 @@ type Node struct {
 	Namespace, Registry string
 	// Name is the name of the node's DiscoveredNode; see Name.
 	Name string
-	// UID is the UID of the node's DiscoveredNode, empty while none is known.
+	// Key is the node's key, ID its node ID. Where the entry does not say which node it is, ID is the key as well.
 	Key, ID string
 
 	DisplayName string
@@ -96,7 +96,7 @@ type Change struct {
 // Changed at most.
 func (n *Node) same(o *Node) bool {
 	return n.Phase == o.Phase && n.Reason == o.Reason && n.Message == o.Message && n.Cordoned == o.Cordoned &&
-		n.DisplayName == o.DisplayName && n.Zone == o.Zone &&
+		n.ID == o.ID && n.DisplayName == o.DisplayName && n.Zone == o.Zone &&
 		slices.Equal(n.Addresses, o.Addresses) && slices.Equal(n.Ports, o.Ports) &&
 		maps.Equal(n.Metadata, o.Metadata) && maps.Equal(n.Labels, o.Labels)
 }

@@ -43,8 +43,10 @@ func (o *outbox) take(now time.Time) (changes []Change, state, settled bool) {
 	return changes, state, settled
 }
 
-// unlockAndTell ends a change of the Mirror: it releases the lock, then tells the observers.
+// unlockAndTell ends a change of the Mirror: it fills the places that became free, releases the lock, then tells the
+// observers.
 func (m *Mirror) unlockAndTell() {
+	m.admit()
 	changes, state, settled := m.outbox.take(m.clock.Now())
 	m.mu.Unlock()
 	if len(changes) > 0 {

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"net/netip"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -13,15 +14,26 @@ import (
 // unconfirmed until the bucket has been listed.
 func (m *Mirror) Seed(nodes []*rollcallv1alpha1.DiscoveredNode) {
 	m.mu.Lock()
+	// Those that have the name of their node ID come first, so that they keep it.
+	m.seed(nodes, func(dn *rollcallv1alpha1.DiscoveredNode) string { return Name(m.registry.Name, dn.Spec.NodeID) })
+	m.seed(nodes, func(dn *rollcallv1alpha1.DiscoveredNode) string { return keyName(m.registry.Name, dn.Spec.Key) })
+	m.unlockAndTell()
+}
+
+// seed takes in the nodes whose name is as given. Others are none that a Mirror of this registry can have written.
+func (m *Mirror) seed(nodes []*rollcallv1alpha1.DiscoveredNode, name func(*rollcallv1alpha1.DiscoveredNode) string) {
 	for _, dn := range nodes {
-		if dn.Name != Name(m.registry.Name, dn.Spec.NodeID) || m.entries[dn.Spec.Key] != nil {
-			continue // Not one that a Mirror of this registry can have written.
+		if dn.Name != name(dn) || m.entries[dn.Spec.Key] != nil || m.names[dn.Name] != nil {
+			continue
 		}
 		e := m.remember(dn)
+		if !m.policy.mirrors(e.key, e.facts.origin) {
+			continue
+		}
+		e.facts.anonymous = dn.Name == keyName(m.registry.Name, e.key) && e.facts.id == e.key
 		e.facts.judge(m.registry.Name, &m.policy)
 		m.insert(e, e.written)
 	}
-	m.unlockAndTell()
 }
 
 // remember is the inverse of what the projection to a DiscoveredNode writes.
@@ -43,8 +55,13 @@ func (m *Mirror) remember(dn *rollcallv1alpha1.DiscoveredNode) *entry {
 	}
 	e.junior = ready.Reason == rollcallv1alpha1.ReasonAddressConflict
 	switch ready.Reason {
-	case rollcallv1alpha1.ReasonInvalidRecord, rollcallv1alpha1.ReasonNodeIDMismatch:
+	case rollcallv1alpha1.ReasonInvalidRecord, rollcallv1alpha1.ReasonInvalidKey, rollcallv1alpha1.ReasonNodeIDMismatch:
 		e.facts.fault = fault{ready.Reason, ready.Message}
+	}
+	for _, note := range []string{noteEndpoint, noteClock} {
+		if strings.Contains(ready.Message, note) {
+			e.facts.notes = append(e.facts.notes, note)
+		}
 	}
 	return e
 }

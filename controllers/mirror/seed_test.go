@@ -17,7 +17,9 @@ import (
 func written(n *Node, created time.Time) *rollcallv1alpha1.DiscoveredNode {
 	dn := &rollcallv1alpha1.DiscoveredNode{
 		ObjectMeta: metav1.ObjectMeta{Namespace: n.Namespace, Name: n.Name, Labels: n.Labels, CreationTimestamp: metav1.NewTime(created.Truncate(time.Second))},
-		Spec:       rollcallv1alpha1.DiscoveredNodeSpec{RegistryName: n.Registry, Key: n.Key, NodeID: n.ID, Metadata: n.Metadata, Cordoned: n.Cordoned},
+		Spec: rollcallv1alpha1.DiscoveredNodeSpec{
+			RegistryName: n.Registry, Key: n.Key, NodeID: n.ID, DisplayName: n.DisplayName, Zone: n.Zone, Metadata: n.Metadata, Cordoned: n.Cordoned,
+		},
 		Status: rollcallv1alpha1.DiscoveredNodeStatus{
 			Phase: n.Phase, Load: n.Load, Revision: int64(n.Revision), LastHeartbeatTime: &metav1.Time{Time: n.LastHeartbeat.Truncate(time.Second)},
 			Conditions: []metav1.Condition{{Type: rollcallv1alpha1.ConditionReady, Reason: n.Reason, Message: n.Message}},

@@ -13,7 +13,11 @@ const listingPatience = time.Second
 // Listing implements discovery.Sink.
 func (m *Mirror) Listing(cause discovery.Cause) {
 	m.mu.Lock()
+	m.tally.listing(cause)
 	m.link.listing = cause
+	if cause == discovery.CauseStart {
+		m.excess = excess{} // Every key is delivered anew, and nobody would tell which of these are gone.
+	}
 	if cause.Gap() {
 		m.stopReading(nil)
 		m.outbox.closed = m.clock.Now().Add(listingPatience)
@@ -49,6 +53,7 @@ func (m *Mirror) Synced(b discovery.Bucket) {
 	}
 	m.link.listing = ""
 	m.outbox.closed = time.Time{}
+	m.outbox.state = m.excess.prune(m.late) || m.outbox.state
 	m.unlockAndTell()
 }
 
@@ -75,8 +80,8 @@ func (m *Mirror) Bucket(b discovery.Bucket) {
 func (m *Mirror) setBucket(b discovery.Bucket) {
 	old := m.link.bucket
 	m.link.bucket = b
-	if old.TTL != b.TTL || old.ServerTime.IsZero() {
-		m.d.ttl = b.TTL
+	if old.TTL != b.TTL || old.MessageTTL != b.MessageTTL || old.ServerTime.IsZero() {
+		m.d.ttl, m.d.messageTTL = b.TTL, b.MessageTTL
 		m.d.grace = m.policy.grace(b.TTL)
 		m.recheck()
 	}
@@ -87,11 +92,13 @@ func (m *Mirror) setBucket(b discovery.Bucket) {
 // Entry implements discovery.Sink.
 func (m *Mirror) Entry(x discovery.Entry) {
 	m.mu.Lock()
+	m.tally.event(x.Operation)
 	e := m.entries[x.Key]
 	switch {
 	case x.Operation == discovery.Put:
 		m.put(e, x)
 	case e == nil:
+		m.forgo(x.Key)
 	case x.Operation == discovery.Unregister:
 		m.remove(e, x.Written)
 	default:
@@ -107,9 +114,18 @@ func (m *Mirror) Absent(keys []string) {
 	for _, key := range keys {
 		if e := m.entries[key]; e != nil {
 			m.miss(e)
+		} else {
+			m.forgo(key)
 		}
 	}
 	m.unlockAndTell()
+}
+
+// forgo lets a key that is gone from the bucket no longer wait for a place.
+func (m *Mirror) forgo(key string) {
+	if m.excess.drop(key) {
+		m.outbox.state = true
+	}
 }
 
 // miss notes that the entry's key is not in the bucket. That alone is no unregistration: the node goes at its deadline.
@@ -122,38 +138,63 @@ func (m *Mirror) miss(e *entry) {
 
 // put takes in a message that holds a record.
 func (m *Mirror) put(e *entry, x discovery.Entry) {
-	f, load := read(x.Key, x.Value, &m.policy)
-	if f.origin == m.policy.Cluster && !m.policy.IncludeLocal {
+	f, load := read(&x, &m.policy)
+	if !m.policy.mirrors(x.Key, f.origin) {
+		m.forgo(x.Key)
 		if e != nil {
 			m.remove(e, x.Written)
 		}
 		return
 	}
 	f.judge(m.registry.Name, &m.policy)
-	if e == nil {
+	switch {
+	case e == nil && m.full():
+		m.outbox.state = m.excess.put(x) || m.outbox.state
+	case e == nil:
+		m.forgo(x.Key)
 		m.join(x, f, load)
-		return
+	case x.Revision == e.revision:
+		m.confirm(e, x, f, load)
+	default:
+		m.heartbeat(e, x, f, load)
 	}
-	if x.Revision == e.revision {
-		// A listing after a restart shows what is known already: no sign of life.
-		e.written, e.ttl = x.Written, x.TTL
-		m.queue(e)
-		return
+}
+
+// confirm takes in a message that a listing shows again: what is known already, and no sign of life. What was last written
+// down, or read by another Reader, is read anew.
+func (m *Mirror) confirm(e *entry, x discovery.Entry, f facts, load string) {
+	e.written, e.ttl = x.Written, x.TTL
+	if e.generation != m.generation {
+		m.revise(e, m.now(), func() { e.adopt(m.generation, f, load) })
 	}
-	m.heartbeat(e, x, f, load)
+	m.queue(e)
+}
+
+// adopt takes over what was read. An entry that says no longer which node it is remains that node: a broken record is not
+// to change names.
+func (e *entry) adopt(generation int, f facts, load string) {
+	if f.anonymous && !e.facts.anonymous {
+		f.id, f.anonymous = e.facts.id, false
+	}
+	e.generation, e.facts, e.load = generation, f, load
 }
 
 // join makes a new node known. One whose deadline has passed, on a server that does not drop such keys, joins Expired.
 func (m *Mirror) join(x discovery.Entry, f facts, load string) {
 	e := &entry{
-		key: x.Key, facts: f, load: load, firstSeen: x.Written,
+		key: x.Key, facts: f, load: load, generation: m.generation, firstSeen: x.Written,
 		written: x.Written, ttl: x.TTL, revision: x.Revision, heard: m.link.reading,
 	}
-	now := m.now()
-	if life := m.d.life(e); life > 0 && !m.link.bucket.ServerTime.IsZero() && now.After(x.Written.Add(life)) {
-		e.expired = now
+	if m.late(&x) {
+		e.expired = m.now()
 	}
 	m.insert(e, x.Written)
+}
+
+// late says whether a message is past its TTL, as far as the server's clock is known.
+func (m *Mirror) late(x *discovery.Entry) bool {
+	life := m.d.life(&entry{ttl: x.TTL})
+	return life > 0 && !m.link.bucket.ServerTime.IsZero() && m.now().After(x.Written.Add(life))
 }
 
 // heartbeat takes in a sign of life of a known node. Where it changes nothing that is shown, it costs no more than a new
@@ -165,7 +206,8 @@ func (m *Mirror) heartbeat(e *entry, x discovery.Entry, f facts, load string) {
 	}
 	quiet := e.facts.equal(&f) && !e.stale && e.expired.IsZero()
 	update := func() {
-		e.facts, e.load, e.written, e.ttl, e.revision = f, load, x.Written, x.TTL, x.Revision
+		e.adopt(m.generation, f, load)
+		e.written, e.ttl, e.revision = x.Written, x.TTL, x.Revision
 		e.heard, e.absent = m.link.reading, time.Time{}
 		e.stale, e.expired, e.held, e.accepted = false, time.Time{}, false, false
 	}

@@ -23,6 +23,8 @@ type State struct {
 	// Guard says that the disruption guard holds nodes, Held how many.
 	Guard bool
 	Held  int
+	// Excess counts the entries beyond MaxNodes, which are not mirrored.
+	Excess int
 	// Nodes counts the nodes by phase.
 	Nodes map[rollcallv1alpha1.NodePhase]int
 }
@@ -34,7 +36,7 @@ func (m *Mirror) State() State {
 	s := State{
 		Reading: m.link.reading, Since: m.link.since, Err: m.link.err,
 		Listed: m.link.listed, LastSync: m.link.lastSync, Bucket: m.link.bucket,
-		Guard: m.guard.active, Nodes: make(map[rollcallv1alpha1.NodePhase]int, len(m.counts)),
+		Guard: m.guard.active, Excess: m.excess.len(), Nodes: make(map[rollcallv1alpha1.NodePhase]int, len(m.counts)),
 	}
 	maps.Copy(s.Nodes, m.counts)
 	if m.guard.active {

@@ -1,7 +1,3 @@
-// Package registry turns a NodeRegistry into a connection, a bucket and a Mirror, and says in its status how they are.
-//
-// One session per NodeRegistry connects, finds or creates the bucket, and watches it into the Mirror. The session outlives
-// every outage; the Mirror outlives the session, so that another Secret or server drops no node.
 package registry
 
 import (
@@ -9,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
@@ -19,6 +17,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
 //+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=get;list;watch;patch
@@ -47,12 +46,14 @@ type Controller struct {
 	queue    mirror.Queue
 	sessions sessions
 	written  writeTimes
+	mappings record.Cache
 }
 
 // New returns a Controller. The client must read from a cache.
 func New(c client.Client, recorder events.EventRecorder, store *mirror.Store, clk clock.Clock, o Options) *Controller {
 	controller := &Controller{client: c, recorder: recorder, store: store, clock: clk, options: o}
-	controller.sessions.clock = clk
+	controller.sessions.clock, controller.sessions.pool.clock = clk, clk
+	controller.sessions.pool.poll = pollInterval
 	controller.sessions.changed = controller.queue.Add
 	store.OnState(controller.queue.Add)
 	return controller
@@ -61,6 +62,8 @@ func New(c client.Client, recorder events.EventRecorder, store *mirror.Store, cl
 // SetupWithManager adds the controller to the manager. Its sessions end with the manager.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	c.sessions.log = mgr.GetLogger().WithName("session")
+	c.sessions.pool.log = mgr.GetLogger().WithName("connection")
+	c.sessions.pool.reader = mgr.GetAPIReader()
 	if err := mgr.Add(&c.sessions); err != nil {
 		return err
 	}
@@ -79,34 +82,43 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	registry := &rollcallv1alpha1.NodeRegistry{}
 	err := c.client.Get(ctx, req.NamespacedName, registry)
-	if client.IgnoreNotFound(err) != nil {
+	switch {
+	case apierrors.IsNotFound(err), err == nil && !registry.DeletionTimestamp.IsZero():
+		c.forget(req.NamespacedName)
+		return ctrl.Result{}, nil
+	case err != nil:
 		return ctrl.Result{}, err
 	}
-	if err != nil || !registry.DeletionTimestamp.IsZero() {
+	mapping, invalid := c.mappings.Mapping(req.NamespacedName, registry.Spec.Record)
+	idle := registry.Spec.Suspend || invalid != nil
+	if idle {
+		// Before the Mirror gets its policy: without a mapping nothing may be read.
 		c.sessions.stop(req.NamespacedName)
-		c.store.Remove(req.NamespacedName)
-		c.written.forget(req.NamespacedName)
-		return ctrl.Result{}, nil
 	}
-	m, err := c.mirror(ctx, registry)
+	m, err := c.mirror(ctx, registry, mapping)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if registry.Spec.Suspend {
-		c.sessions.stop(req.NamespacedName)
-	} else {
+	if !idle {
 		c.sessions.ensure(req.NamespacedName, planOf(registry), m)
 	}
 	if err := c.acceptExpiry(ctx, registry, m); err != nil {
 		return ctrl.Result{}, err
 	}
-	return c.writeStatus(ctx, registry, m)
+	return c.writeStatus(ctx, registry, m, invalid)
+}
+
+func (c *Controller) forget(name types.NamespacedName) {
+	c.sessions.stop(name)
+	c.store.Remove(name)
+	c.written.forget(name)
+	c.mappings.Forget(name)
 }
 
 // mirror returns the registry's Mirror with its policy in force; a new one is seeded with what was last written down.
-func (c *Controller) mirror(ctx context.Context, registry *rollcallv1alpha1.NodeRegistry) (*mirror.Mirror, error) {
+func (c *Controller) mirror(ctx context.Context, registry *rollcallv1alpha1.NodeRegistry, mapping *record.Mapping) (*mirror.Mirror, error) {
 	name := client.ObjectKeyFromObject(registry)
-	policy := policyOf(registry, c.options)
+	policy := policyOf(registry, mapping, c.options)
 	if m := c.store.Mirror(name); m != nil {
 		m.SetPolicy(policy)
 		return m, nil
@@ -122,20 +134,4 @@ func (c *Controller) mirror(ctx context.Context, registry *rollcallv1alpha1.Node
 		}
 	}
 	return c.store.Add(name, policy, nodes), nil
-}
-
-// acceptExpiry lets go the nodes that the disruption guard holds if a person asked for it, once: the request is taken back
-// with the answer, so that it is not still there at the next disruption.
-func (c *Controller) acceptExpiry(ctx context.Context, registry *rollcallv1alpha1.NodeRegistry, m *mirror.Mirror) error {
-	if _, asked := registry.Annotations[rollcallv1alpha1.AnnotationAcceptExpiry]; !asked {
-		return nil
-	}
-	released := m.AcceptExpiry()
-	before := registry.DeepCopy()
-	delete(registry.Annotations, rollcallv1alpha1.AnnotationAcceptExpiry)
-	if err := c.client.Patch(ctx, registry, client.MergeFrom(before)); err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	c.recorder.Eventf(registry, nil, "Normal", rollcallv1alpha1.ReasonExpiryAccepted, "AcceptExpiry", "%d held nodes may expire, as the annotation asked", released)
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery"
 )
 
@@ -19,6 +20,7 @@ type plan struct {
 	bucket       discovery.BucketConfig
 	keyPrefix    string
 	includeLocal bool
+	record       rollcallv1alpha1.Record
 }
 
 func planOf(registry *rollcallv1alpha1.NodeRegistry) plan {
@@ -40,11 +42,13 @@ func planOf(registry *rollcallv1alpha1.NodeRegistry) plan {
 		},
 		keyPrefix:    ptr.Deref(spec.Bucket.KeyPrefix, ""),
 		includeLocal: spec.IncludeLocalPods,
+		record:       spec.Record,
 	}
 }
 
-// policyOf returns the policy of the registry's Mirror. CIDRs were validated when the NodeRegistry was admitted.
-func policyOf(registry *rollcallv1alpha1.NodeRegistry, o Options) mirror.Policy {
+// policyOf returns the policy of the registry's Mirror. CIDRs were validated when the NodeRegistry was admitted. The mapping
+// is nil if spec.record is invalid; then nothing is read.
+func policyOf(registry *rollcallv1alpha1.NodeRegistry, mapping *record.Mapping, o Options) mirror.Policy {
 	spec := registry.Spec.DeepCopy()
 	p := mirror.Policy{
 		KeyPrefix:         ptr.Deref(spec.Bucket.KeyPrefix, ""),
@@ -54,10 +58,14 @@ func policyOf(registry *rollcallv1alpha1.NodeRegistry, o Options) mirror.Policy 
 		FallbackTTL:       duration(spec.Bucket.TTL),
 		MaxExpiredPercent: int(ptr.Deref(spec.Liveness.MaxExpiredPercent, 100)),
 		MinNodes:          int(ptr.Deref(spec.Liveness.MinNodes, 0)),
+		MaxNodes:          int(ptr.Deref(spec.MaxNodes, 0)),
 		Labels:            spec.Labels,
 		Cluster:           o.Cluster,
 		IncludeLocal:      spec.IncludeLocalPods,
 		Refused:           o.Refused,
+	}
+	if mapping != nil {
+		p.Reader = mapping
 	}
 	if spec.AddressPolicy != nil {
 		p.Allowed = prefixes(spec.AddressPolicy.AllowedCIDRs)

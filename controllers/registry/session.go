@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,10 +22,13 @@ const bucketTimeout = 5 * time.Second
 // session is the story of one registry's way to its bucket: connect, find or create the bucket, watch it into the Mirror,
 // and begin again when the bucket is gone. It ends when it is stopped, never by itself.
 type session struct {
-	plan   plan
-	mirror *mirror.Mirror
-	clock  clock.Clock
-	log    logr.Logger
+	namespace string
+	plan      plan
+	pool      *pool
+	link      *link
+	mirror    *mirror.Mirror
+	clock     clock.Clock
+	log       logr.Logger
 	// changed is called when state changes. It must not block.
 	changed func()
 
@@ -39,19 +41,18 @@ type session struct {
 
 // sessionState is what a session has to say for the status of its NodeRegistry.
 type sessionState struct {
-	// connected says that the connection is up, ever that it has been, since when that last changed.
-	connected, ever bool
-	since           time.Time
-	// connectErr is why there is no connection, bucketErr why there is no bucket.
-	connectErr, bucketErr error
+	link linkState
+	// bucketErr is why there is no bucket.
+	bucketErr error
 	// differences are how the bucket differs from what was wished for.
 	differences []discovery.Difference
+	denials     denials
 }
 
 func (s *session) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	s.state.since = s.clock.Now()
+	s.link = s.pool.join(s.namespace, s.plan.connection, s)
 	s.done.Go(func() { s.mirror.Run(ctx) })
 	s.done.Go(func() { s.run(ctx) })
 }
@@ -60,26 +61,38 @@ func (s *session) start() {
 func (s *session) stop() {
 	s.cancel()
 	s.done.Wait()
+	s.pool.leave(s.link, s)
 }
 
+// run serves one connection after the other: another Secret brings another connection.
 func (s *session) run(ctx context.Context) {
 	defer s.mirror.Disconnected(context.Canceled)
-	nc, err := s.connect()
-	if err != nil {
-		// The options make no sense to the client: only another spec can help, and that is another session.
-		s.update(func(state *sessionState) { state.connectErr = err })
-		<-ctx.Done()
-		return
+	for {
+		c, err := s.link.acquire(ctx)
+		if err != nil {
+			return
+		}
+		s.serve(ctx, c)
+		c.users.Done()
+		// Nothing is seen until the next listing, so no deadline may pass.
+		s.mirror.Disconnected(discovery.ErrConnectionLost)
 	}
-	defer nc.Close()
+}
+
+// serve finds or creates the bucket and watches it, until the connection is replaced or the session stopped.
+func (s *session) serve(ctx context.Context, c *conn) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	unhook := context.AfterFunc(c.replaced, cancel)
+	defer unhook()
 	backoff := newBackoff()
 	for ctx.Err() == nil {
-		if err := s.ensureBucket(ctx, nc); err != nil {
-			s.pause(ctx, nc, backoff.Step())
+		if err := s.ensureBucket(ctx, c.nats); err != nil {
+			s.pause(ctx, c.nats, backoff.Step())
 			continue
 		}
 		backoff = newBackoff()
-		s.watch(ctx, nc)
+		s.watch(ctx, c.nats)
 	}
 }
 
@@ -87,40 +100,24 @@ func newBackoff() wait.Backoff {
 	return wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 6, Cap: 2 * time.Second}
 }
 
-// connect returns a connection that is made, and made again, in the background for as long as it takes.
-func (s *session) connect() (*nats.Conn, error) {
-	c := s.plan.connection
-	options := append(discovery.ConnectOptions(),
-		nats.Name("rollcall"),
-		nats.ConnectHandler(func(*nats.Conn) { s.setConnected(true, nil) }),
-		nats.ReconnectHandler(func(*nats.Conn) { s.setConnected(true, nil) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { s.setConnected(false, err) }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { s.setConnected(false, err) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.log.Error(err, "nats connection") }),
-	)
-	if c.InboxPrefix != "" {
-		options = append(options, nats.CustomInboxPrefix(c.InboxPrefix))
-	}
-	return nats.Connect(strings.Join(c.Servers, ","), options...)
-}
+// bucket implements member.
+func (s *session) bucket() string { return s.plan.bucket.Name }
 
-func (s *session) setConnected(connected bool, err error) {
-	s.update(func(state *sessionState) {
-		if state.connected != connected {
-			state.since = s.clock.Now()
-		}
-		state.connected, state.ever = connected, state.ever || connected
-		if err != nil || connected {
-			state.connectErr = err
-		}
-	})
+// connectionChanged implements member.
+func (s *session) connectionChanged() { s.changed() }
+
+// deny implements member.
+func (s *session) deny(d denial) {
+	s.update(func(state *sessionState) { state.denials = state.denials.add(d, s.clock.Now()) })
 }
 
 func (s *session) ensureBucket(ctx context.Context, nc *nats.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
 	defer cancel()
 	_, differences, err := discovery.EnsureBucket(ctx, nc, s.plan.bucket)
-	s.update(func(state *sessionState) { state.bucketErr, state.differences = err, differences })
+	if !errors.Is(err, context.Canceled) {
+		s.update(func(state *sessionState) { state.bucketErr, state.differences = err, differences })
+	}
 	return err
 }
 
@@ -166,7 +163,9 @@ func (s *session) update(f func(*sessionState)) {
 func (s *session) snapshot() sessionState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state
+	state := s.state
+	state.link = s.link.snapshot()
+	return state
 }
 
 // sink hands everything on to the Mirror, and says when the bucket is missing: whether it may be created again is not the

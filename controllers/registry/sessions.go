@@ -17,6 +17,7 @@ type sessions struct {
 	clock   clock.Clock
 	log     logr.Logger
 	changed func(types.NamespacedName)
+	pool    pool
 
 	mu   sync.Mutex
 	all  map[types.NamespacedName]*session
@@ -53,7 +54,7 @@ func (s *sessions) ensure(name types.NamespacedName, p plan, m *mirror.Mirror) {
 		s.all = map[types.NamespacedName]*session{}
 	}
 	s.all[name] = &session{
-		plan: p, mirror: m, clock: s.clock,
+		namespace: name.Namespace, plan: p, pool: &s.pool, mirror: m, clock: s.clock,
 		log:     s.log.WithValues("registry", name.String()),
 		changed: func() { s.changed(name) },
 	}
@@ -76,4 +77,18 @@ func (s *sessions) get(name types.NamespacedName) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.all[name]
+}
+
+// Connections returns for each registry that is to have a connection whether it is up.
+func (c *Controller) Connections() map[types.NamespacedName]bool { return c.sessions.connections() }
+
+// connections returns which registries have a session, and whether its connection is up.
+func (s *sessions) connections() map[types.NamespacedName]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	up := make(map[types.NamespacedName]bool, len(s.all))
+	for name, session := range s.all {
+		up[name] = session.link.snapshot().connected
+	}
+	return up
 }

@@ -3,7 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
-	"strings"
+	"regexp"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,24 +20,41 @@ import (
 // over before anybody could act on it.
 const patience = 2 * time.Second
 
+// startPatience is the patience with a registry that has not been listed since the start: its status is what was last
+// written down, and a restart alone is to change nothing of it.
+const startPatience = 10 * time.Second
+
 // observation is what there is to know of a registry at one moment.
 type observation struct {
 	suspended bool
-	session   sessionState
-	mirror    mirror.State
-	now       time.Time
+	// invalid says why spec.record can't be used, nil if it can.
+	invalid error
+	session sessionState
+	mirror  mirror.State
+	now     time.Time
 }
 
 // unsettled returns how much longer to wait before the status says that something is wrong; zero or less: it is time.
 func (o *observation) unsettled() time.Duration {
-	if o.suspended || (o.session.connected && o.mirror.Reading) || o.session.bucketErr != nil {
+	if o.suspended || o.invalid != nil || (o.session.link.connected && o.mirror.Reading) || o.session.bucketErr != nil {
 		return 0
 	}
 	since := o.mirror.Since
-	if !o.session.connected {
-		since = o.session.since
+	if !o.session.link.connected {
+		since = o.session.link.since
+	}
+	if !o.mirror.Listed && !somebodysTurn(o.session.link.err) && o.denied() == "" {
+		return startPatience - o.now.Sub(since)
 	}
 	return patience - o.now.Sub(since)
+}
+
+// within returns when to look again, at the latest after d: nobody tells that a denial is over.
+func (o *observation) within(d time.Duration) time.Duration {
+	if o.denied() != "" {
+		return min(d, patience)
+	}
+	return d
 }
 
 // statusOf returns the status that says what was observed, carrying on the transition times of the old one.
@@ -72,65 +89,94 @@ func condition(kind string, status bool, reason, message string) metav1.Conditio
 
 func (o *observation) connected() metav1.Condition {
 	const kind = rollcallv1alpha1.ConditionConnected
-	s := &o.session
-	switch {
+	switch link := &o.session.link; {
 	case o.suspended:
 		return condition(kind, false, rollcallv1alpha1.ReasonSuspended, "spec.suspend is set: the last known state stands")
-	case s.connected:
+	case o.invalid != nil:
+		return condition(kind, false, rollcallv1alpha1.ReasonInvalidExpression, "the last known state stands: "+o.invalid.Error())
+	case link.connected:
 		return condition(kind, true, rollcallv1alpha1.ReasonConnected, "the connection to NATS is up")
-	case s.ever:
-		return condition(kind, false, rollcallv1alpha1.ReasonConnectionLost, because("the connection to NATS was lost and is being made again", s.connectErr))
-	case s.connectErr != nil:
-		return condition(kind, false, rollcallv1alpha1.ReasonConnectionFailed, because("no NATS server answers", s.connectErr))
 	default:
-		return condition(kind, false, rollcallv1alpha1.ReasonConnecting, "connecting to NATS")
+		reason, message := link.fault()
+		return condition(kind, false, reason, message)
+	}
+}
+
+// fault says what stands in the way of a connection.
+func (s *linkState) fault() (reason, message string) {
+	var wrong *materialError
+	switch {
+	case errors.As(s.err, &wrong):
+		return wrong.reason, wrong.message
+	case refusal(s.err) != nil:
+		return rollcallv1alpha1.ReasonAuthenticationFailed, because("the server refuses the login", refusal(s.err))
+	case refusesTLS(s.err):
+		return rollcallv1alpha1.ReasonConnectionFailed, because("the connection can't be secured by TLS", s.err)
+	case s.ever && !s.connected:
+		return rollcallv1alpha1.ReasonConnectionLost, because("the connection to NATS was lost and is being made again", s.err)
+	case s.err != nil:
+		return rollcallv1alpha1.ReasonConnectionFailed, because("no NATS server answers", s.err)
+	default:
+		return rollcallv1alpha1.ReasonConnecting, "connecting to NATS"
 	}
 }
 
 func (o *observation) synced() metav1.Condition {
 	const kind = rollcallv1alpha1.ConditionSynced
-	switch {
+	no := func(reason, message string) metav1.Condition { return condition(kind, false, reason, message) }
+	switch denied := o.denied(); {
 	case o.suspended:
-		return condition(kind, false, rollcallv1alpha1.ReasonSuspended, "spec.suspend is set: the last known state stands")
+		return no(rollcallv1alpha1.ReasonSuspended, "spec.suspend is set: the last known state stands")
+	case o.invalid != nil:
+		return no(rollcallv1alpha1.ReasonInvalidExpression, "the last known state stands: "+o.invalid.Error())
 	case o.mirror.Reading:
 		return condition(kind, true, rollcallv1alpha1.ReasonListed, "the bucket was listed completely and is being watched")
-	case !o.session.connected:
-		return condition(kind, false, rollcallv1alpha1.ReasonNotListed, "there is no connection to NATS: the last known state stands")
+	case !o.session.link.connected:
+		return no(rollcallv1alpha1.ReasonNotListed, "there is no connection to NATS: the last known state stands")
 	case errors.Is(o.session.bucketErr, discovery.ErrBucketNotFound):
-		return condition(kind, false, rollcallv1alpha1.ReasonBucketNotFound, "the bucket does not exist, and spec.bucket.creationPolicy is Never")
+		return no(rollcallv1alpha1.ReasonBucketNotFound, "the bucket does not exist, and spec.bucket.creationPolicy is Never")
+	case denied != "":
+		return no(rollcallv1alpha1.ReasonPermissionDenied, "the bucket can't be read: the server does not let the user "+denied)
 	case o.session.bucketErr != nil:
-		return condition(kind, false, rollcallv1alpha1.ReasonBucketError, because("the bucket can't be opened", o.session.bucketErr))
+		return no(rollcallv1alpha1.ReasonBucketError, because("the bucket can't be opened", o.session.bucketErr))
 	case o.mirror.Err != nil:
-		return condition(kind, false, rollcallv1alpha1.ReasonBucketError, because("the bucket can't be watched", o.mirror.Err))
+		return no(rollcallv1alpha1.ReasonBucketError, because("the bucket can't be watched", o.mirror.Err))
 	default:
-		return condition(kind, false, rollcallv1alpha1.ReasonListing, "the bucket is being listed")
+		return no(rollcallv1alpha1.ReasonListing, "the bucket is being listed")
 	}
+}
+
+// denied says what the server does not let the user do; empty if nothing is denied. What was denied before the bucket was
+// read or listed without it is over. What is denied afterwards is tried again at the next listing at the latest.
+func (o *observation) denied() string {
+	return o.session.denials.text(func(d denial, at time.Time) bool {
+		if !o.mirror.Reading {
+			return o.now.Sub(at) < denialMemory
+		}
+		return d.bucket != "" && at.After(o.mirror.Since) && (at.After(o.mirror.LastSync) || o.now.Sub(o.mirror.LastSync) < patience)
+	})
 }
 
 func (o *observation) degraded() metav1.Condition {
 	const kind = rollcallv1alpha1.ConditionDegraded
-	switch settings := o.settings(); {
+	denied, settings := o.denied(), o.settings()
+	switch link := &o.session.link; {
 	case o.mirror.Guard:
 		return condition(kind, true, rollcallv1alpha1.ReasonExpiryGuard, fmt.Sprintf(
 			"%d nodes are past their TTL, more than maxExpiredPercent allows, and are kept: find out what cuts them off, or annotate with %s=true to let them go",
 			o.mirror.Held, rollcallv1alpha1.AnnotationAcceptExpiry))
+	case link.connected && link.err != nil:
+		reason, message := link.fault()
+		return condition(kind, true, reason, "the connection stands as it was made, but can't be made with what is asked for now: "+message)
+	case o.mirror.Reading && denied != "":
+		return condition(kind, true, rollcallv1alpha1.ReasonPermissionDenied, "the bucket is read, but the server does not let the user "+denied)
+	case o.mirror.Excess > 0:
+		return condition(kind, true, rollcallv1alpha1.ReasonTooManyNodes, fmt.Sprintf("%d entries beyond spec.maxNodes are not mirrored: remove entries or raise it", o.mirror.Excess))
 	case settings != "":
 		return condition(kind, true, rollcallv1alpha1.ReasonBucketSettings, settings)
 	default:
 		return condition(kind, false, rollcallv1alpha1.ReasonAsExpected, "there is no restriction")
 	}
-}
-
-// settings says how the bucket differs from the spec; empty if it does not. An existing bucket is never altered.
-func (o *observation) settings() string {
-	if len(o.session.differences) == 0 {
-		return ""
-	}
-	parts := make([]string, 0, len(o.session.differences))
-	for _, d := range o.session.differences {
-		parts = append(parts, fmt.Sprintf("%s is %s, not %s", d.Setting, d.Got, d.Want))
-	}
-	return "the bucket exists with other settings, which are in force: " + strings.Join(parts, "; ")
 }
 
 // ready summarises the other conditions: it is as the first of them that is not as it should be.
@@ -152,7 +198,21 @@ func because(what string, err error) string {
 	if err == nil {
 		return what
 	}
-	return what + ": " + err.Error()
+	return what + ": " + plain(err)
+}
+
+var (
+	userInfo = regexp.MustCompile(`//[^/@\s]*@`)
+	// ephemeral is the local side of a connection, another port with each attempt.
+	ephemeral = regexp.MustCompile(`\S+:\d+->`)
+)
+
+// plain returns what an error says without what nobody may see, and without what would make it another text each time.
+func plain(err error) string {
+	if err == nil {
+		return ""
+	}
+	return ephemeral.ReplaceAllString(userInfo.ReplaceAllString(err.Error(), "//"), "")
 }
 
 func countsOf(phases map[rollcallv1alpha1.NodePhase]int) *rollcallv1alpha1.NodeCounts {
@@ -170,12 +230,14 @@ func bucketOf(b *discovery.Bucket) *rollcallv1alpha1.BucketStatus {
 	if b.Storage == jetstream.MemoryStorage {
 		storage = rollcallv1alpha1.StorageMemory
 	}
-	return &rollcallv1alpha1.BucketStatus{
-		Revision: int64(b.Revision),
-		Storage:  storage, TTL: &metav1.Duration{Duration: b.TTL},
-		History: int32(b.History),
+	status := &rollcallv1alpha1.BucketStatus{
+		Revision: int64(b.Revision), Storage: storage, History: int32(b.History),
 		Markers: b.Markers, ServerVersion: b.ServerVersion,
 	}
+	if b.TTL > 0 {
+		status.TTL = &metav1.Duration{Duration: b.TTL}
+	}
+	return status
 }
 
 // sameBut compares two statuses. firm says that they differ in nothing but what moves all the time, the bucket's revision

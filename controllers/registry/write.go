@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,9 +18,9 @@ import (
 )
 
 // writeStatus writes the status if it says anything new: at once if a condition changed, else at its pace.
-func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1.NodeRegistry, m *mirror.Mirror) (ctrl.Result, error) {
+func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1.NodeRegistry, m *mirror.Mirror, invalid error) (ctrl.Result, error) {
 	name := client.ObjectKeyFromObject(registry)
-	o := &observation{suspended: registry.Spec.Suspend, mirror: m.State(), now: c.clock.Now()}
+	o := &observation{suspended: registry.Spec.Suspend, invalid: invalid, mirror: m.State(), now: c.clock.Now()}
 	if session := c.sessions.get(name); session != nil {
 		o.session = session.snapshot()
 	}
@@ -28,7 +29,7 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 	}
 	status := statusOf(registry, o)
 	if wait := c.written.wait(name, registry, status, o.now); wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, nil
+		return ctrl.Result{RequeueAfter: o.within(wait)}, nil
 	}
 	before := registry.DeepCopy()
 	registry.Status = status
@@ -37,7 +38,7 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 	}
 	c.written.set(name, o.now)
 	c.tell(registry, before.Status.Conditions)
-	return ctrl.Result{RequeueAfter: interval(registry)}, nil
+	return ctrl.Result{RequeueAfter: o.within(interval(registry))}, nil
 }
 
 // tell records an Event for each condition that another reason holds for now. Ready is a summary and tells nothing new.
@@ -76,7 +77,7 @@ func (w *writeTimes) wait(name types.NamespacedName, registry *rollcallv1alpha1.
 		return interval(registry)
 	}
 	counted := registry.Status
-	counted.Nodes = status.Nodes
+	counted.Nodes, counted.Conditions = status.Nodes, recounted(counted.Conditions, status.Conditions)
 	onlyCounts, _ := sameBut(counted, status)
 	if !onlyCounts {
 		return 0
@@ -86,6 +87,18 @@ func (w *writeTimes) wait(name types.NamespacedName, registry *rollcallv1alpha1.
 		least = interval(registry)
 	}
 	return max(0, w.last(name, firm, now).Add(least).Sub(now))
+}
+
+// recounted returns the conditions with those messages as they are now that only count anew.
+func recounted(before, now []metav1.Condition) []metav1.Condition {
+	conditions := slices.Clone(before)
+	for i := range conditions {
+		c := meta.FindStatusCondition(now, conditions[i].Type)
+		if c != nil && c.Reason == conditions[i].Reason && c.Reason == rollcallv1alpha1.ReasonTooManyNodes {
+			conditions[i].Message = c.Message
+		}
+	}
+	return conditions
 }
 
 // last returns when the status was written last. Of one that this process has not written, what moves all the time counts

@@ -28,6 +28,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers"
+	"github.com/rollcall-dev/rollcall/controllers/metrics"
 	"github.com/rollcall-dev/rollcall/controllers/registry"
 )
 
@@ -38,7 +39,7 @@ const leaderElectionID = "rollcall-manager"
 // within that time.
 const leaderRetry = time.Second
 
-// Options are the options of a manager; main.go documents the flags that set them.
+// Options are the options of a manager; BindFlags documents the flags that set them.
 type Options struct {
 	LeaderElect bool
 	// LeaderElectionNamespace is where the Lease is; empty: the pod's own namespace.
@@ -63,6 +64,8 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	if err != nil {
 		return nil, err
 	}
+	measured := metrics.New()
+	options.NewClient = measured.Client
 	mgr, err := ctrl.NewManager(config, options)
 	if err != nil {
 		return nil, err
@@ -75,7 +78,7 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 		return nil, err
 	}
 	refused := serverAddresses(ctx, config)
-	return mgr, controllers.Setup(mgr, registry.Options{Cluster: cluster, Refused: refused})
+	return mgr, controllers.Setup(mgr, measured, registry.Options{Cluster: cluster, Refused: refused})
 }
 
 func (o *Options) manager() (ctrl.Options, error) {

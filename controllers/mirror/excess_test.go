@@ -1,0 +1,171 @@
+package mirror
+
+import (
+	"slices"
+	"testing"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+func smallFleet(t *testing.T, most int) *fleet {
+	t.Helper()
+	p := testPolicy
+	p.MaxNodes = most
+	return newFleet(t, p)
+}
+
+// in returns the IDs of the nodes that are mirrored.
+func (f *fleet) in() (ids []string) {
+	for _, n := range f.Nodes() {
+		ids = append(ids, n.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (f *fleet) wantIn(excess int, ids ...string) {
+	f.Helper()
+	if got := f.in(); !slices.Equal(got, ids) || f.State().Excess != excess {
+		f.Fatalf("in are %v, and %d are not; want %v and %d", got, f.State().Excess, ids, excess)
+	}
+}
+
+func TestMaxNodes(t *testing.T) {
+	f := smallFleet(t, 2)
+	for n := 1; n <= 5; n++ {
+		f.beat(n)
+	}
+	f.wantIn(3, "n1", "n2")
+	// Which nodes are in does not depend on who heartbeats first.
+	for _, n := range []int{5, 3, 4, 2, 1} {
+		f.beat(n)
+	}
+	f.list(discovery.CauseReconnect, 5, 4, 3, 2, 1)
+	f.wantIn(3, "n1", "n2")
+	// A place goes to the one that has waited longest, without waiting for its heartbeat.
+	f.unregister(1)
+	f.wantIn(2, "n2", "n3")
+	f.unregister(4)
+	f.wantIn(1, "n2", "n3")
+	f.beat(1)
+	f.unregister(2)
+	f.wantIn(1, "n3", "n5")
+	f.unregister(3)
+	f.unregister(5)
+	f.wantIn(0, "n1")
+	f.want(1, rollcallv1alpha1.NodeReady)
+}
+
+func TestMaxNodesCountsWhatLeavesOtherwise(t *testing.T) {
+	f := smallFleet(t, 1)
+	f.beat(1)
+	f.beat(2)
+	f.beat(3)
+	f.beat(4)
+	f.Absent([]string{"node.n2"})
+	f.marker(3)
+	f.wantIn(1, "n1")
+	// Those that died while they waited are not let in.
+	f.pass(testTTL)
+	f.want(1, rollcallv1alpha1.NodeExpired)
+	f.pass(testPolicy.RetainExpired)
+	f.wantIn(0)
+}
+
+func TestThoseThatDiedWaitingAreForgotten(t *testing.T) {
+	f := smallFleet(t, 1)
+	f.beat(1)
+	f.beat(2)
+	for range 3 {
+		f.pass(testTTL / 2)
+		f.beat(1)
+	}
+	f.list(discovery.CausePeriodic)
+	f.wantIn(0, "n1")
+}
+
+func TestMaxNodesChanges(t *testing.T) {
+	f := smallFleet(t, 2)
+	for n := 1; n <= 4; n++ {
+		f.beat(n)
+	}
+	p := f.policy
+	p.MaxNodes = 3
+	f.SetPolicy(p)
+	f.wantIn(1, "n1", "n2", "n3")
+	p.MaxNodes = 1
+	f.SetPolicy(p)
+	f.wantIn(1, "n1", "n2", "n3")
+	f.unregister(1)
+	f.wantIn(1, "n2", "n3")
+	p.MaxNodes = 0
+	f.SetPolicy(p)
+	f.wantIn(0, "n2", "n3", "n4")
+}
+
+func TestMaxNodesAcrossARestart(t *testing.T) {
+	f := smallFleet(t, 2)
+	for n := 1; n <= 4; n++ {
+		f.beat(n)
+	}
+	g := restart(f)
+	g.Bucket(g.bucket(testTTL))
+	g.list(discovery.CauseStart, 4, 3, 2, 1)
+	g.wantIn(2, "n1", "n2")
+}
+
+func TestAnotherSessionFindsOutAnewWhoWaits(t *testing.T) {
+	f := smallFleet(t, 1)
+	f.beat(1)
+	f.beat(2)
+	f.beat(3)
+	f.list(discovery.CauseStart, 3, 1)
+	f.wantIn(1, "n1")
+}
+
+// TestExcessIsBound has more wait than the values are kept of.
+func TestExcessIsBound(t *testing.T) {
+	const count = 40
+	var x excess
+	value := make([]byte, maxExcessBytes/(count-10))
+	for range 2 { // what heartbeats counts once
+		for n := range count {
+			x.put(discovery.Entry{Key: id(n), Value: value})
+		}
+	}
+	if x.len() != count || x.bytes > maxExcessBytes || x.bytes < maxExcessBytes-len(value) {
+		t.Fatalf("%d wait, with %d bytes", x.len(), x.bytes)
+	}
+	for n := range count - 10 {
+		if entry, ok := x.next(); !ok || entry.Key != id(n) {
+			t.Fatalf("%s is next, want %s", entry.Key, id(n))
+		}
+	}
+	if entry, ok := x.next(); ok || x.len() != 10 || x.bytes != 0 {
+		t.Errorf("%q is next, and %d wait with %d bytes", entry.Key, x.len(), x.bytes)
+	}
+}
+
+func TestWhoWaitsWithoutAValueComesInWithItsHeartbeat(t *testing.T) {
+	f := smallFleet(t, 1)
+	f.beat(1)
+	f.beat(2)
+	f.excess.bytes = maxExcessBytes
+	f.beat(3)
+	f.unregister(2)
+	f.unregister(1)
+	f.wantIn(1)
+	f.beat(3)
+	f.wantIn(0, "n3")
+}
+
+func TestLocalEntriesDoNotWait(t *testing.T) {
+	f := smallFleet(t, 1)
+	f.beat(1)
+	f.put("node.n2", `{"NodeId":"n2","Endpoint":"10.0.0.2:80","Owner":{"Cluster":"here","UID":"u"}}`)
+	f.wantIn(0, "n1")
+	f.beat(3)
+	f.put("node.n3", `{"NodeId":"n3","Endpoint":"10.0.0.2:80","Owner":{"Cluster":"here","UID":"u"}}`)
+	f.wantIn(0, "n1")
+}

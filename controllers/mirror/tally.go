@@ -1,0 +1,88 @@
+package mirror
+
+import (
+	"iter"
+	"maps"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+// Tally is what a Mirror has counted since it was made.
+type Tally struct {
+	// Events counts the messages of the bucket that came in, those of listings among them, by what they did.
+	Events map[discovery.Operation]uint64
+	// Listings counts the listings that have begun, by their cause.
+	Listings map[discovery.Cause]uint64
+}
+
+// tally is the Mirror's own Tally, cheap to keep. It is guarded by the Mirror's lock.
+type tally struct {
+	events   [discovery.Expire + 1]uint64
+	listings map[discovery.Cause]uint64
+}
+
+func (t *tally) event(o discovery.Operation) {
+	if int(o) < len(t.events) {
+		t.events[o]++
+	}
+}
+
+func (t *tally) listing(c discovery.Cause) {
+	if t.listings == nil {
+		t.listings = map[discovery.Cause]uint64{}
+	}
+	t.listings[c]++
+}
+
+// Tally returns what has been counted. It has an entry for every operation and cause, also for those that never occurred.
+func (m *Mirror) Tally() Tally {
+	t := Tally{
+		Events: map[discovery.Operation]uint64{},
+		Listings: map[discovery.Cause]uint64{
+			discovery.CauseStart: 0, discovery.CauseReconnect: 0, discovery.CauseMissedHeartbeat: 0, discovery.CauseSequenceGap: 0,
+			discovery.CauseRecreated: 0, discovery.CausePurged: 0, discovery.CauseError: 0, discovery.CausePeriodic: 0,
+		},
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for operation, n := range m.tally.events {
+		t.Events[discovery.Operation(operation)] = n
+	}
+	maps.Copy(t.Listings, m.tally.listings)
+	return t
+}
+
+// Age returns how long ago a change was, on the clock that Node.Changed is on: the server's. A time with a monotonic
+// reading was taken on this machine, and is compared with this machine's clock. ok is false if the change was not
+// received as it happened: the listing that came last may have found it, however old it was by then.
+func (m *Mirror) Age(changed time.Time) (age time.Duration, ok bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if local := changed != changed.Round(0); local {
+		age = m.clock.Since(changed)
+	} else {
+		age = m.now().Sub(changed)
+	}
+	return age, m.link.listed && age <= m.clock.Since(m.link.lastSync)
+}
+
+// Age returns how long ago a change in some registry of the namespace was; see Mirror.Age. If the servers of several
+// registries differ about the time, the one counts by whose clock the change is the closest.
+func (s *Store) Age(namespace string, changed time.Time) (age time.Duration, ok bool) {
+	for _, m := range s.within(namespace) {
+		if a, live := m.Age(changed); live && (!ok || a.Abs() < age.Abs()) {
+			age, ok = a, true
+		}
+	}
+	return age, ok
+}
+
+// All returns the Mirrors of all registries, in no order.
+func (s *Store) All() iter.Seq2[types.NamespacedName, *Mirror] {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return maps.All(maps.Clone(s.mirrors))
+}

@@ -1,0 +1,388 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/utils/clock"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+)
+
+const (
+	// pollInterval is how often the Secrets of a connection that stands are read, to see whether they have changed.
+	pollInterval = time.Minute
+	// downInterval is the same for a connection that is down.
+	downInterval = 5 * time.Second
+	// readTimeout bounds one look at the Secrets.
+	readTimeout = 10 * time.Second
+	// deafInterval is how long a subscription stays refused before it is tried again, for which the connection has to be
+	// made again: the client subscribes to the answers to its requests once.
+	deafInterval = 10 * time.Second
+)
+
+// member is what uses a link. Its methods must not block.
+type member interface {
+	// bucket returns the name of its bucket.
+	bucket() string
+	// connectionChanged says that the state of the link is another one.
+	connectionChanged()
+	// deny says what the server denies the user.
+	deny(d denial)
+}
+
+// link is the way to the servers for all registries with the same connection. It reads the Secrets, connects, and looks
+// after changes of the Secrets: then it makes another connection and lets the members go over to it, and only then gives
+// up the old one. So a wrong Secret does not break what works.
+type link struct {
+	key    string
+	source source
+	clock  clock.Clock
+	log    logr.Logger
+	poll   time.Duration
+	wake   chan struct{}
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	members map[member]struct{}
+	current *conn
+	arrived chan struct{} // closed when there is another current
+	ever    bool
+	since   time.Time
+	problem error
+}
+
+// linkState is what a link has to say for the status of a NodeRegistry.
+type linkState struct {
+	// connected says that the connection is up, ever that it has been, since when that last changed.
+	connected, ever bool
+	since           time.Time
+	// err is why there is no connection. Of one that is up, it is why that could not be made again as it is now.
+	err error
+}
+
+// equal reports whether a reader would see no difference. Errors are compared by what they say.
+func (s linkState) equal(other linkState) bool {
+	text := plain(s.err) == plain(other.err)
+	s.err, other.err = nil, nil
+	return text && s == other
+}
+
+func newLink(key string, s source, c clock.Clock, log logr.Logger, poll time.Duration) *link {
+	return &link{
+		key: key, source: s, clock: c, log: log, poll: poll, wake: make(chan struct{}, 1),
+		members: map[member]struct{}{}, arrived: make(chan struct{}), since: c.Now(),
+	}
+}
+
+func (l *link) start() {
+	var ctx context.Context
+	ctx, l.cancel = context.WithCancel(context.Background())
+	go l.run(ctx)
+}
+
+// enter makes m hear of the link.
+func (l *link) enter(m member) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.members[m] = struct{}{}
+}
+
+// quit ends what enter began, and returns how many members are left.
+func (l *link) quit(m member) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.members, m)
+	return len(l.members)
+}
+
+// run keeps the connection until ctx ends.
+func (l *link) run(ctx context.Context) {
+	attempts := 0
+	for ctx.Err() == nil {
+		err := l.refresh(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		l.report(err)
+		rest := l.rest()
+		switch {
+		case err == nil:
+			attempts = 0
+		case somebodysTurn(err):
+			rest = min(rest, backoff(attempts, slowRetry))
+			attempts++
+		default:
+			rest = min(rest, backoff(attempts, fastRetry))
+			attempts++
+		}
+		select {
+		case <-ctx.Done():
+		case <-l.wake:
+		case <-l.clock.After(rest):
+		}
+	}
+	l.swap(nil)
+}
+
+// somebodysTurn reports whether the error stays until somebody corrects something.
+func somebodysTurn(err error) bool {
+	var wrong *materialError
+	return errors.As(err, &wrong) || refusal(err) != nil || refusesTLS(err)
+}
+
+// refresh reads the Secrets, and makes a connection if there is none with what they hold.
+func (l *link) refresh(ctx context.Context) error {
+	c := l.usable()
+	m, err := l.read(ctx)
+	if err != nil {
+		if c != nil && err.away {
+			// That the API server is away says nothing about the Secrets.
+			l.log.V(1).Info("secrets not read", "error", err.Error())
+			return nil
+		}
+		return err
+	}
+	if c != nil && c.digest == m.digest {
+		l.inspect(c)
+		return nil
+	}
+	return l.renew(ctx, c, m)
+}
+
+func (l *link) read(ctx context.Context) (*material, *materialError) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	m, err := l.source.read(ctx)
+	var wrong *materialError
+	if err != nil && !errors.As(err, &wrong) {
+		wrong = &materialError{reason: rollcallv1alpha1.ReasonSecretUnreadable, message: plain(err), away: true}
+	}
+	return m, wrong
+}
+
+// renew makes another connection and puts it in the place of c, which may be nil.
+func (l *link) renew(ctx context.Context, c *conn, m *material) error {
+	next, err := dial(l, l.servers(c), m)
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		next.retire()
+		return ctx.Err()
+	}
+	l.swap(next)
+	l.log.Info("connected to nats", "address", next.nats.ConnectedAddr())
+	return nil
+}
+
+// servers returns where to connect to. A server that is known from the connection before may be the only one that lives.
+func (l *link) servers(c *conn) []string {
+	servers := l.source.connection.Servers
+	if c == nil {
+		return servers
+	}
+	return append(slices.Clip(servers), c.nats.DiscoveredServers()...)
+}
+
+// usable returns the current connection, nil if there is none, or one that will not come back.
+func (l *link) usable() *conn {
+	l.mu.Lock()
+	c := l.current
+	l.mu.Unlock()
+	if c != nil && c.nats.IsClosed() {
+		l.swap(nil)
+		return nil
+	}
+	return c
+}
+
+// inspect looks at what the connection doesn't tell by itself: why it can't be made again if the server does answer, and
+// that a subscription needs it to be made again.
+func (l *link) inspect(c *conn) {
+	l.mu.Lock()
+	up, deaf := c.up, !c.deaf.IsZero() && l.clock.Since(c.deaf) >= deafInterval
+	l.mu.Unlock()
+	if err := c.nats.LastError(); !up && err != nil {
+		l.update(func() { c.err = err })
+	}
+	if deaf {
+		l.update(func() { c.deaf = time.Time{} })
+		if err := c.nats.ForceReconnect(); err != nil {
+			l.log.V(1).Info("not connected again", "error", plain(err))
+		}
+	}
+}
+
+// rest returns how long to wait before the next look, if nothing happens.
+func (l *link) rest() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch c := l.current; {
+	case c == nil || !c.up:
+		return downInterval
+	case !c.deaf.IsZero():
+		return min(l.poll, deafInterval-min(deafInterval, l.clock.Since(c.deaf)))
+	default:
+		return l.poll
+	}
+}
+
+// swap lets the members go over to another connection, or wait for one.
+func (l *link) swap(next *conn) {
+	var old *conn
+	l.update(func() {
+		old, l.current = l.current, next
+		close(l.arrived)
+		l.arrived = make(chan struct{})
+	})
+	if old != nil {
+		old.retire()
+	}
+}
+
+// acquire waits for a connection. The caller has to leave it with conn.users.Done, at the latest when it is replaced. The
+// error is that of ctx.
+func (l *link) acquire(ctx context.Context) (*conn, error) {
+	for ctx.Err() == nil {
+		l.mu.Lock()
+		c, arrived := l.current, l.arrived
+		if c != nil {
+			c.users.Add(1)
+		}
+		l.mu.Unlock()
+		if c != nil {
+			return c, nil
+		}
+		select {
+		case <-arrived:
+		case <-ctx.Done():
+		}
+	}
+	return nil, ctx.Err()
+}
+
+// report notes why there is no connection with what the Secrets hold now; nil if there is one.
+func (l *link) report(err error) {
+	if err != nil {
+		l.log.V(1).Info("not connected", "error", plain(err))
+	}
+	l.update(func() { l.problem = err })
+}
+
+// lost notes that the connection is down, or still is; nil does not say why.
+func (l *link) lost(c *conn, err error) {
+	refused := refusal(err) != nil
+	c.refused.Store(refused)
+	was := false
+	l.update(func() {
+		was, c.up = c.up, false
+		if err != nil {
+			c.err = err
+		}
+	})
+	if was || refused {
+		l.prod()
+	}
+}
+
+func (l *link) regained(c *conn) {
+	c.refused.Store(false)
+	l.update(func() { c.up, c.err = true, nil })
+}
+
+// heard takes in what the server reports beside the requests.
+func (l *link) heard(c *conn, err error) {
+	if refusal(err) != nil {
+		l.lost(c, err)
+		return
+	}
+	d, denied := denialOf(err, l.inboxPrefix())
+	if !denied {
+		l.log.V(1).Info("nats reports an error", "error", plain(err))
+		return
+	}
+	l.log.V(1).Info("nats denies a permission", "denied", d.String())
+	if d.subscribe {
+		l.update(func() {
+			if c.deaf.IsZero() {
+				c.deaf = l.clock.Now()
+			}
+		})
+		l.prod()
+	}
+	for _, m := range l.concerned(d) {
+		m.deny(d)
+	}
+}
+
+func (l *link) inboxPrefix() string {
+	if prefix := l.source.connection.InboxPrefix; prefix != "" {
+		return prefix
+	}
+	return "_INBOX"
+}
+
+// concerned returns the members whose bucket the denied subject names, all of them if it names none of theirs.
+func (l *link) concerned(d denial) []member {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all, named []member
+	for m := range l.members {
+		all = append(all, m)
+		if m.bucket() == d.bucket {
+			named = append(named, m)
+		}
+	}
+	if len(named) > 0 {
+		return named
+	}
+	return all
+}
+
+// update changes the state and tells the members if they would read another one.
+func (l *link) update(f func()) {
+	l.mu.Lock()
+	before := l.state()
+	f()
+	if up := l.current != nil && l.current.up; up != before.connected {
+		l.since, l.ever = l.clock.Now(), true
+	}
+	var tell []member
+	if !l.state().equal(before) {
+		for m := range l.members {
+			tell = append(tell, m)
+		}
+	}
+	l.mu.Unlock()
+	for _, m := range tell {
+		m.connectionChanged()
+	}
+}
+
+// snapshot returns the state.
+func (l *link) snapshot() linkState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state()
+}
+
+func (l *link) state() linkState {
+	s := linkState{connected: l.current != nil && l.current.up, ever: l.ever, since: l.since, err: l.problem}
+	if s.err == nil && l.current != nil && !s.connected {
+		s.err = l.current.err
+	}
+	return s
+}
+
+// prod makes the link look at its Secrets now.
+func (l *link) prod() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}

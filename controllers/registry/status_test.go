@@ -1,0 +1,177 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+func violationOf(what string) error {
+	return fmt.Errorf("%w: Permissions Violation for %s", nats.ErrPermissionViolation, what)
+}
+
+func TestDenialOf(t *testing.T) {
+	for said, want := range map[string]denial{
+		`Publish to "$JS.API.STREAM.INFO.KV_b"`:                              {subject: "$JS.API.STREAM.INFO.KV_b", bucket: "b"},
+		`Publish to "$JS.API.CONSUMER.CREATE.KV_b.rollcall_x1.$KV.b.node.>"`: {subject: "$JS.API.CONSUMER.CREATE.KV_b.>", bucket: "b"},
+		`Publish to "$JS.hub.API.CONSUMER.DELETE.KV_b.rollcall_x2"`:          {subject: "$JS.hub.API.CONSUMER.DELETE.KV_b.>", bucket: "b"},
+		`Publish to "$KV.b.node.web-1"`:                                      {subject: "$KV.b.>", bucket: "b"},
+		`Publish to "$JS.API.INFO"`:                                          {subject: "$JS.API.INFO"},
+		`Subscription to "_INBOX.abc.*"`:                                     {subject: "_INBOX.>", subscribe: true},
+		`Subscription to "_INBOX.abc" using queue "q"`:                       {subject: "_INBOX.>", subscribe: true},
+		`Subscription to "_INBOX.abc.*" (sid "3")`:                           {subject: "_INBOX.>", subscribe: true},
+		`Subscription to "_INBOX_other.abc"`:                                 {subject: "_INBOX_other.abc", subscribe: true},
+		`Publish to "$JS.FC.KV_b.rollcall_x3.y"`:                             {subject: "$JS.FC.KV_b.>", bucket: "b"},
+		`Publish to "$JS.API.STREAM.MSG.GET.KV_catga_nodes"`:                 {subject: "$JS.API.STREAM.MSG.GET.KV_catga_nodes", bucket: "catga_nodes"},
+	} {
+		if got, ok := denialOf(violationOf(said), "_INBOX"); !ok || got != want {
+			t.Errorf("%s is %+v, %t, want %+v", said, got, ok, want)
+		}
+	}
+	for _, other := range []error{nil, errors.New("anything"), violationOf("something new")} {
+		if got, ok := denialOf(other, "_INBOX"); ok {
+			t.Errorf("%v is %+v", other, got)
+		}
+	}
+}
+
+var epoch = time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
+
+// healthy is a registry with which all is well since the epoch.
+func healthy() *observation {
+	return &observation{
+		now:     epoch.Add(time.Hour),
+		session: sessionState{link: linkState{connected: true, ever: true, since: epoch}},
+		mirror: mirror.State{
+			Reading: true, Since: epoch, Listed: true, LastSync: epoch.Add(59 * time.Minute),
+			Bucket: discovery.Bucket{Name: "b", TTL: time.Minute, History: 5, Markers: true, ServerVersion: "2.15.2"},
+		},
+	}
+}
+
+func TestConditions(t *testing.T) {
+	consumers := denial{subject: "$JS.API.CONSUMER.CREATE.KV_b.>", bucket: "b"}
+	stopped := func(o *observation) { o.mirror.Reading = false }
+	down := func(err error) func(*observation) {
+		return func(o *observation) { stopped(o); o.session.link.connected, o.session.link.err = false, err }
+	}
+	denied := func(d denial, ago time.Duration) func(*observation) {
+		return func(o *observation) { o.session.denials = o.session.denials.add(d, o.now.Add(-ago)) }
+	}
+	for _, test := range []struct {
+		name                            string
+		change                          []func(*observation)
+		connected, synced, degraded, is string
+	}{
+		{"all well", nil, "Connected", "Listed", "AsExpected", "Ready"},
+		{"refused", []func(*observation){down(nats.ErrAuthorization)}, "AuthenticationFailed", "NotListed", "AsExpected", "AuthenticationFailed"},
+		{"refused, in the server's words", []func(*observation){down(errors.New("nats: User Authentication Expired"))}, "AuthenticationFailed", "NotListed", "AsExpected", "AuthenticationFailed"},
+		{"no Secret", []func(*observation){down(&materialError{reason: rollcallv1alpha1.ReasonSecretNotFound, message: "m"})}, "SecretNotFound", "NotListed", "AsExpected", "SecretNotFound"},
+		{"TLS", []func(*observation){down(fmt.Errorf("%w: x509", nats.ErrTLS))}, "ConnectionFailed", "NotListed", "AsExpected", "ConnectionFailed"},
+		{"lost", []func(*observation){down(errors.New("EOF"))}, "ConnectionLost", "NotListed", "AsExpected", "ConnectionLost"},
+		{"denied", []func(*observation){stopped, denied(consumers, time.Second)}, "Connected", "PermissionDenied", "AsExpected", "PermissionDenied"},
+		{"denied long ago", []func(*observation){stopped, denied(consumers, time.Minute)}, "Connected", "Listing", "AsExpected", "Listing"},
+		{"denied, but read", []func(*observation){denied(consumers, 10*time.Second)}, "Connected", "Listed", "PermissionDenied", "Ready"},
+		{"denied before the last listing", []func(*observation){denied(consumers, 10*time.Minute)}, "Connected", "Listed", "AsExpected", "Ready"},
+		{"denied to another session", []func(*observation){denied(denial{subject: "$JS.API.INFO"}, time.Second)}, "Connected", "Listed", "AsExpected", "Ready"},
+		{"no bucket", []func(*observation){stopped, denied(consumers, time.Second), func(o *observation) { o.session.bucketErr = discovery.ErrBucketNotFound }}, "Connected", "BucketNotFound", "AsExpected", "BucketNotFound"},
+		{"another Secret is refused", []func(*observation){func(o *observation) { o.session.link.err = nats.ErrAuthorization }}, "Connected", "Listed", "AuthenticationFailed", "Ready"},
+		{"suspended", []func(*observation){func(o *observation) { o.suspended = true }}, "Suspended", "Suspended", "AsExpected", "Suspended"},
+	} {
+		o := healthy()
+		for _, f := range test.change {
+			f(o)
+		}
+		got := map[string]string{}
+		for _, c := range statusOf(&rollcallv1alpha1.NodeRegistry{ObjectMeta: metav1.ObjectMeta{Generation: 1}}, o).Conditions {
+			got[c.Type] = c.Reason
+		}
+		want := map[string]string{"Connected": test.connected, "Synced": test.synced, "Degraded": test.degraded, "Ready": test.is}
+		for kind, reason := range want {
+			if got[kind] != reason {
+				t.Errorf("%s: %s is %s, want %s", test.name, kind, got[kind], reason)
+			}
+		}
+	}
+}
+
+// A denial that recurs after each listing does not come and go in the status.
+func TestADenialDoesNotFlap(t *testing.T) {
+	o := healthy()
+	d := denial{subject: "$JS.API.CONSUMER.DELETE.KV_b.>", bucket: "b"}
+	o.session.denials = o.session.denials.add(d, o.mirror.LastSync.Add(-time.Minute))
+	o.now = o.mirror.LastSync.Add(time.Millisecond)
+	if o.denied() == "" {
+		t.Error("the denial was forgotten before it could recur")
+	}
+	o.now = o.mirror.LastSync.Add(patience)
+	if denied := o.denied(); denied != "" {
+		t.Errorf("the denial did not recur, but %q is still told", denied)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*observation)
+		want   []string
+	}{
+		{"as wished", func(*observation) {}, nil},
+		{"not seen yet", func(o *observation) { o.mirror.Bucket = discovery.Bucket{} }, nil},
+		{"other history", func(o *observation) {
+			o.session.differences = []discovery.Difference{{Setting: "History", Want: "5", Got: "1"}, {Setting: "Replicas", Want: "3", Got: "1"}}
+		}, []string{"History is 1, not 5, Replicas is 1, not 3"}},
+		{"no TTL", func(o *observation) {
+			o.mirror.Bucket.TTL, o.mirror.Bucket.Markers = 0, false
+			o.session.differences = []discovery.Difference{{Setting: "TTL", Want: "1m0s", Got: "0s"}, {Setting: "Markers", Want: "true", Got: "false"}}
+		}, []string{"the bucket has no TTL", "until somebody deletes its key"}},
+		{"no markers", func(o *observation) { o.mirror.Bucket.Markers = false }, []string{"set to have no marker", "Rollcall times nodes out by itself"}},
+		{"old server", func(o *observation) { o.mirror.Bucket.Markers, o.mirror.Bucket.ServerVersion = false, "2.10.29" }, []string{"NATS server 2.10.29 is older than 2.11"}},
+		{"small values", func(o *observation) { o.mirror.Bucket.MaxValueSize = 127 }, []string{"at most 127 bytes", "the server refuses them", "may refuse its own markers"}},
+		{"large enough values", func(o *observation) { o.mirror.Bucket.MaxValueSize = 128 }, nil},
+	} {
+		o := healthy()
+		test.change(o)
+		got := o.settings()
+		if (got == "") != (len(test.want) == 0) {
+			t.Errorf("%s: %q", test.name, got)
+		}
+		for _, part := range test.want {
+			if !strings.Contains(got, part) {
+				t.Errorf("%s: %q does not say %q", test.name, got, part)
+			}
+		}
+		if strings.Count(got, "TTL is")+strings.Count(got, "Markers is") > 0 && test.name != "other history" {
+			t.Errorf("%s: %q says a thing twice", test.name, got)
+		}
+	}
+}
+
+func TestOldServer(t *testing.T) {
+	for version, want := range map[string]bool{"2.9.25": true, "2.10.29": true, "2.11.0": false, "2.15.2": false, "3.0.0-beta": false, "": false, "dev": false} {
+		if got := oldServer(version); got != want {
+			t.Errorf("%q is old: %t", version, got)
+		}
+	}
+}
+
+func TestPlain(t *testing.T) {
+	for said, want := range map[string]string{
+		"dial nats://user:secret@nats:4222 failed":                 "dial nats://nats:4222 failed",
+		"read tcp 10.0.0.1:40932->10.0.0.2:4222: connection reset": "read tcp 10.0.0.2:4222: connection reset",
+		"read tcp [::1]:40932->[::1]:4222: connection reset":       "read tcp [::1]:4222: connection reset",
+	} {
+		if got := plain(errors.New(said)); got != want {
+			t.Errorf("%q is told as %q, want %q", said, got, want)
+		}
+	}
+}
