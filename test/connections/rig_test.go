@@ -24,14 +24,11 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/yaml"
 
@@ -39,6 +36,7 @@ import (
 	"github.com/rollcall-dev/rollcall/internal/manager"
 	"github.com/rollcall-dev/rollcall/internal/natstest"
 	"github.com/rollcall-dev/rollcall/internal/testenv"
+	"github.com/rollcall-dev/rollcall/internal/testrig"
 )
 
 var (
@@ -79,10 +77,8 @@ const (
 
 // rig is a namespace of its own, and the manager and the NATS server of a test.
 type rig struct {
-	*testing.T
-	api       client.Client
-	namespace string
-	nats      *natstest.Server
+	*testrig.Rig
+	nats *natstest.Server
 
 	mu      sync.Mutex
 	hidden  []string // what must not be seen anywhere
@@ -93,54 +89,22 @@ type rig struct {
 // newRig returns a rig with a running manager and a NATS server with those options.
 func newRig(t *testing.T, configure func(*server.Options), change ...func(*rest.Config)) *rig {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, rollcallv1alpha1.AddToScheme} {
-		must(t, add(scheme))
-	}
-	api, err := client.New(env.Config, client.Options{Scheme: scheme})
-	must(t, err)
-	r := &rig{T: t, api: api, namespace: env.Namespace(t)}
+	r := &rig{Rig: testrig.New(t, env)}
 	r.nats = natstest.Start(t, func(o *natstest.Options) { o.Configure = configure })
 	t.Cleanup(r.check)
-	r.start(change)
+	r.Start(func(c *rest.Config, _ *manager.Options) {
+		for _, f := range change {
+			f(c)
+		}
+		c.Wrap(r.record)
+	})
 	return r
 }
-
-// start starts a manager, as main.go would, that works in the rig's namespace alone. It is stopped when the test ends.
-func (r *rig) start(change []func(*rest.Config)) {
-	r.Helper()
-	conf := rest.CopyConfig(env.Config)
-	for _, f := range change {
-		f(conf)
-	}
-	conf.Wrap(r.record)
-	ctx, cancel := context.WithCancel(context.Background())
-	m, err := manager.New(ctx, conf, manager.Options{
-		Namespaces: []string{r.namespace}, MetricsAddress: "0", ProbeAddress: "0",
-		Controller: config.Controller{SkipNameValidation: new(true)},
-	})
-	if err != nil {
-		cancel()
-		r.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- m.Start(ctx) }()
-	r.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			r.Errorf("the manager ended: %v", err)
-		}
-	})
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 var secretsOrConfigMaps = regexp.MustCompile(`/(secrets|configmaps)(/|$)`)
 
 func (r *rig) record(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(request *http.Request) (*http.Response, error) {
+	return testrig.RoundTripper(func(request *http.Request) (*http.Response, error) {
 		if secretsOrConfigMaps.MatchString(request.URL.Path) {
 			r.mu.Lock()
 			r.touched = append(r.touched, request.Method+" "+request.URL.RequestURI())
@@ -153,7 +117,7 @@ func (r *rig) record(next http.RoundTripper) http.RoundTripper {
 // check looks for what must never be: a secret that is shown, and a Secret that is read in another way than by its name.
 func (r *rig) check() {
 	events := &eventsv1.EventList{}
-	if err := r.api.List(context.Background(), events, client.InNamespace(r.namespace)); err != nil {
+	if err := r.API.List(context.Background(), events, client.InNamespace(r.Namespace)); err != nil {
 		r.Error(err)
 	}
 	for i := range events.Items {
@@ -167,7 +131,7 @@ func (r *rig) check() {
 			r.Errorf("a secret that ends with %q is in the logs, the status or the events", secret[len(secret)-4:])
 		}
 	}
-	byName := regexp.MustCompile(`^GET /api/v1/namespaces/` + r.namespace + `/(secrets|configmaps)/[^/?]+$`)
+	byName := regexp.MustCompile(`^GET /api/v1/namespaces/` + r.Namespace + `/(secrets|configmaps)/[^/?]+$`)
 	for _, request := range r.touched {
 		if !byName.MatchString(request) {
 			r.Errorf("the manager sent %s", request)
@@ -207,18 +171,18 @@ func (r *rig) secret(name string, data map[string]string) {
 			}
 		}
 	}
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: name}, StringData: data}
-	if err := r.api.Create(r.Context(), secret); err == nil {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: name}, StringData: data}
+	if err := r.API.Create(r.Context(), secret); err == nil {
 		return
 	}
-	must(r, r.api.Update(r.Context(), secret))
+	must(r, r.API.Update(r.Context(), secret))
 }
 
 // registry creates a NodeRegistry of the bucket catga_nodes on the rig's server.
 func (r *rig) registry(name string, change ...func(*rollcallv1alpha1.NodeRegistrySpec)) *rollcallv1alpha1.NodeRegistry {
 	r.Helper()
 	registry := &rollcallv1alpha1.NodeRegistry{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: name},
 		Spec: rollcallv1alpha1.NodeRegistrySpec{
 			Connection: rollcallv1alpha1.Connection{Servers: []string{r.nats.URL()}},
 			Labels:     map[string]string{"role": "role"},
@@ -227,7 +191,7 @@ func (r *rig) registry(name string, change ...func(*rollcallv1alpha1.NodeRegistr
 	for _, f := range change {
 		f(&registry.Spec)
 	}
-	must(r, r.api.Create(r.Context(), registry))
+	must(r, r.API.Create(r.Context(), registry))
 	return registry
 }
 
@@ -237,13 +201,13 @@ func (r *rig) change(name string, f func(*rollcallv1alpha1.NodeRegistrySpec)) {
 	registry := r.get(name)
 	before := registry.DeepCopy()
 	f(&registry.Spec)
-	must(r, r.api.Patch(r.Context(), registry, client.MergeFrom(before)))
+	must(r, r.API.Patch(r.Context(), registry, client.MergeFrom(before)))
 }
 
 func (r *rig) get(name string) *rollcallv1alpha1.NodeRegistry {
 	r.Helper()
 	registry := &rollcallv1alpha1.NodeRegistry{}
-	must(r, r.api.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: name}, registry))
+	must(r, r.API.Get(r.Context(), client.ObjectKey{Namespace: r.Namespace, Name: name}, registry))
 	r.show(registry)
 	return registry
 }
@@ -277,19 +241,6 @@ func (r *rig) await(name, kind, want string, names ...string) {
 	}
 }
 
-func (r *rig) within(limit time.Duration, what string, holds func() bool) {
-	r.Helper()
-	began := time.Now()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for !holds() {
-		if time.Since(began) > limit {
-			r.Fatalf("waited %s for %s", limit, what)
-		}
-		<-ticker.C
-	}
-}
-
 // put registers a node through a connection of the test's own.
 func (r *rig) put(nc *nats.Conn, nodes ...string) {
 	r.Helper()
@@ -307,8 +258,8 @@ func (r *rig) put(nc *nats.Conn, nodes ...string) {
 // service creates the Service web, which selects all nodes with the role web.
 func (r *rig) service() {
 	r.Helper()
-	must(r, r.api.Create(r.Context(), &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: "web", Annotations: map[string]string{
+	must(r, r.API.Create(r.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: "web", Annotations: map[string]string{
 			rollcallv1alpha1.AnnotationNodeSelector: "role=web",
 		}},
 		Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http")}}},
@@ -319,7 +270,7 @@ func (r *rig) service() {
 func (r *rig) endpoints() int {
 	r.Helper()
 	list := &discoveryv1.EndpointSliceList{}
-	must(r, r.api.List(r.Context(), list, client.InNamespace(r.namespace), client.MatchingLabels{discoveryv1.LabelServiceName: "web"}))
+	must(r, r.API.List(r.Context(), list, client.InNamespace(r.Namespace), client.MatchingLabels{discoveryv1.LabelServiceName: "web"}))
 	ready := 0
 	for _, slice := range list.Items {
 		for _, endpoint := range slice.Endpoints {
@@ -345,7 +296,7 @@ func (r *rig) keeps(count int) (end func()) {
 				return
 			case <-ticker.C:
 				list := &discoveryv1.EndpointSliceList{}
-				if err := r.api.List(context.Background(), list, client.InNamespace(r.namespace)); err != nil {
+				if err := r.API.List(context.Background(), list, client.InNamespace(r.Namespace)); err != nil {
 					r.Error(err)
 					return
 				}

@@ -78,7 +78,7 @@ func TestAChangedSecretIsPickedUp(t *testing.T) {
 	r.await("catga", "Ready", "True/Ready")
 	admin := r.nats.Connect(t, nats.UserInfo("admin", adminPassword))
 	r.put(admin, "web-1", "web-2", "web-3")
-	r.within(patience, "three endpoints", func() bool { return r.endpoints() == 3 })
+	r.Within(patience, "three endpoints", func() bool { return r.endpoints() == 3 })
 	end := r.keeps(3)
 
 	user.Password = "the-second-password"
@@ -91,7 +91,7 @@ func TestAChangedSecretIsPickedUp(t *testing.T) {
 	user.Password = "the-third-password"
 	must(t, r.nats.Restart())
 	r.secret("login", basic("the-third-password"))
-	r.within(patience, "the third connection", func() bool { return r.nats.NATS().NumClients() == 2 })
+	r.Within(patience, "the third connection", func() bool { return r.nats.NATS().NumClients() == 2 })
 	r.await("catga", "Ready", "True/Ready")
 	end()
 	if got := r.nats.NATS().NumClients(); got != 2 {
@@ -145,7 +145,7 @@ func TestTheShippedRoleIsEnough(t *testing.T) {
 		t.Error("no Secret was read, so this test shows nothing")
 	}
 	for _, request := range r.touched {
-		if want := "GET /api/v1/namespaces/" + r.namespace + "/secrets/login"; request != want {
+		if want := "GET /api/v1/namespaces/" + r.Namespace + "/secrets/login"; request != want {
 			t.Errorf("the manager sent %s, want nothing but %s", request, want)
 		}
 	}

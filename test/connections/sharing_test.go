@@ -23,7 +23,7 @@ func TestSharedConnections(t *testing.T) {
 	r.secret("other", map[string]string{"username": "other", "password": "another-password"})
 	clients := func(want int) {
 		t.Helper()
-		r.within(patience, "the number of connections", func() bool { return r.nats.NATS().NumClients() == want })
+		r.Within(patience, "the number of connections", func() bool { return r.nats.NATS().NumClients() == want })
 	}
 	r.registry("a", userPassword("login"), bucketName("a"))
 	r.registry("b", userPassword("login"), bucketName("b"))
@@ -47,7 +47,7 @@ func TestSharedConnections(t *testing.T) {
 	suspend("a", false)
 	r.await("a", "Ready", "True/Ready")
 	clients(2)
-	must(t, r.api.Delete(t.Context(), r.get("a")))
+	must(t, r.API.Delete(t.Context(), r.get("a")))
 	clients(1)
 }
 
@@ -59,13 +59,13 @@ func TestSuspend(t *testing.T) {
 	r.await("catga", "Ready", "True/Ready")
 	admin := r.nats.Connect(t)
 	r.put(admin, "web-1", "web-2")
-	r.within(patience, "two endpoints", func() bool { return r.endpoints() == 2 })
+	r.Within(patience, "two endpoints", func() bool { return r.endpoints() == 2 })
 	r.change("catga", func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Suspend = true })
 	r.await("catga", "Ready", "False/Suspended")
 	end := r.keeps(2)
-	r.within(patience, "the connection to go", func() bool { return r.nats.NATS().NumClients() == 1 })
+	r.Within(patience, "the connection to go", func() bool { return r.nats.NATS().NumClients() == 1 })
 	suspended := time.Now()
-	r.within(patience, "the nodes to be past their TTL", func() bool { return time.Since(suspended) > 5*time.Second })
+	r.Within(patience, "the nodes to be past their TTL", func() bool { return time.Since(suspended) > 5*time.Second })
 	end()
 	if nodes := r.get("catga").Status.Nodes; nodes == nil || nodes.Ready != 2 {
 		t.Errorf("the status says %+v", nodes)
@@ -92,7 +92,7 @@ func TestJetStreamDomain(t *testing.T) {
 	r.service()
 	r.await("far", "Ready", "True/Ready")
 	r.put(hub.Connect(t), "web-1")
-	r.within(patience, "an endpoint of the node in the hub", func() bool { return r.endpoints() == 1 })
+	r.Within(patience, "an endpoint of the node in the hub", func() bool { return r.endpoints() == 1 })
 
 	// A domain is no matter of the connection: the two share one.
 	r.registry("near", bucketName("near"))

@@ -110,8 +110,8 @@ func TestCA(t *testing.T) {
 	r := newRig(t, withTLS(mine.server("127.0.0.1", false)))
 	r.secret("ca", map[string]string{"ca.crt": mine.pem})
 	r.secret("other", map[string]string{"ca.crt": other.pem})
-	must(t, r.api.Create(t.Context(), &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: "ca"}, Data: map[string]string{"bundle.pem": other.pem + mine.pem},
+	must(t, r.API.Create(t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: "ca"}, Data: map[string]string{"bundle.pem": other.pem + mine.pem},
 	}))
 	r.registry("secret", tlsSpec(&rollcallv1alpha1.TLS{CA: secretCA("ca")}))
 	r.registry("configmap", tlsSpec(&rollcallv1alpha1.TLS{CA: &rollcallv1alpha1.CAReference{Kind: rollcallv1alpha1.CAConfigMap, Name: "ca", Key: "bundle.pem"}}))

@@ -15,11 +15,11 @@ func TestRegisterUnregisterDie(t *testing.T) {
 	r.bucket(ttl)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Liveness.RetainExpired = seconds(3) })
 	r.service("web")
-	r.start()
+	r.Start()
 	r.beatAll(0, 3)
-	r.within(patience, "three endpoints", r.serves(0, 3))
-	r.within(patience, "three nodes", func() bool { return len(r.nodes()) == 3 })
-	r.within(patience, "the registry to be Ready", func() bool { return r.condition("Ready") == "True/Ready" })
+	r.Within(patience, "three endpoints", r.serves(0, 3))
+	r.Within(patience, "three nodes", func() bool { return len(r.nodes()) == 3 })
+	r.Within(patience, "the registry to be Ready", func() bool { return r.condition("Ready") == "True/Ready" })
 
 	dn := r.node(1)
 	if dn.Spec.NodeID != "web-1" || dn.Spec.Key != "node.web-1" || dn.Spec.Addresses[0] != address(1) || dn.Spec.Ports[0].Name != "http" || dn.Labels["role"] != "web" {
@@ -29,15 +29,15 @@ func TestRegisterUnregisterDie(t *testing.T) {
 	r.beatAll(0, 3)
 	died := time.Now()
 	r.unregister(0)
-	took := r.within(ttl/2, "the node that unregistered to go from the slices", r.serves(1, 3))
-	r.within(ttl/2, "its DiscoveredNode to go", func() bool { return r.node(0) == nil })
+	took := r.Within(ttl/2, "the node that unregistered to go from the slices", r.serves(1, 3))
+	r.Within(ttl/2, "its DiscoveredNode to go", func() bool { return r.node(0) == nil })
 	t.Logf("unregistered, and out of the slices after %s", took)
 
-	r.within(ttl+time.Second-time.Since(died), "the nodes that died to go from the slices", r.serves(0, 0))
-	r.within(time.Second, "them to be Expired", func() bool {
+	r.Within(ttl+time.Second-time.Since(died), "the nodes that died to go from the slices", r.serves(0, 0))
+	r.Within(time.Second, "them to be Expired", func() bool {
 		return r.phase(1) == rollcallv1alpha1.NodeExpired && r.phase(2) == rollcallv1alpha1.NodeExpired
 	})
-	r.within(patience, "them to be forgotten", func() bool { return len(r.nodes()) == 0 })
+	r.Within(patience, "them to be forgotten", func() bool { return len(r.nodes()) == 0 })
 }
 
 func TestWhatIsEditedByHandIsPutBack(t *testing.T) {
@@ -45,10 +45,10 @@ func TestWhatIsEditedByHandIsPutBack(t *testing.T) {
 	r.bucket(time.Hour)
 	r.registry()
 	r.service("web")
-	r.start()
+	r.Start()
 	r.beatAll(0, 2)
-	r.within(patience, "two nodes", func() bool { return len(r.nodes()) == 2 })
-	r.within(patience, "two endpoints", r.serves(0, 2))
+	r.Within(patience, "two nodes", func() bool { return len(r.nodes()) == 2 })
+	r.Within(patience, "two endpoints", r.serves(0, 2))
 
 	dn := r.node(0)
 	want := dn.DeepCopy()
@@ -56,25 +56,25 @@ func TestWhatIsEditedByHandIsPutBack(t *testing.T) {
 	dn.Labels["role"] = "other"
 	dn.Status.Phase = rollcallv1alpha1.NodeExpired
 	dn.Annotations = map[string]string{"mine": "stays"}
-	if err := r.api.Update(t.Context(), dn); err != nil {
+	if err := r.API.Update(t.Context(), dn); err != nil {
 		t.Fatal(err)
 	}
-	r.within(patience, "the edited node to be put back", func() bool {
+	r.Within(patience, "the edited node to be put back", func() bool {
 		got := r.node(0)
 		return got != nil && got.Spec.Addresses[0] == want.Spec.Addresses[0] && got.Labels["role"] == "web" &&
 			got.Status.Phase == rollcallv1alpha1.NodeReady && got.Annotations["mine"] == "stays"
 	})
-	if err := r.api.Delete(t.Context(), r.node(1)); err != nil {
+	if err := r.API.Delete(t.Context(), r.node(1)); err != nil {
 		t.Fatal(err)
 	}
-	r.within(patience, "the deleted node to be put back", func() bool { return r.phase(1) == rollcallv1alpha1.NodeReady })
+	r.Within(patience, "the deleted node to be put back", func() bool { return r.phase(1) == rollcallv1alpha1.NodeReady })
 
 	fake := want.DeepCopy()
 	fake.ObjectMeta = *want.ObjectMeta.DeepCopy()
 	fake.Name, fake.ResourceVersion, fake.UID = "catga.web-99", "", ""
 	fake.Spec.NodeID, fake.Spec.Key = "web-99", "node.web-99"
-	r.create(fake)
-	r.within(patience, "a node that nobody registered to go", func() bool { return len(r.nodes()) == 2 })
+	r.Create(fake)
+	r.Within(patience, "a node that nobody registered to go", func() bool { return len(r.nodes()) == 2 })
 	if !r.serves(0, 2)() {
 		t.Errorf("the endpoints are %v", r.ready("web"))
 	}
@@ -85,31 +85,31 @@ func TestCordon(t *testing.T) {
 	r.bucket(time.Hour)
 	r.registry()
 	r.service("web")
-	manager := r.start()
+	manager := r.Start()
 	r.beatAll(0, 2)
-	r.within(patience, "two endpoints", r.serves(0, 2))
-	r.within(patience, "two nodes", func() bool { return len(r.nodes()) == 2 })
+	r.Within(patience, "two endpoints", r.serves(0, 2))
+	r.Within(patience, "two nodes", func() bool { return len(r.nodes()) == 2 })
 
 	cordon := func(on bool) {
 		dn := r.node(0)
 		before := dn.DeepCopy()
 		dn.Spec.Cordoned = on
-		if err := r.api.Patch(t.Context(), dn, client.MergeFrom(before)); err != nil {
+		if err := r.API.Patch(t.Context(), dn, client.MergeFrom(before)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	cordon(true)
-	r.within(patience, "the cordoned node to be out of rotation", r.serves(1, 2))
-	r.within(patience, "the node to say so", func() bool {
+	r.Within(patience, "the cordoned node to be out of rotation", r.serves(1, 2))
+	r.Within(patience, "the node to say so", func() bool {
 		c := r.node(0).Status.Conditions
 		return len(c) == 1 && c[0].Reason == rollcallv1alpha1.ReasonCordoned && c[0].Status == "False"
 	})
-	manager.stop(r)
-	r.start()
+	manager.Stop()
+	r.Start()
 	r.beatAll(0, 2)
-	r.throughout(time.Second, "a cordon across a restart", r.serves(1, 2))
+	r.Throughout(time.Second, "a cordon across a restart", r.serves(1, 2))
 	cordon(false)
-	r.within(patience, "the node to be back", r.serves(0, 2))
+	r.Within(patience, "the node to be back", r.serves(0, 2))
 }
 
 func TestLabelsFollowTheSpec(t *testing.T) {
@@ -117,19 +117,19 @@ func TestLabelsFollowTheSpec(t *testing.T) {
 	r.bucket(time.Hour)
 	registry := r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Labels = nil })
 	r.service("web")
-	r.start()
+	r.Start()
 	r.beatAll(0, 2)
-	r.within(patience, "two nodes", func() bool { return len(r.nodes()) == 2 })
+	r.Within(patience, "two nodes", func() bool { return len(r.nodes()) == 2 })
 	if got := r.ready("web"); len(got) != 0 {
 		t.Fatalf("nodes without the label have endpoints: %v", got)
 	}
 	before := registry.DeepCopy()
 	registry.Spec.Labels = map[string]string{"role": "role"}
-	if err := r.api.Patch(t.Context(), registry, client.MergeFrom(before)); err != nil {
+	if err := r.API.Patch(t.Context(), registry, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}
-	r.within(patience, "two endpoints", r.serves(0, 2))
-	r.within(patience, "the label on both nodes", func() bool {
+	r.Within(patience, "two endpoints", r.serves(0, 2))
+	r.Within(patience, "the label on both nodes", func() bool {
 		return r.node(0).Labels["role"] == "web" && r.node(1).Labels["role"] == "web"
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/internal/manager"
+	"github.com/rollcall-dev/rollcall/internal/testrig"
 )
 
 // generatedRules returns the rules of the generated role, without the one that is not about a namespace's objects.
@@ -39,10 +41,10 @@ func generatedRules(t *testing.T) []rbacv1.PolicyRule {
 // restricted lets a manager work as a user who has nothing but the generated rules, in the rig's namespace alone.
 func (r *rig) restricted() func(*rest.Config, *manager.Options) {
 	r.Helper()
-	user := "restricted-" + r.namespace
-	meta := metav1.ObjectMeta{Namespace: r.namespace, Name: "rollcall"}
-	r.create(&rbacv1.Role{ObjectMeta: meta, Rules: generatedRules(r.T)})
-	r.create(&rbacv1.RoleBinding{
+	user := "restricted-" + r.Namespace
+	meta := metav1.ObjectMeta{Namespace: r.Namespace, Name: "rollcall"}
+	r.Create(&rbacv1.Role{ObjectMeta: meta, Rules: generatedRules(r.T)})
+	r.Create(&rbacv1.RoleBinding{
 		ObjectMeta: meta,
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "rollcall"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: user}},
@@ -57,20 +59,20 @@ func TestNamespacedModeNeedsNoClusterWideRight(t *testing.T) {
 	r.service("web")
 	restricted := r.restricted()
 
-	_, err := manager.New(t.Context(), impersonating(restricted), manager.Options{Namespaces: []string{r.namespace}, MetricsAddress: "0"})
+	_, err := manager.New(t.Context(), impersonating(restricted), manager.Options{Namespaces: []string{r.Namespace}, MetricsAddress: "0"})
 	if err == nil || !strings.Contains(err.Error(), "--cluster-name") {
 		t.Errorf("without a cluster name and the right to find one, the manager says: %v", err)
 	}
 
 	forbidden := &refusals{}
-	r.start(restricted, func(c *rest.Config, o *manager.Options) {
+	r.Start(restricted, func(c *rest.Config, o *manager.Options) {
 		o.ClusterName = "here"
 		c.Wrap(forbidden.wrap)
 	})
 	r.beatAll(0, 2)
-	r.within(patience, "two endpoints", r.serves(0, 2))
-	r.within(patience, "the nodes to expire", r.serves(0, 0))
-	r.within(patience, "the nodes to be forgotten", func() bool { return len(r.nodes()) == 0 })
+	r.Within(patience, "two endpoints", r.serves(0, 2))
+	r.Within(patience, "the nodes to expire", r.serves(0, 0))
+	r.Within(patience, "the nodes to be forgotten", func() bool { return len(r.nodes()) == 0 })
 	if all := forbidden.take(); len(all) > 0 {
 		t.Errorf("refused: %v", all)
 	}
@@ -82,11 +84,14 @@ func impersonating(change func(*rest.Config, *manager.Options)) *rest.Config {
 	return c
 }
 
-// refusals collects the requests that the API server forbids.
-type refusals struct{ writes }
+// refusals collects the requests that the API server forbids. It is safe for concurrent use.
+type refusals struct {
+	mu  sync.Mutex
+	all []string
+}
 
 func (f *refusals) wrap(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(r *http.Request) (*http.Response, error) {
+	return testrig.RoundTripper(func(r *http.Request) (*http.Response, error) {
 		response, err := next.RoundTrip(r)
 		if err == nil && response.StatusCode == http.StatusForbidden {
 			f.mu.Lock()
@@ -97,14 +102,20 @@ func (f *refusals) wrap(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
+func (f *refusals) take() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.all
+}
+
 func TestEventsOnPhaseChangesOnly(t *testing.T) {
 	r := newRig(t)
 	r.bucket(4 * time.Second)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.StatusInterval = seconds(1) })
-	r.start()
+	r.Start()
 	events := func() []string {
 		list := &eventsv1.EventList{}
-		if err := r.api.List(t.Context(), list, client.InNamespace(r.namespace)); err != nil {
+		if err := r.API.List(t.Context(), list, client.InNamespace(r.Namespace)); err != nil {
 			t.Fatal(err)
 		}
 		var told []string
@@ -117,9 +128,9 @@ func TestEventsOnPhaseChangesOnly(t *testing.T) {
 	}
 	for range 4 {
 		r.beat(0)
-		r.throughout(700*time.Millisecond, "no Event for a heartbeat", func() bool { return len(events()) == 0 })
+		r.Throughout(700*time.Millisecond, "no Event for a heartbeat", func() bool { return len(events()) == 0 })
 	}
-	r.within(patience, "an Event for the expiry", func() bool {
+	r.Within(patience, "an Event for the expiry", func() bool {
 		return slices.Equal(events(), []string{"Warning catga.web-0 Expired"})
 	})
 }
@@ -130,21 +141,21 @@ func TestLeaderHandsOver(t *testing.T) {
 	r.registry()
 	r.service("web")
 	elect := func(_ *rest.Config, o *manager.Options) {
-		o.LeaderElect, o.LeaderElectionNamespace = true, r.namespace
+		o.LeaderElect, o.LeaderElectionNamespace = true, r.Namespace
 	}
-	first := r.start(elect)
+	first := r.Start(elect)
 	r.beatAll(0, 2)
-	r.within(patience, "two endpoints", r.serves(0, 2))
-	second := r.start(elect)
-	second.take()
+	r.Within(patience, "two endpoints", r.serves(0, 2))
+	second := r.Start(elect)
+	second.Take()
 	r.beat(2)
-	r.within(patience, "a third endpoint", r.serves(0, 3))
-	if writes := second.take(); len(writes) > 0 {
+	r.Within(patience, "a third endpoint", r.serves(0, 3))
+	if writes := second.Take(); len(writes) > 0 {
 		t.Errorf("the replica that does not lead wrote %v", writes)
 	}
-	first.stop(r)
+	first.Stop()
 	r.unregister(0)
-	took := r.within(patience, "the other replica to take over", r.serves(1, 3))
+	took := r.Within(patience, "the other replica to take over", r.serves(1, 3))
 	t.Logf("handed over after %s", took)
 }
 
@@ -152,9 +163,9 @@ func TestServiceFollowsItsAnnotation(t *testing.T) {
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry()
-	r.start()
+	r.Start()
 	r.beatAll(0, 2)
-	r.within(patience, "two nodes", func() bool { return len(r.nodes()) == 2 })
+	r.Within(patience, "two nodes", func() bool { return len(r.nodes()) == 2 })
 	service := r.service("web", func(s *corev1.Service) { s.Annotations = nil })
 	annotate := func(selector *string) {
 		before := service.DeepCopy()
@@ -162,16 +173,16 @@ func TestServiceFollowsItsAnnotation(t *testing.T) {
 		if selector != nil {
 			service.Annotations[rollcallv1alpha1.AnnotationNodeSelector] = *selector
 		}
-		if err := r.api.Patch(context.Background(), service, client.MergeFrom(before)); err != nil {
+		if err := r.API.Patch(context.Background(), service, client.MergeFrom(before)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	annotate(new("role=web"))
-	r.within(patience, "two endpoints", r.serves(0, 2))
+	r.Within(patience, "two endpoints", r.serves(0, 2))
 	annotate(new("role=db"))
-	r.within(patience, "no endpoint", r.serves(0, 0))
+	r.Within(patience, "no endpoint", r.serves(0, 0))
 	annotate(new("role in (web,db)"))
-	r.within(patience, "two endpoints", r.serves(0, 2))
+	r.Within(patience, "two endpoints", r.serves(0, 2))
 	annotate(nil)
-	r.within(patience, "no endpoint", r.serves(0, 0))
+	r.Within(patience, "no endpoint", r.serves(0, 0))
 }

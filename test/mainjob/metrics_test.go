@@ -43,7 +43,7 @@ func (r *rig) serveMetrics() (change func(*rest.Config, *manager.Options), scrap
 		if err != nil || response.StatusCode != http.StatusOK {
 			r.Fatalf("%s, %v: %s", response.Status, err, body)
 		}
-		return parse(r.T, string(body), r.namespace)
+		return parse(r.T, string(body), r.Namespace)
 	}
 }
 
@@ -71,7 +71,7 @@ func TestMetrics(t *testing.T) {
 	r.service("web")
 	change, scrape := r.serveMetrics()
 	began := time.Now()
-	manager := r.start(change)
+	manager := r.Start(change)
 	is := func(name string, value float64) func() bool {
 		return func() bool { return scrape()[name] == value }
 	}
@@ -84,12 +84,12 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	}
-	r.within(patience, "the registry to be synced", is(`rollcall_registry_synced{registry="catga"}`, 1))
+	r.Within(patience, "the registry to be synced", is(`rollcall_registry_synced{registry="catga"}`, 1))
 
 	// Three nodes join.
 	r.beatAll(0, 3)
-	r.within(patience, "three endpoints", r.serves(0, 3))
-	r.within(patience, "three nodes", is("rollcall_node_latency_seconds_count", 3))
+	r.Within(patience, "three endpoints", r.serves(0, 3))
+	r.Within(patience, "three nodes", is("rollcall_node_latency_seconds_count", 3))
 	want(scraped{
 		`rollcall_registry_connected{registry="catga"}`:                                   1,
 		`rollcall_registry_nodes{phase="Ready",registry="catga"}`:                         3,
@@ -112,18 +112,18 @@ func TestMetrics(t *testing.T) {
 	}
 
 	// Heartbeats, and a change that is not the node's.
-	manager.quiet(r)
+	manager.Quiet(patience)
 	before := scrape()
 	for range 5 {
 		r.beatAll(0, 3)
 	}
 	node := r.node(0)
 	node.Labels["role"] = "db"
-	if err := r.api.Update(t.Context(), node); err != nil {
+	if err := r.API.Update(t.Context(), node); err != nil {
 		t.Fatal(err)
 	}
 	const updates = `rollcall_api_writes_total{kind="DiscoveredNode",result="success",verb="update"}`
-	r.within(patience, "the label to be put back", is(updates, before[updates]+1))
+	r.Within(patience, "the label to be put back", is(updates, before[updates]+1))
 	want(scraped{
 		`rollcall_watch_events_total{operation="Put",registry="catga"}`: 18,
 		"rollcall_node_latency_seconds_count":                           3,
@@ -132,9 +132,9 @@ func TestMetrics(t *testing.T) {
 
 	// One unregisters.
 	r.unregister(2)
-	r.within(patience, "two endpoints", r.serves(0, 2))
-	r.within(patience, "its DiscoveredNode to go", is(`rollcall_api_writes_total{kind="DiscoveredNode",result="success",verb="delete"}`, 1))
-	r.within(patience, "its latency", is("rollcall_slice_latency_seconds_count", before["rollcall_slice_latency_seconds_count"]+1))
+	r.Within(patience, "two endpoints", r.serves(0, 2))
+	r.Within(patience, "its DiscoveredNode to go", is(`rollcall_api_writes_total{kind="DiscoveredNode",result="success",verb="delete"}`, 1))
+	r.Within(patience, "its latency", is("rollcall_slice_latency_seconds_count", before["rollcall_slice_latency_seconds_count"]+1))
 	want(scraped{
 		`rollcall_watch_events_total{operation="Unregister",registry="catga"}`: 1,
 		`rollcall_registry_nodes{phase="Ready",registry="catga"}`:              2,
@@ -146,7 +146,7 @@ func TestMetrics(t *testing.T) {
 
 	// NATS is away, and comes back.
 	r.nats.Stop()
-	r.within(patience, "the connection to be down", is(`rollcall_registry_connected{registry="catga"}`, 0))
+	r.Within(patience, "the connection to be down", is(`rollcall_registry_connected{registry="catga"}`, 0))
 	want(scraped{
 		`rollcall_registry_synced{registry="catga"}`:              0,
 		`rollcall_registry_nodes{phase="Ready",registry="catga"}`: 2,
@@ -154,7 +154,7 @@ func TestMetrics(t *testing.T) {
 	if err := r.nats.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	r.within(patience, "the registry to be synced again", is(`rollcall_registry_synced{registry="catga"}`, 1))
+	r.Within(patience, "the registry to be synced again", is(`rollcall_registry_synced{registry="catga"}`, 1))
 	want(scraped{
 		`rollcall_registry_connected{registry="catga"}`:                     1,
 		`rollcall_watch_listings_total{cause="Start",registry="catga"}`:     1,
@@ -166,10 +166,10 @@ func TestMetrics(t *testing.T) {
 	documented(t, scrape())
 
 	// The registry goes, and its series with it.
-	if err := r.api.Delete(t.Context(), registry); err != nil {
+	if err := r.API.Delete(t.Context(), registry); err != nil {
 		t.Fatal(err)
 	}
-	r.within(patience, "the series of the registry to go", func() bool {
+	r.Within(patience, "the series of the registry to go", func() bool {
 		for name := range scrape() {
 			if strings.Contains(name, `registry="catga"`) {
 				return false
@@ -215,22 +215,22 @@ func TestGuardMetrics(t *testing.T) {
 	r.bucket(2 * time.Second)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Bucket.TTL = seconds(2) })
 	change, scrape := r.serveMetrics()
-	r.start(change)
+	r.Start(change)
 	r.beatAll(0, count)
-	r.within(patience, "the guard to hold all nodes", func() bool {
+	r.Within(patience, "the guard to hold all nodes", func() bool {
 		got := scrape()
 		return got[`rollcall_registry_guard_active{registry="catga"}`] == 1 && got[`rollcall_registry_guard_held_nodes{registry="catga"}`] == count
 	})
 	registry := &rollcallv1alpha1.NodeRegistry{}
-	if err := r.api.Get(t.Context(), client.ObjectKey{Namespace: r.namespace, Name: "catga"}, registry); err != nil {
+	if err := r.API.Get(t.Context(), client.ObjectKey{Namespace: r.Namespace, Name: "catga"}, registry); err != nil {
 		t.Fatal(err)
 	}
 	before := registry.DeepCopy()
 	registry.Annotations = map[string]string{rollcallv1alpha1.AnnotationAcceptExpiry: "true"}
-	if err := r.api.Patch(t.Context(), registry, client.MergeFrom(before)); err != nil {
+	if err := r.API.Patch(t.Context(), registry, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}
-	r.within(patience, "the guard to let go", func() bool {
+	r.Within(patience, "the guard to let go", func() bool {
 		got := scrape()
 		return got[`rollcall_registry_guard_active{registry="catga"}`] == 0 && got[`rollcall_registry_nodes{phase="Expired",registry="catga"}`] == count
 	})

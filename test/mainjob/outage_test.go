@@ -15,23 +15,23 @@ func TestAnOutageLongerThanTheTTLRemovesNothing(t *testing.T) {
 	r.bucket(ttl)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Liveness.StaleAfter = seconds(2) })
 	r.service("web")
-	r.start()
+	r.Start()
 	r.beatAll(0, 3)
-	r.within(patience, "three endpoints", r.serves(0, 3))
-	r.within(patience, "three nodes", func() bool { return len(r.nodes()) == 3 })
+	r.Within(patience, "three endpoints", r.serves(0, 3))
+	r.Within(patience, "three nodes", func() bool { return len(r.nodes()) == 3 })
 
 	r.nats.Stop()
-	r.throughout(2*ttl, "the last known state", r.serves(0, 3))
-	r.within(patience, "the registry to say so", func() bool {
+	r.Throughout(2*ttl, "the last known state", r.serves(0, 3))
+	r.Within(patience, "the registry to say so", func() bool {
 		return r.condition("Connected") == "False/ConnectionLost" && r.condition("Ready") == "False/ConnectionLost"
 	})
 	if err := r.nats.Restart(); err != nil {
 		t.Fatal(err)
 	}
 	// All keys have expired meanwhile. The nodes come back late, but within the grace.
-	r.within(patience, "the registry to be listed again", func() bool { return r.condition("Ready") == "True/Ready" })
+	r.Within(patience, "the registry to be listed again", func() bool { return r.condition("Ready") == "True/Ready" })
 	listed := time.Now()
-	r.throughout(ttl/2, "the last known state", r.serves(0, 3))
+	r.Throughout(ttl/2, "the last known state", r.serves(0, 3))
 	r.beatAll(0, 2)
 	for _, n := range []int{0, 1, 2} {
 		if phase := r.phase(n); phase != rollcallv1alpha1.NodeReady {
@@ -39,7 +39,7 @@ func TestAnOutageLongerThanTheTTLRemovesNothing(t *testing.T) {
 		}
 	}
 	// One did not come back.
-	r.within(ttl+time.Second-time.Since(listed)+patience/4, "the node that did not come back to go", func() bool {
+	r.Within(ttl+time.Second-time.Since(listed)+patience/4, "the node that did not come back to go", func() bool {
 		r.beatAll(0, 2)
 		return r.serves(0, 2)()
 	})
@@ -50,28 +50,28 @@ func TestAStartWhileNATSIsDownServesTheLastKnownState(t *testing.T) {
 	r.bucket(3 * time.Second)
 	r.registry()
 	r.service("web")
-	manager := r.start()
+	manager := r.Start()
 	r.beatAll(0, 3)
-	r.within(patience, "three endpoints", r.serves(0, 3))
-	r.within(patience, "three nodes", func() bool { return len(r.nodes()) == 3 })
-	manager.stop(r)
+	r.Within(patience, "three endpoints", r.serves(0, 3))
+	r.Within(patience, "three nodes", func() bool { return len(r.nodes()) == 3 })
+	manager.Stop()
 
 	r.nats.Stop()
-	manager = r.start()
+	manager = r.Start()
 	r.service("made-meanwhile")
-	r.within(patience, "the endpoints of a Service made meanwhile", func() bool { return len(r.ready("made-meanwhile")) == 3 })
-	r.throughout(4*time.Second, "the last known state", r.serves(0, 3))
-	r.within(patience, "the registry to say so", func() bool { return r.condition("Connected") == "False/ConnectionFailed" })
-	for _, write := range manager.take() {
+	r.Within(patience, "the endpoints of a Service made meanwhile", func() bool { return len(r.ready("made-meanwhile")) == 3 })
+	r.Throughout(4*time.Second, "the last known state", r.serves(0, 3))
+	r.Within(patience, "the registry to say so", func() bool { return r.condition("Connected") == "False/ConnectionFailed" })
+	for _, write := range manager.Take() {
 		t.Logf("wrote %s", write)
 	}
 	if err := r.nats.Restart(); err != nil {
 		t.Fatal(err)
 	}
 	r.beatAll(0, 3)
-	r.within(patience, "the registry to be Ready", func() bool { return r.condition("Ready") == "True/Ready" })
+	r.Within(patience, "the registry to be Ready", func() bool { return r.condition("Ready") == "True/Ready" })
 	r.unregister(0)
-	r.within(patience, "the node that unregistered to go", r.serves(1, 3))
+	r.Within(patience, "the node that unregistered to go", r.serves(1, 3))
 }
 
 func TestUnregisteredWhileTheManagerIsDown(t *testing.T) {
@@ -79,15 +79,15 @@ func TestUnregisteredWhileTheManagerIsDown(t *testing.T) {
 	r.bucket(time.Hour)
 	r.registry()
 	r.service("web")
-	manager := r.start()
+	manager := r.Start()
 	r.beatAll(0, 3)
-	r.within(patience, "three endpoints", r.serves(0, 3))
-	r.within(patience, "three nodes", func() bool { return len(r.nodes()) == 3 })
-	manager.stop(r)
+	r.Within(patience, "three endpoints", r.serves(0, 3))
+	r.Within(patience, "three nodes", func() bool { return len(r.nodes()) == 3 })
+	manager.Stop()
 	r.unregister(0)
-	r.start()
-	r.within(patience, "the node that unregistered to go", r.serves(1, 3))
-	r.within(patience, "its DiscoveredNode to go", func() bool { return r.node(0) == nil })
+	r.Start()
+	r.Within(patience, "the node that unregistered to go", r.serves(1, 3))
+	r.Within(patience, "its DiscoveredNode to go", func() bool { return r.node(0) == nil })
 }
 
 func TestDisruptionGuard(t *testing.T) {
@@ -97,29 +97,29 @@ func TestDisruptionGuard(t *testing.T) {
 	r.bucket(ttl)
 	registry := r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Bucket.TTL = seconds(3) })
 	r.service("web")
-	r.start()
+	r.Start()
 	r.beatAll(0, count)
-	r.within(patience, "all endpoints", r.serves(0, count))
-	r.within(patience, "the guard to trip", func() bool { return r.condition("Degraded") == "True/ExpiryGuard" })
-	r.throughout(ttl, "all endpoints", r.serves(0, count))
+	r.Within(patience, "all endpoints", r.serves(0, count))
+	r.Within(patience, "the guard to trip", func() bool { return r.condition("Degraded") == "True/ExpiryGuard" })
+	r.Throughout(ttl, "all endpoints", r.serves(0, count))
 
 	// Heartbeats return.
 	r.beatAll(0, count)
-	r.within(patience, "the guard to let go", func() bool { return r.condition("Degraded") == "False/AsExpected" })
-	r.within(patience, "the guard to trip again", func() bool { return r.condition("Degraded") == "True/ExpiryGuard" })
+	r.Within(patience, "the guard to let go", func() bool { return r.condition("Degraded") == "False/AsExpected" })
+	r.Within(patience, "the guard to trip again", func() bool { return r.condition("Degraded") == "True/ExpiryGuard" })
 
 	// A person accepts.
-	if err := r.api.Get(t.Context(), client.ObjectKeyFromObject(registry), registry); err != nil {
+	if err := r.API.Get(t.Context(), client.ObjectKeyFromObject(registry), registry); err != nil {
 		t.Fatal(err)
 	}
 	before := registry.DeepCopy()
 	registry.Annotations = map[string]string{rollcallv1alpha1.AnnotationAcceptExpiry: "true"}
-	if err := r.api.Patch(t.Context(), registry, client.MergeFrom(before)); err != nil {
+	if err := r.API.Patch(t.Context(), registry, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}
-	r.within(patience, "the endpoints to go", r.serves(0, 0))
-	r.within(patience, "the guard to be off", func() bool { return r.condition("Degraded") == "False/AsExpected" })
-	if err := r.api.Get(t.Context(), client.ObjectKeyFromObject(registry), registry); err != nil {
+	r.Within(patience, "the endpoints to go", r.serves(0, 0))
+	r.Within(patience, "the guard to be off", func() bool { return r.condition("Degraded") == "False/AsExpected" })
+	if err := r.API.Get(t.Context(), client.ObjectKeyFromObject(registry), registry); err != nil {
 		t.Fatal(err)
 	}
 	if len(registry.Annotations) != 0 {
@@ -132,11 +132,11 @@ func TestADeletedRegistryTakesItsEndpointsAlong(t *testing.T) {
 	r.bucket(time.Hour)
 	registry := r.registry()
 	r.service("web")
-	r.start()
+	r.Start()
 	r.beatAll(0, 3)
-	r.within(patience, "three endpoints", r.serves(0, 3))
-	if err := r.api.Delete(t.Context(), registry); err != nil {
+	r.Within(patience, "three endpoints", r.serves(0, 3))
+	if err := r.API.Delete(t.Context(), registry); err != nil {
 		t.Fatal(err)
 	}
-	r.within(patience, "the endpoints to go", r.serves(0, 0))
+	r.Within(patience, "the endpoints to go", r.serves(0, 0))
 }

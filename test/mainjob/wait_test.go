@@ -17,7 +17,7 @@ func (r *rig) kubectl(args ...string) (string, error) {
 	if err := env.WriteKubeconfig(kubeconfig); err != nil {
 		r.Fatal(err)
 	}
-	args = append([]string{"--kubeconfig", kubeconfig, "--namespace", r.namespace}, args...)
+	args = append([]string{"--kubeconfig", kubeconfig, "--namespace", r.Namespace}, args...)
 	output, err := exec.CommandContext(r.Context(), env.Kubectl, args...).CombinedOutput()
 	return string(output), err
 }
@@ -27,7 +27,7 @@ func TestKubectlWait(t *testing.T) {
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Bucket.TTL = seconds(3600) })
-	r.start()
+	r.Start()
 	wait := func(object, condition string) {
 		t.Helper()
 		if output, err := r.kubectl("wait", object, "--for="+condition, "--timeout", patience.String()); err != nil {
@@ -37,7 +37,7 @@ func TestKubectlWait(t *testing.T) {
 	wait("noderegistry/catga", "condition=Ready")
 	wait("noderegistry/catga", "condition=Degraded=false")
 	r.beatAll(0, 2)
-	r.within(patience, "two nodes", func() bool { return len(r.nodes()) == 2 })
+	r.Within(patience, "two nodes", func() bool { return len(r.nodes()) == 2 })
 	wait("discoverednode/catga."+nodeID(0), "condition=Ready")
 	wait("discoverednode/catga."+nodeID(1), "jsonpath={.status.phase}=Ready")
 

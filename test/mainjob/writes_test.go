@@ -9,37 +9,25 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 )
 
-// quiet waits until the manager has written nothing for a while.
-func (m *run) quiet(r *rig) {
-	r.Helper()
-	last := time.Now()
-	r.within(patience, "the manager to have nothing more to write", func() bool {
-		if len(m.take()) > 0 {
-			last = time.Now()
-		}
-		return time.Since(last) > 3*time.Second
-	})
-}
-
 func TestHeartbeatsCostNoWrites(t *testing.T) {
 	const count = 50
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry()
 	r.service("web")
-	manager := r.start()
+	manager := r.Start()
 	r.beatAll(0, count)
-	r.within(patience, "all endpoints", r.serves(0, count))
-	r.within(patience, "all nodes", func() bool { return len(r.nodes()) == count })
-	manager.quiet(r)
+	r.Within(patience, "all endpoints", r.serves(0, count))
+	r.Within(patience, "all nodes", func() bool { return len(r.nodes()) == count })
+	manager.Quiet(patience)
 	for range 5 {
 		r.beatAll(0, count)
 	}
 	// The change that follows proves that the heartbeats before it were seen.
 	r.beat(count)
-	r.within(patience, "the new endpoint", r.serves(0, count+1))
-	r.within(patience, "the new node", func() bool { return r.node(count) != nil })
-	for _, write := range manager.take() {
+	r.Within(patience, "the new endpoint", r.serves(0, count+1))
+	r.Within(patience, "the new node", func() bool { return r.node(count) != nil })
+	for _, write := range manager.Take() {
 		if !strings.HasPrefix(write, "PUT /apis/discovery.k8s.io") && !strings.HasSuffix(write, "/discoverednodes") && !strings.HasSuffix(write, "/catga/status") {
 			t.Errorf("%d heartbeats cost a write: %s", 5*count, write)
 		}
@@ -53,12 +41,12 @@ func TestStatusCatchesUp(t *testing.T) {
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.StatusInterval = seconds(2) })
-	r.start()
+	r.Start()
 	r.beat(0)
-	r.within(patience, "the node", func() bool { return r.node(0) != nil })
+	r.Within(patience, "the node", func() bool { return r.node(0) != nil })
 	r.beat(0)
 	r.beat(0)
-	r.within(patience, "the status to catch up", func() bool { return r.node(0).Status.Revision == 3 })
+	r.Within(patience, "the status to catch up", func() bool { return r.node(0).Status.Revision == 3 })
 }
 
 func TestRestartOverUnchangedNodesWritesNothing(t *testing.T) {
@@ -67,32 +55,32 @@ func TestRestartOverUnchangedNodesWritesNothing(t *testing.T) {
 	r.bucket(time.Hour)
 	r.registry()
 	r.service("web")
-	manager := r.start()
+	manager := r.Start()
 	r.beatAll(0, count)
-	r.within(time.Minute, "all nodes", func() bool { return len(r.nodes()) == count })
-	r.within(patience, "all endpoints", r.serves(0, count))
-	manager.quiet(r)
-	manager.stop(r)
+	r.Within(time.Minute, "all nodes", func() bool { return len(r.nodes()) == count })
+	r.Within(patience, "all endpoints", r.serves(0, count))
+	manager.Quiet(patience)
+	manager.Stop()
 
 	// They go on heartbeating meanwhile, as a fleet does.
 	r.beatAll(0, count/2)
-	manager = r.start()
+	manager = r.Start()
 	r.beat(count)
-	r.within(patience, "a node that is new", func() bool { return r.node(count) != nil })
-	r.within(patience, "its endpoint", r.serves(0, count+1))
-	writes := manager.take()
+	r.Within(patience, "a node that is new", func() bool { return r.node(count) != nil })
+	r.Within(patience, "its endpoint", r.serves(0, count+1))
+	writes := manager.Take()
 	writes = slices.DeleteFunc(writes, func(w string) bool {
 		return strings.HasPrefix(w, "POST") && strings.HasSuffix(w, "/discoverednodes") || strings.HasSuffix(w, "/catga/status")
 	})
 	if len(writes) > 1 { // the slice of the new node
 		t.Errorf("a restart over %d unchanged nodes and one new one wrote %v", count, writes)
 	}
-	manager.quiet(r)
-	manager.stop(r)
+	manager.Quiet(patience)
+	manager.Stop()
 
-	manager = r.start()
-	r.throughout(5*time.Second, "no write after a restart", func() bool {
-		writes := manager.take()
+	manager = r.Start()
+	r.Throughout(5*time.Second, "no write after a restart", func() bool {
+		writes := manager.Take()
 		if len(writes) > 0 {
 			t.Logf("a restart over unchanged nodes wrote %v", writes)
 		}

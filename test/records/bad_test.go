@@ -104,8 +104,8 @@ func TestEveryBadRecordHasItsReasonAndDisturbsNothing(t *testing.T) {
 	r.start()
 	good := func() { r.put("node.good", record("good", `"Endpoint":"10.0.0.9:80","Metadata":{"role":"web"}`)) }
 	good()
-	r.within(patience, "the good node", func() bool { reason, _ := r.says("node.good"); return reason != "" })
-	r.within(patience, "its endpoint", r.serves("10.0.0.9"))
+	r.Within(patience, "the good node", func() bool { reason, _ := r.says("node.good"); return reason != "" })
+	r.Within(patience, "its endpoint", r.serves("10.0.0.9"))
 	before := r.nodes()["node.good"].ResourceVersion
 
 	entries := everything()
@@ -117,7 +117,7 @@ func TestEveryBadRecordHasItsReasonAndDisturbsNothing(t *testing.T) {
 			served = append(served, e.address)
 		}
 	}
-	r.within(patience, "all nodes", func() bool { return len(r.nodes()) == len(entries)+1 })
+	r.Within(patience, "all nodes", func() bool { return len(r.nodes()) == len(entries)+1 })
 	nodes := r.nodes()
 	for _, e := range entries {
 		dn := nodes[e.key()]
@@ -130,18 +130,18 @@ func TestEveryBadRecordHasItsReasonAndDisturbsNothing(t *testing.T) {
 			t.Errorf("%.40s says %s", e.id, ready.Message)
 		}
 	}
-	r.within(patience, "the endpoints of those that are only odd", r.serves(served...))
+	r.Within(patience, "the endpoints of those that are only odd", r.serves(served...))
 	if after := r.nodes()["node.good"].ResourceVersion; after != before {
 		t.Error("the good node was written to")
 	}
-	r.within(patience, "the registry to be Ready", r.is("Ready", "True/Ready"))
+	r.Within(patience, "the registry to be Ready", r.is("Ready", "True/Ready"))
 }
 
 func TestARecordThatChangesShapeWithEveryHeartbeat(t *testing.T) {
 	r := newRig(t, ordinary(), policy)
 	r.start()
 	r.put("node.good", record("good", `"Endpoint":"10.0.0.9:80"`))
-	r.within(patience, "the good node", func() bool { return len(r.nodes()) == 1 })
+	r.Within(patience, "the good node", func() bool { return len(r.nodes()) == 1 })
 	before := r.nodes()["node.good"].ResourceVersion
 	for range 3 {
 		for _, e := range everything() {
@@ -149,8 +149,8 @@ func TestARecordThatChangesShapeWithEveryHeartbeat(t *testing.T) {
 		}
 	}
 	r.put("node.fickle", record("fickle", `"Endpoint":"10.0.0.10:80"`))
-	r.within(patience, "its last shape", r.serves("10.0.0.10", "10.0.0.9"))
-	r.within(patience, "it to say so", func() bool {
+	r.Within(patience, "its last shape", r.serves("10.0.0.10", "10.0.0.9"))
+	r.Within(patience, "it to say so", func() bool {
 		reason, _ := r.says("node.fickle")
 		return reason == rollcallv1alpha1.ReasonHeartbeating
 	})
@@ -165,15 +165,15 @@ func TestLocalEntries(t *testing.T) {
 	r.start()
 	r.put("node.mine", record("mine", fmt.Sprintf(owned, 1, cluster)))
 	r.put("node.theirs", record("theirs", fmt.Sprintf(owned, 2, "there")))
-	r.within(patience, "the entry of another cluster", r.serves("10.0.0.2"))
+	r.Within(patience, "the entry of another cluster", r.serves("10.0.0.2"))
 	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.IncludeLocalPods = true })
-	r.within(patience, "those of this cluster as well", r.serves("10.0.0.1", "10.0.0.2"))
+	r.Within(patience, "those of this cluster as well", r.serves("10.0.0.1", "10.0.0.2"))
 	if origin := r.nodes()["node.theirs"].Labels[rollcallv1alpha1.LabelOrigin]; origin != "there" {
 		t.Errorf("its origin is %q", origin)
 	}
 	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.IncludeLocalPods = false })
-	r.within(patience, "those of this cluster to go", r.serves("10.0.0.2"))
-	r.within(patience, "their nodes to go", func() bool { return len(r.nodes()) == 1 })
+	r.Within(patience, "those of this cluster to go", r.serves("10.0.0.2"))
+	r.Within(patience, "their nodes to go", func() bool { return len(r.nodes()) == 1 })
 }
 
 func TestAnotherAddressPolicyIsInForceAtOnce(t *testing.T) {
@@ -181,10 +181,10 @@ func TestAnotherAddressPolicyIsInForceAtOnce(t *testing.T) {
 	r.start()
 	r.put("node.a", record("a", `"Endpoint":"10.0.0.1:80"`))
 	r.put("node.b", record("b", `"Endpoint":"10.66.0.1:80"`))
-	r.within(patience, "the one that is not denied", r.serves("10.0.0.1"))
+	r.Within(patience, "the one that is not denied", r.serves("10.0.0.1"))
 	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.AddressPolicy.DeniedCIDRs = []string{"10.0.0.0/24"} })
-	r.within(patience, "the other one", r.serves("10.66.0.1"))
-	r.within(patience, "the denied one to say so", func() bool {
+	r.Within(patience, "the other one", r.serves("10.66.0.1"))
+	r.Within(patience, "the denied one to say so", func() bool {
 		reason, _ := r.says("node.a")
 		return reason == rollcallv1alpha1.ReasonAddressRefused
 	})

@@ -25,8 +25,8 @@ func TestForeignJSON(t *testing.T) {
 	r.put("machine/2", `{"host":"m-2","net":{"ip":"10.0.0.2","port":"80"},"tags":{}}`)
 	r.put("machine/3", `{"host":"m-2","net":{"ip":"10.0.0.3","port":80},"tags":{}}`)
 	r.put("machine/4", `{"net":{"ip":"10.0.0.4","port":80},"tags":{}}`)
-	r.within(patience, "the two that are right", r.serves("10.0.0.1", "10.0.0.2"))
-	r.within(patience, "a node for each entry", func() bool { return len(r.nodes()) == 4 })
+	r.Within(patience, "the two that are right", r.serves("10.0.0.1", "10.0.0.2"))
+	r.Within(patience, "a node for each entry", func() bool { return len(r.nodes()) == 4 })
 	nodes := r.nodes()
 	if dn := nodes["machine/1"]; dn.Name != "fleet.m-1" || dn.Spec.NodeID != "m-1" || dn.Spec.Metadata["rack"] != "7" || dn.Spec.Ports[0].Name != "http" {
 		t.Errorf("%s: %+v", dn.Name, dn.Spec)
@@ -42,11 +42,11 @@ func TestForeignJSON(t *testing.T) {
 
 	// Another mapping reads anew what is in the bucket, without a heartbeat.
 	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Record.Zone = "value.?rack" })
-	r.within(patience, "the zone", func() bool { return r.nodes()["machine/1"].Spec.Zone == "r7" })
+	r.Within(patience, "the zone", func() bool { return r.nodes()["machine/1"].Spec.Zone == "r7" })
 
 	// One that does not compile is said, and takes nothing away, across a restart as well.
 	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Record.Zone = "valu.rack" })
-	r.within(patience, "the condition", r.is("Ready", "False/InvalidExpression"))
+	r.Within(patience, "the condition", r.is("Ready", "False/InvalidExpression"))
 	if _, message := r.condition("Ready"); !strings.Contains(message, "spec.record.zone") || !strings.Contains(message, `"valu.rack"`) || !strings.Contains(message, "undeclared reference to 'valu'") {
 		t.Errorf("the condition says %s", message)
 	}
@@ -54,7 +54,7 @@ func TestForeignJSON(t *testing.T) {
 	stop()
 	r.start()
 	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Record.Zone = "1" })
-	r.within(patience, "the other condition", func() bool {
+	r.Within(patience, "the other condition", func() bool {
 		state, message := r.condition("Ready")
 		return state == "False/InvalidExpression" && strings.Contains(message, "it gives int")
 	})
@@ -62,14 +62,14 @@ func TestForeignJSON(t *testing.T) {
 		t.Errorf("served are %v", r.endpoints())
 	}
 	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Record.Zone = "" })
-	r.within(patience, "what came meanwhile", r.serves("10.0.0.1", "10.0.0.2", "10.0.0.5"))
-	r.within(patience, "the registry to be Ready", r.is("Ready", "True/Ready"))
-	r.within(patience, "the zone to go", func() bool { return r.nodes()["machine/1"].Spec.Zone == "" })
+	r.Within(patience, "what came meanwhile", r.serves("10.0.0.1", "10.0.0.2", "10.0.0.5"))
+	r.Within(patience, "the registry to be Ready", r.is("Ready", "True/Ready"))
+	r.Within(patience, "the zone to go", func() bool { return r.nodes()["machine/1"].Spec.Zone == "" })
 
 	// The name goes to the next when the older is gone.
 	r.remove("machine/2")
-	r.within(patience, "the heir's endpoint", r.serves("10.0.0.1", "10.0.0.3", "10.0.0.5"))
-	r.within(patience, "the heir's name", func() bool { return r.nodes()["machine/3"].Name == "fleet.m-2" })
+	r.Within(patience, "the heir's endpoint", r.serves("10.0.0.1", "10.0.0.3", "10.0.0.5"))
+	r.Within(patience, "the heir's name", func() bool { return r.nodes()["machine/3"].Name == "fleet.m-2" })
 }
 
 func TestGoMicroRegistryAsItStands(t *testing.T) {
@@ -89,8 +89,8 @@ func TestGoMicroRegistryAsItStands(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r.within(patience, "a node for each entry", func() bool { return len(r.nodes()) == len(entries) })
-	r.within(patience, "the endpoints", r.serves(
+	r.Within(patience, "a node for each entry", func() bool { return len(r.nodes()) == len(entries) })
+	r.Within(patience, "the endpoints", r.serves(
 		"10.42.0.11", "10.42.0.12", "10.42.0.14", "10.42.0.15", "10.42.0.21", "10.42.0.22", "fd00:10:42::13"))
 	for _, dn := range r.nodes() {
 		service := dn.Labels["service"]

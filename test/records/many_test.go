@@ -25,10 +25,10 @@ func TestNoMoreThanMaxNodes(t *testing.T) {
 	r := newRig(t, ordinary(), func(s *rollcallv1alpha1.NodeRegistrySpec) { s.MaxNodes = ptr.To[int32](3) })
 	stop := r.start()
 	r.beat(1, 2, 3)
-	r.within(patience, "three nodes", r.serves(address(1), address(2), address(3)))
-	r.within(patience, "three objects", func() bool { return len(r.nodes()) == 3 })
+	r.Within(patience, "three nodes", r.serves(address(1), address(2), address(3)))
+	r.Within(patience, "three objects", func() bool { return len(r.nodes()) == 3 })
 	r.beat(4, 5, 6)
-	r.within(patience, "the registry to say so", func() bool {
+	r.Within(patience, "the registry to say so", func() bool {
 		state, message := r.condition("Degraded")
 		return state == "True/TooManyNodes" && strings.Contains(message, "3 entries")
 	})
@@ -41,23 +41,23 @@ func TestNoMoreThanMaxNodes(t *testing.T) {
 	r.beat(6, 5, 4, 3, 2)
 	// The change that follows proves that the heartbeats before it were seen.
 	r.put("node.n-1", record("n-1", `"Endpoint":"`+address(1)+`:80","Zone":"z"`))
-	r.within(patience, "a change of a node that is in", func() bool { return r.nodes()["node.n-1"].Spec.Zone == "z" })
+	r.Within(patience, "a change of a node that is in", func() bool { return r.nodes()["node.n-1"].Spec.Zone == "z" })
 	if in := r.endpoints(); !slices.Equal(in, []string{address(1), address(2), address(3)}) {
 		t.Errorf("now in are %v", in)
 	}
 	// A place that becomes free is taken at once, and only that one.
 	r.remove("node.n-2")
-	r.within(patience, "another node in its place", func() bool {
+	r.Within(patience, "another node in its place", func() bool {
 		in := r.endpoints()
 		return len(in) == 3 && slices.Contains(in, address(1)) && slices.Contains(in, address(3)) && !slices.Contains(in, address(2))
 	})
-	r.within(patience, "the registry to count two", func() bool {
+	r.Within(patience, "the registry to count two", func() bool {
 		_, message := r.condition("Degraded")
 		return strings.Contains(message, "2 entries")
 	})
 	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.MaxNodes = ptr.To[int32](10) })
-	r.within(patience, "all of them", r.serves(address(1), address(3), address(4), address(5), address(6)))
-	r.within(patience, "the registry to say so", func() bool {
+	r.Within(patience, "all of them", r.serves(address(1), address(3), address(4), address(5), address(6)))
+	r.Within(patience, "the registry to say so", func() bool {
 		state, _ := r.condition("Degraded")
 		return state != "True/TooManyNodes"
 	})
