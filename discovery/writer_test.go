@@ -1,0 +1,198 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/rollcall-dev/rollcall/internal/natstest"
+)
+
+func TestTemplate(t *testing.T) {
+	seen := time.Date(2026, 11, 22, 20, 0, 0, 123456700, time.UTC)
+	for name, n := range map[string]Node{
+		"plain":              {ID: "a", Endpoint: "h:1"},
+		"owner and draining": {ID: "a", Draining: true, Load: new(0.5), Owner: &Owner{"c", "u", "r"}},
+		"a trap":             {ID: "a", Metadata: map[string]string{"LastSeen": "2026", "x": `"LastSeen":"`, "z": `\"LastSeen\":\"`}, Owner: &Owner{Cluster: `"LastSeen":"`}},
+		"a trap as its name": {ID: `"LastSeen":"`, Name: `","LastSeen":"x"`},
+	} {
+		template, err := NewTemplate(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []time.Time{seen, seen.Truncate(time.Second), seen.In(time.FixedZone("", 3600))} {
+			n.LastSeen = at
+			want, err := Encode(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := template.At(at); string(got) != string(want) || !template.Made(got) {
+				t.Errorf("%s: %s, want %s", name, got, want)
+			}
+		}
+		other := n
+		other.Name += "x"
+		if o, _ := NewTemplate(other); o.Equal(template) || o.Made(template.At(seen)) {
+			t.Errorf("%s: a template is taken for another", name)
+		}
+	}
+	if (Template{}).Made([]byte(`{}`)) {
+		t.Error("a template of nobody makes a record")
+	}
+}
+
+// result is the end of a write.
+type result struct {
+	revision uint64
+	err      error
+}
+
+// putBy is Put, and waits for the end.
+func putBy(t testing.TB, w *Writer, key, value string, after uint64) result {
+	t.Helper()
+	return await(t, func(done func(uint64, error)) { w.Put(key, []byte(value), after, done) })
+}
+
+func await(t testing.TB, do func(func(uint64, error))) result {
+	t.Helper()
+	results := make(chan result, 2)
+	do(func(revision uint64, err error) { results <- result{revision, err} })
+	select {
+	case r := <-results:
+		return r
+	case <-time.After(patience):
+		t.Fatal("a write has no end")
+		return result{}
+	}
+}
+
+func newWriter(t testing.TB, nc *nats.Conn, o WriterOptions) *Writer {
+	t.Helper()
+	if _, _, err := EnsureBucket(t.Context(), nc, BucketConfig{Name: o.Bucket, TTL: time.Minute, History: 1, Create: true, Domain: o.Domain}); err != nil {
+		t.Fatal(err)
+	}
+	w, err := NewWriter(nc, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return w
+}
+
+func TestWriterIsGuarded(t *testing.T) {
+	w := newWriter(t, natstest.Start(t).Connect(t), WriterOptions{Bucket: "b"})
+	first := putBy(t, w, "k", "1", 0)
+	if first.err != nil || first.revision == 0 {
+		t.Fatalf("the first write: %+v", first)
+	}
+	if r := putBy(t, w, "k", "2", 0); !errors.Is(r.err, ErrOvertaken) {
+		t.Errorf("a write over nothing, where there is something: %+v", r)
+	}
+	second := putBy(t, w, "k", "2", first.revision)
+	if second.err != nil {
+		t.Errorf("a write over the last revision: %+v", second)
+	}
+	if r := await(t, func(done func(uint64, error)) { w.Delete("k", first.revision, done) }); !errors.Is(r.err, ErrOvertaken) {
+		t.Errorf("a removal of an old revision: %+v", r)
+	}
+	if r := await(t, func(done func(uint64, error)) { w.Delete("k", 0, done) }); !errors.Is(r.err, ErrNotRegistered) {
+		t.Errorf("a removal of no revision: %+v", r)
+	}
+	if e, err := w.Last(t.Context(), "k"); err != nil || e.Revision != second.revision || string(e.Value) != "2" {
+		t.Errorf("the last message is %+v, %v", e, err)
+	}
+	if r := await(t, func(done func(uint64, error)) { w.Delete("k", second.revision, done) }); r.err != nil {
+		t.Errorf("a removal: %+v", r)
+	}
+	if e, err := w.Last(t.Context(), "none"); err != nil || e.Revision != 0 {
+		t.Errorf("the last message of no key is %+v, %v", e, err)
+	}
+	if r := putBy(t, w, "k", strings.Repeat("x", 2<<20), 0); !errors.Is(r.err, ErrTooLarge) {
+		t.Errorf("a message over the server's limit: %+v", r)
+	}
+}
+
+func TestWriterReachesAnotherDomain(t *testing.T) {
+	s := natstest.Start(t, func(o *natstest.Options) { o.Domain = "hub" })
+	w := newWriter(t, s.Connect(t), WriterOptions{Bucket: "b", Domain: "hub"})
+	if r := putBy(t, w, "k", "1", 0); r.err != nil {
+		t.Errorf("a write: %+v", r)
+	}
+	if got := w.Subject("k"); got != "$JS.hub.API.$KV.b.k" {
+		t.Errorf("the subject is %s", got)
+	}
+}
+
+func TestWriterOutages(t *testing.T) {
+	s := natstest.Start(t)
+	proxy := natstest.StartProxy(t, s)
+	nc, err := nats.Connect(proxy.URL(), ConnectOptions()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	w := newWriter(t, nc, WriterOptions{Bucket: "b", Timeout: 500 * time.Millisecond, Window: 2})
+	proxy.Freeze()
+	began := time.Now()
+	if r := putBy(t, w, "k", "1", 0); !errors.Is(r.err, ErrNoAnswer) || time.Since(began) > 2*time.Second {
+		t.Errorf("a write into a frozen connection: %+v after %s", r, time.Since(began))
+	}
+	proxy.Cut()
+	eventually(t, func() error {
+		if r := putBy(t, w, "k", "1", 0); !errors.Is(r.err, ErrConnectionLost) {
+			return fmt.Errorf("a write without a connection: %+v", r)
+		}
+		return nil
+	})
+	proxy.Heal()
+	eventually(t, func() error {
+		e, err := w.Last(context.Background(), "k")
+		if err != nil {
+			return err
+		}
+		return putBy(t, w, "k", "2", e.Revision).err
+	})
+	if _, err := w.Last(t.Context(), "k"); err != nil {
+		t.Error(err)
+	}
+	js, err := newJetStream(nc, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteKeyValue(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	if r := putBy(t, w, "k", "3", 0); !errors.Is(r.err, ErrUnavailable) {
+		t.Errorf("a write without a bucket: %+v", r)
+	}
+}
+
+func TestWriterClose(t *testing.T) {
+	s := natstest.Start(t)
+	proxy := natstest.StartProxy(t, s)
+	nc, err := nats.Connect(proxy.URL(), ConnectOptions()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	w := newWriter(t, nc, WriterOptions{Bucket: "b", Timeout: time.Minute, Window: 1})
+	proxy.Freeze()
+	results := make(chan error, 3)
+	done := func(_ uint64, err error) { results <- err }
+	w.Put("a", nil, 0, done)
+	go w.Put("b", nil, 0, done) // It waits for the first.
+	w.Close()
+	w.Close()
+	w.Put("c", nil, 0, done)
+	for range 3 {
+		if err := <-results; !errors.Is(err, ErrWriterClosed) {
+			t.Errorf("a write of a closed writer ends with %v", err)
+		}
+	}
+	proxy.Heal()
+}
