@@ -16,6 +16,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
 	"github.com/rollcall-dev/rollcall/controllers/metrics"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/podregistration"
 	"github.com/rollcall-dev/rollcall/controllers/registry"
 )
 
@@ -34,6 +35,8 @@ func Setup(mgr ctrl.Manager, measured *metrics.Metrics, o registry.Options) erro
 
 	slices := endpointslice.New(mgr.GetClient(), store)
 	nodes := discoverednode.New(mgr.GetClient(), recorder, store, clk)
+	pods := podregistration.New(mgr.GetClient(), recorder, o.Cluster)
+	o.Follower = pods
 	registries := registry.New(mgr.GetClient(), recorder, store, clk, o)
 
 	// The order is that of being told: traffic first.
@@ -45,11 +48,13 @@ func Setup(mgr ctrl.Manager, measured *metrics.Metrics, o registry.Options) erro
 		measured.SliceWritten(service.Namespace, changed)
 	}
 	nodes.Written = measured.NodeWritten
+	pods.Beaten = measured.HeartbeatSent
+	measured.ObservePods(pods)
 	if err := measured.Register(served.Registry, store, registries); err != nil {
 		return fmt.Errorf("register the metrics: %w", err)
 	}
 
-	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{slices, nodes, registries} {
+	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{slices, nodes, registries, pods} {
 		if err := controller.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("set up %T: %w", controller, err)
 		}

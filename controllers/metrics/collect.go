@@ -6,6 +6,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
 )
 
 // Describe implements prometheus.Collector.
@@ -15,6 +16,7 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 	}
 	m.slices.Describe(out)
 	m.nodes.Describe(out)
+	m.heartbeats.Describe(out)
 	m.writes.Describe(out)
 }
 
@@ -22,13 +24,19 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	m.slices.Collect(out)
 	m.nodes.Collect(out)
+	m.heartbeats.Collect(out)
 	m.writes.Collect(out)
 	connections := m.connections.Connections()
+	var pods map[types.NamespacedName]roster.Tally
+	if m.pods != nil {
+		pods = m.pods.Tallies()
+	}
 	for name, registry := range m.store.All() {
 		s := series{Metrics: m, out: out, registry: name}
 		s.send(prometheus.GaugeValue, registryConnected, binary(connections[name]))
 		s.sendState(registry.State())
 		s.sendTally(registry.Tally())
+		s.sendPods(pods[name])
 	}
 }
 

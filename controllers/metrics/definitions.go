@@ -1,5 +1,7 @@
 package metrics
 
+import "slices"
+
 // Definition says what there is to know of one metric.
 type Definition struct {
 	// Name and Type are those of the Prometheus format.
@@ -40,7 +42,7 @@ const (
 
 // Definitions returns all metrics.
 func Definitions() []Definition {
-	return append(append(registryDefinitions(), watchDefinitions()...), writeDefinitions()...)
+	return slices.Concat(registryDefinitions(), watchDefinitions(), writeDefinitions(), podDefinitions())
 }
 
 // perRegistry returns the labels of a metric that there is once for every NodeRegistry, and those that are given.

@@ -20,9 +20,10 @@ type Metrics struct {
 	descs       map[string]*prometheus.Desc
 	store       *mirror.Store
 	connections Connections
+	pods        Pods
 
-	slices, nodes prometheus.Histogram
-	writes        *prometheus.CounterVec
+	slices, nodes, heartbeats prometheus.Histogram
+	writes                    *prometheus.CounterVec
 }
 
 var _ prometheus.Collector = &Metrics{}
@@ -36,6 +37,8 @@ func New() *Metrics {
 			m.slices = newHistogram(d)
 		case nodeLatency:
 			m.nodes = newHistogram(d)
+		case podHeartbeatLatency:
+			m.heartbeats = newHistogram(d)
 		case apiWrites:
 			m.writes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: d.Name, Help: d.Help}, d.labelNames())
 		default:

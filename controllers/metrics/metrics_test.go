@@ -306,7 +306,7 @@ func TestDefinitions(t *testing.T) {
 	for _, family := range families {
 		served[family.GetName()] = strings.ToLower(family.GetType().String())
 	}
-	convention := regexp.MustCompile(`^rollcall_(registry|watch|slice|node|api)_[a-z_]+$`)
+	convention := regexp.MustCompile(`^rollcall_(registry|watch|slice|node|api|pod)_[a-z_]+$`)
 	for _, d := range Definitions() {
 		if served[d.Name] != d.Type {
 			t.Errorf("%s is defined as a %s and served as %q", d.Name, d.Type, served[d.Name])

@@ -34,6 +34,8 @@ type Options struct {
 	Cluster string
 	// Refused are addresses that no node may have: the API server's own.
 	Refused []netip.Addr
+	// Follower sees the buckets beside the Mirrors; nil: nobody does.
+	Follower Follower
 }
 
 // Controller keeps one session and one Mirror per NodeRegistry.
@@ -55,6 +57,7 @@ func New(c client.Client, recorder events.EventRecorder, store *mirror.Store, cl
 	controller.sessions.clock, controller.sessions.pool.clock = clk, clk
 	controller.sessions.pool.poll = pollInterval
 	controller.sessions.changed = controller.queue.Add
+	controller.sessions.follower = o.Follower
 	store.OnState(controller.queue.Add)
 	return controller
 }
@@ -109,6 +112,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (c *Controller) forget(name types.NamespacedName) {
+	c.sessions.leave(name, nil)
 	c.sessions.stop(name)
 	c.store.Remove(name)
 	c.written.forget(name)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/nats-io/nats.go"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
 
@@ -22,13 +23,15 @@ const bucketTimeout = 5 * time.Second
 // session is the story of one registry's way to its bucket: connect, find or create the bucket, watch it into the Mirror,
 // and begin again when the bucket is gone. It ends when it is stopped, never by itself.
 type session struct {
-	namespace string
-	plan      plan
-	pool      *pool
-	link      *link
-	mirror    *mirror.Mirror
-	clock     clock.Clock
-	log       logr.Logger
+	name   types.NamespacedName
+	plan   plan
+	pool   *pool
+	link   *link
+	mirror *mirror.Mirror
+	// follower is nil if there is none.
+	follower Follower
+	clock    clock.Clock
+	log      logr.Logger
 	// changed is called when state changes. It must not block.
 	changed func()
 
@@ -52,7 +55,7 @@ type sessionState struct {
 func (s *session) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	s.link = s.pool.join(s.namespace, s.plan.connection, s)
+	s.link = s.pool.join(s.name.Namespace, s.plan.connection, s)
 	s.done.Go(func() { s.mirror.Run(ctx) })
 	s.done.Go(func() { s.run(ctx) })
 }
@@ -125,13 +128,20 @@ func (s *session) ensureBucket(ctx context.Context, nc *nats.Conn) error {
 func (s *session) watch(ctx context.Context, nc *nats.Conn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	seer, unfollow, err := s.follow(nc, &sink{Mirror: s.mirror, missing: cancel})
+	if err != nil {
+		s.update(func(state *sessionState) { state.bucketErr = err })
+		s.pause(ctx, nc, bucketTimeout)
+		return
+	}
+	defer unfollow()
 	watcher, err := discovery.NewWatcher(nc, discovery.WatcherOptions{
 		Bucket:    s.plan.bucket.Name,
 		KeyPrefix: s.plan.keyPrefix,
 		Domain:    s.plan.bucket.Domain,
 		Known:     s.mirror.Keys(),
 		Logger:    slog.New(logr.ToSlogHandler(s.log)),
-	}, &sink{Mirror: s.mirror, missing: cancel})
+	}, seer)
 	if err != nil {
 		s.update(func(state *sessionState) { state.bucketErr = err })
 		<-ctx.Done()

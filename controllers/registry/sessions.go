@@ -18,6 +18,8 @@ type sessions struct {
 	log     logr.Logger
 	changed func(types.NamespacedName)
 	pool    pool
+	// follower is nil if there is none.
+	follower Follower
 
 	mu   sync.Mutex
 	all  map[types.NamespacedName]*session
@@ -43,6 +45,7 @@ func (s *sessions) ensure(name types.NamespacedName, p plan, m *mirror.Mirror) {
 		if reflect.DeepEqual(old.plan, p) {
 			return
 		}
+		s.leave(name, &p)
 		s.stop(name)
 	}
 	s.mu.Lock()
@@ -54,7 +57,7 @@ func (s *sessions) ensure(name types.NamespacedName, p plan, m *mirror.Mirror) {
 		s.all = map[types.NamespacedName]*session{}
 	}
 	s.all[name] = &session{
-		namespace: name.Namespace, plan: p, pool: &s.pool, mirror: m, clock: s.clock,
+		name: name, plan: p, pool: &s.pool, mirror: m, follower: s.follower, clock: s.clock,
 		log:     s.log.WithValues("registry", name.String()),
 		changed: func() { s.changed(name) },
 	}

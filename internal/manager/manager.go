@@ -29,6 +29,7 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers"
 	"github.com/rollcall-dev/rollcall/controllers/metrics"
+	"github.com/rollcall-dev/rollcall/controllers/podregistration"
 	"github.com/rollcall-dev/rollcall/controllers/registry"
 )
 
@@ -88,8 +89,11 @@ func (o *Options) manager() (ctrl.Options, error) {
 	}
 	ours := labels.SelectorFromSet(labels.Set{discoveryv1.LabelManagedBy: rollcallv1alpha1.ManagedBy})
 	caches := cache.Options{
-		DefaultTransform:  cache.TransformStripManagedFields(),
-		ByObject:          map[client.Object]cache.ByObject{&discoveryv1.EndpointSlice{}: {Label: ours}},
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&discoveryv1.EndpointSlice{}: {Label: ours},
+			&corev1.Pod{}:                {Transform: podregistration.Strip},
+		},
 		DefaultNamespaces: map[string]cache.Config{},
 	}
 	for _, namespace := range o.Namespaces {

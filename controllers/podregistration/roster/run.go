@@ -1,0 +1,437 @@
+package roster
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+const (
+	// batch is how many slots are decided on at a time, with the lock held.
+	batch = 128
+	// grain is the least time to wait for heartbeats: those that are due within it go in one packet.
+	grain = 10 * time.Millisecond
+	// settleInterval is how often Options.Settled is asked.
+	settleInterval = 50 * time.Millisecond
+	// reconnectInterval is how long nothing is sent after the connection was found to be down.
+	reconnectInterval = 100 * time.Millisecond
+	// firstBackoff and lastBackoff bound the wait before something that failed is tried again.
+	firstBackoff = 250 * time.Millisecond
+	lastBackoff  = 30 * time.Second
+	// maxReaders bounds the reads from the stream's leader at a time.
+	maxReaders = 16
+	// readTimeout bounds one read.
+	readTimeout = 3 * time.Second
+	// patience is how many times in a row a write may fail in a way that passes by itself before that is said.
+	patience = 3
+)
+
+// operation is one thing to send.
+type operation struct {
+	slot   *slot
+	writer Writer
+	kind   kind
+	value  []byte
+	after  uint64
+}
+
+// run sends what is due until the Roster is closed.
+func (r *Roster) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		operations, wait := r.collect()
+		for i := range operations {
+			operations[i].send()
+		}
+		if len(operations) > 0 && r.ctx.Err() == nil {
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-r.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+func (o *operation) send() {
+	if o.kind == removing {
+		o.writer.Delete(o.slot.key, o.after, o.slot.done)
+		return
+	}
+	o.writer.Put(o.slot.key, o.value, o.after, o.slot.done)
+}
+
+// collect decides on the slots that are due and returns what is to be sent; if there is nothing, how long to wait.
+func (r *Roster) collect() (operations []operation, wait time.Duration) {
+	r.mu.Lock()
+	defer r.unlockAndTell()
+	now := time.Now()
+	if r.writer == nil || !r.synced {
+		return nil, time.Hour
+	}
+	if rest := r.paused.Sub(now); rest > 0 {
+		return nil, rest
+	}
+	if !r.settled && r.o.Settled() {
+		r.settled, r.news = true, true
+		r.everything()
+	}
+	v := &view{cluster: r.o.Cluster, now: now, synced: true, settled: r.settled, leaving: r.leaving, standing: r.o.Standing}
+	for looked := 0; len(r.checks) > 0 && looked < batch && !r.checks[0].due.After(now); looked++ {
+		s := heap.Pop(&r.checks).(*slot) //nolint:errcheck // The heap holds slots.
+		if o, send := r.act(s, v); send {
+			operations = append(operations, o)
+		}
+	}
+	return operations, r.rest(now)
+}
+
+// rest returns how long nothing is due.
+func (r *Roster) rest(now time.Time) time.Duration {
+	wait := time.Hour
+	if len(r.checks) > 0 {
+		if wait = r.checks[0].due.Sub(now); wait > 0 {
+			wait = max(wait, grain)
+		}
+	}
+	if !r.settled {
+		wait = min(wait, settleInterval)
+	}
+	return wait
+}
+
+// act does what is decided for a slot, or returns what is to be sent for that.
+func (r *Roster) act(s *slot, v *view) (o operation, send bool) {
+	switch s.decide(v) {
+	case put:
+		return r.put(s, v.now)
+	case remove:
+		s.flight = flight{kind: removing, after: s.known.revision}
+		return operation{slot: s, writer: r.writer, kind: removing, after: s.known.revision}, true
+	case read:
+		r.ask(s)
+	case conflict:
+		r.contest(s, v.now)
+	case suspect:
+		r.suspect(s)
+		r.drop(s)
+	case forget:
+		r.drop(s)
+	case stay:
+	}
+	return operation{}, false
+}
+
+// put returns the write of a claim, if it is time for one.
+func (r *Roster) put(s *slot, now time.Time) (o operation, send bool) {
+	c := s.claims[0]
+	f := flight{kind: putting, after: s.known.revision, claim: c, record: c.Record}
+	if s.holds(c) && s.says(c) {
+		r.adopt(s, c, now)
+		if now.Before(s.beat) && s.trouble.Phase == Waiting {
+			r.schedule(s, s.beat)
+			return operation{}, false
+		}
+		f.scheduled = s.beat
+	}
+	s.flight = f
+	return operation{slot: s, writer: r.writer, kind: putting, value: c.Record.At(now), after: f.after}, true
+}
+
+// says reports whether the entry is the claim's record.
+func (s *slot) says(c *claim) bool {
+	if s.known.value != nil {
+		return c.Record.Made(s.known.value)
+	}
+	return s.wrote.Equal(c.Record)
+}
+
+// adopt takes an entry of a claim's pod for this process' own, though another process may have written it. Its heartbeats
+// go on where they were.
+func (r *Roster) adopt(s *slot, c *claim, now time.Time) {
+	if s.known.value == nil {
+		return
+	}
+	s.known.mine, s.known.value, s.wrote = true, nil, c.Record
+	if s.trouble.Phase == Conflict {
+		s.trouble = State{}
+	}
+	if s.beat.IsZero() {
+		s.beat = r.local(s.known.written).Add(shorten(c.Interval))
+		if s.beat.Before(now) {
+			s.beat = now
+		}
+	}
+	r.judge(s)
+}
+
+// shorten cuts up to a tenth off an interval at random, so that pods that came together part.
+func shorten(d time.Duration) time.Duration {
+	return d - rand.N(d/10+1) //nolint:gosec // A jitter is no secret.
+}
+
+// contest notes that somebody else has the key, and looks again later.
+func (r *Roster) contest(s *slot, now time.Time) {
+	owner := s.known.owner
+	s.trouble = State{Phase: Conflict, Message: fmt.Sprintf("the key %q is kept by %s: give the pods another node ID, or remove the other entry", s.key, owner)}
+	if owner != nil && owner.Cluster == r.o.Cluster && r.o.Standing(owner) == Unknown {
+		s.trouble.Impostor = true
+		s.trouble.Message = fmt.Sprintf("the key %q is kept by %s, which is this cluster's own name, but no pod here wrote it: "+
+			"give every cluster that uses the bucket a --cluster-name of its own; what a cluster of the past left behind expires by itself", s.key, owner)
+		r.suspect(s)
+	}
+	r.judge(s)
+	s.known.sure = false
+	r.later(s, now)
+}
+
+// suspect notes an entry with this cluster's name that is not this cluster's. Once such an entry moves, somebody keeps it
+// alive.
+func (r *Roster) suspect(s *slot) {
+	before, seen := r.suspects[s.key]
+	r.suspects[s.key] = s.known.revision
+	if seen && s.known.revision > before && r.namesake == "" {
+		r.namesake, r.news = s.key, true
+	}
+}
+
+// later schedules another attempt, with backoff.
+func (r *Roster) later(s *slot, now time.Time) {
+	d := lastBackoff
+	if s.attempts < 7 {
+		d = firstBackoff << s.attempts
+	}
+	s.attempts++
+	r.schedule(s, now.Add(d-rand.N(d/2+1))) //nolint:gosec // A jitter is no secret.
+}
+
+// drop forgets a slot.
+func (r *Roster) drop(s *slot) {
+	if s.index != unqueued {
+		heap.Remove(&r.checks, s.index)
+	}
+	delete(r.slots, s.key)
+}
+
+// judge finds out the states of a slot's claims. While the key is unknown they stay what they are.
+func (r *Roster) judge(s *slot) {
+	for i, c := range s.claims {
+		if state, ok := s.state(i, c); ok {
+			r.set(c, state)
+		}
+	}
+}
+
+func (s *slot) state(i int, c *claim) (State, bool) {
+	first := s.claims[0]
+	switch {
+	case i > 0 && first.UID == c.UID:
+		return State{Phase: Conflict, Live: s.holds(c), Message: fmt.Sprintf(
+			"the PodRegistration %s registers the pod under the key %q as well: let their selectors or node IDs differ", first.Registration.Name, s.key)}, true
+	case i > 0:
+		return State{Phase: Conflict, Message: fmt.Sprintf(
+			"the pod %s has the key %q already: give every pod a node ID of its own", first.Pod.Name, s.key)}, true
+	case !s.known.sure:
+		return State{}, false
+	case s.trouble.Phase != Waiting:
+		state := s.trouble
+		state.Live = s.holds(c)
+		return state, true
+	case s.holds(c):
+		return State{Phase: Registered, Live: true}, true
+	}
+	return State{}, true
+}
+
+// written takes in the end of a write.
+func (r *Roster) written(s *slot, revision uint64, err error) {
+	r.mu.Lock()
+	defer r.unlockAndTell()
+	f, over := s.flight, s.overheard
+	if f.kind != putting && f.kind != removing {
+		return
+	}
+	s.flight, s.overheard = flight{}, nil
+	now := time.Now()
+	if !f.scheduled.IsZero() {
+		r.beaten(Beat{Err: err, Lag: now.Sub(f.scheduled)})
+	}
+	if err == nil {
+		r.stored(s, &f, revision, now)
+	}
+	if over != nil && over.revision > max(revision, f.after) && settles(err) {
+		r.learn(s, over)
+		r.schedule(s, now)
+		return
+	}
+	if err != nil {
+		r.failed(s, &f, err, now)
+	}
+}
+
+// settles reports whether it is certain, after a write that ended so, that an entry which was overheard is not its own.
+func settles(err error) bool {
+	return err == nil || errors.Is(err, discovery.ErrOvertaken) || errors.Is(err, discovery.ErrConnectionLost)
+}
+
+// stored takes in that a write is in the bucket.
+func (r *Roster) stored(s *slot, f *flight, revision uint64, now time.Time) {
+	s.attempts, s.unanswered, s.trouble = 0, 0, State{}
+	s.known = known{sure: true, revision: revision}
+	next := now
+	if f.kind == putting {
+		s.known.live, s.known.mine, s.known.owner = true, true, &discovery.Owner{Cluster: r.o.Cluster, UID: string(f.claim.UID)}
+		s.wrote = f.record
+		if len(s.claims) > 0 && s.claims[0] == f.claim && f.record.Equal(f.claim.Record) && !r.leaving {
+			next = s.advance(f, now)
+		}
+	}
+	r.judge(s)
+	r.schedule(s, next)
+}
+
+// advance returns when the next heartbeat is scheduled. The first one is at any time within the interval.
+func (s *slot) advance(f *flight, now time.Time) time.Time {
+	interval := f.claim.Interval
+	switch {
+	case s.beat.IsZero():
+		s.beat = now.Add(interval - rand.N(interval)) //nolint:gosec // A jitter is no secret.
+	case !f.scheduled.IsZero():
+		s.beat = s.beat.Add(shorten(interval))
+	}
+	if s.beat.Before(now) {
+		s.beat = now.Add(shorten(interval))
+	}
+	return s.beat
+}
+
+// failed takes in that a write is not, or not surely, in the bucket.
+func (r *Roster) failed(s *slot, f *flight, err error, now time.Time) {
+	switch {
+	case errors.Is(err, discovery.ErrOvertaken):
+		s.known.sure = false
+		r.schedule(s, now)
+	case errors.Is(err, discovery.ErrConnectionLost):
+		r.paused = now.Add(reconnectInterval)
+		r.schedule(s, now)
+	case errors.Is(err, discovery.ErrNoAnswer), errors.Is(err, discovery.ErrWriterClosed):
+		s.known.sure = false
+		s.unanswered = f.after + 1
+		if f.kind == putting {
+			s.wrote = f.record
+		}
+		r.schedule(s, now)
+	case errors.Is(err, discovery.ErrUnavailable) && s.attempts < patience:
+		r.later(s, now)
+	default:
+		s.trouble = State{Phase: Failed, Message: r.explain(s.key, err)}
+		r.judge(s)
+		r.later(s, now)
+	}
+}
+
+// explain says what failed and what to do about it.
+func (r *Roster) explain(key string, err error) string {
+	switch {
+	case errors.Is(err, discovery.ErrTooLarge):
+		limit := "what the server takes"
+		if size := r.bucket.MaxValueSize; size > 0 {
+			limit = fmt.Sprintf("the %d bytes, headers included, that the bucket takes", size)
+		}
+		return fmt.Sprintf("the record of %q is larger than %s: register less metadata or fewer ports, or raise the limit of the bucket", key, limit)
+	case errors.Is(err, discovery.ErrBucketFull):
+		return fmt.Sprintf("the bucket is full, and does not take %q: raise the limits of the bucket or its account, or remove entries: %v", key, err)
+	case errors.Is(err, discovery.ErrNoAnswer):
+		return fmt.Sprintf("the server does not answer to writes of %q: allow the user to publish to %q", key, r.writer.Subject(key))
+	case errors.Is(err, discovery.ErrUnavailable):
+		return fmt.Sprintf("the server takes no write of %q: look at the bucket's stream and its leader", key)
+	}
+	return fmt.Sprintf("the server refuses to write %q: %v", key, err)
+}
+
+// ask has a slot read from the stream's leader.
+func (r *Roster) ask(s *slot) {
+	s.flight = flight{kind: reading}
+	r.asked = append(r.asked, s)
+	if r.readers < maxReaders {
+		r.readers++
+		r.done.Go(r.read)
+	}
+}
+
+// read reads what was asked for until nothing more is.
+func (r *Roster) read() {
+	for {
+		r.mu.Lock()
+		if len(r.asked) == 0 || r.ctx.Err() != nil {
+			r.readers--
+			r.mu.Unlock()
+			return
+		}
+		s, w, session := r.asked[0], r.writer, r.session
+		r.asked = r.asked[1:]
+		stale := w == nil || s.flight.kind != reading
+		r.mu.Unlock()
+		if !stale {
+			ctx, cancel := context.WithTimeout(r.ctx, readTimeout)
+			e, err := w.Last(ctx, s.key)
+			cancel()
+			r.answered(s, session, e, err)
+		}
+	}
+}
+
+// answered takes in what the stream's leader says of a key.
+func (r *Roster) answered(s *slot, session int, e discovery.Entry, err error) {
+	r.mu.Lock()
+	defer r.unlockAndTell()
+	if s.flight.kind != reading || session != r.session {
+		return
+	}
+	over := s.overheard
+	s.flight, s.overheard = flight{}, nil
+	now := time.Now()
+	if err != nil {
+		if errors.Is(err, discovery.ErrConnectionLost) {
+			r.paused = now.Add(reconnectInterval)
+		}
+		r.later(s, now)
+		return
+	}
+	next := &known{
+		sure: true, revision: e.Revision, live: e.Revision > 0 && e.Operation == discovery.Put,
+		value: e.Value, written: e.Written,
+	}
+	if over != nil && over.revision > e.Revision {
+		next = over
+	}
+	r.reread(s, next, now)
+}
+
+// reread takes over what was read of a key, and finds out whether a write that was not answered got lost.
+func (r *Roster) reread(s *slot, next *known, now time.Time) {
+	lost := s.unanswered == next.revision+1
+	s.unanswered = 0
+	switch {
+	case lost && s.attempts > 0:
+		// Once may be an outage of the server's, which this read has found to be over.
+		s.trouble = State{Phase: Failed, Message: r.explain(s.key, discovery.ErrNoAnswer)}
+	case !lost && s.trouble.Phase == Failed:
+		s.trouble = State{}
+	}
+	r.learn(s, next)
+	if lost {
+		r.later(s, now)
+		return
+	}
+	r.schedule(s, now)
+}
