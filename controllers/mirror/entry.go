@@ -15,33 +15,32 @@ type entry struct {
 	load      string
 	// generation says with which reader the facts were read, see Mirror.generation.
 	generation int
-	// double says that an older entry has the same node ID, and with it the name that would be this one's.
-	double bool
 
 	// written is the server's timestamp of the last message, ttl the message's own TTL (zero: the bucket's, negative: none).
 	written  time.Time
 	ttl      time.Duration
 	revision uint64
 
-	// heard says that a message came in since the last listing that followed a gap: the node is back, and its deadline is
-	// its own again.
-	heard bool
+	firstSeen time.Time
 	// absent is when the key was found missing from the bucket; zero while it is there or nothing is known.
 	absent time.Time
 	// stale and expired are set when the deadline passes and cleared by the next message alone, so that neither a gap nor
 	// a restart makes a silent node ready again.
-	stale   bool
 	expired time.Time
+	stale   bool
 	// held says that the deadline has passed and the disruption guard holds the node, accepted that a person let it go.
 	held, accepted bool
-
-	cordoned  bool
-	firstSeen time.Time
-	// rival is the name of the older node that has one of this node's addresses and ports; empty if there is none.
-	rival string
+	// heard says that a message came in since the last listing that followed a gap: the node is back, and its deadline is
+	// its own again.
+	heard    bool
+	cordoned bool
+	// double says that an older entry has the same node ID, and with it the name that would be this one's.
+	double bool
 	// junior says that the node had a rival before a restart of Rollcall, and loses to it again: creation times are whole
 	// seconds, so they alone would not tell which of two is older.
 	junior bool
+	// rival is the name of the older node that has one of this node's addresses and ports; empty if there is none.
+	rival string
 
 	// node is what has been handed out last.
 	node *Node

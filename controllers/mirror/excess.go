@@ -93,7 +93,7 @@ func (m *Mirror) admit() {
 		if m.late(&x) || !m.policy.mirrors(x.Key, f.origin) {
 			continue
 		}
-		f.judge(m.registry.Name, &m.policy)
+		f.judge(m.labels, &m.policy)
 		m.join(x, f, load)
 		// What waited may be from before a gap: it gets the grace that every node gets.
 		m.entries[x.Key].heard = false

@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -12,23 +11,21 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
-
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // facts are what a record says of its node, as far as a projection shows it. A heartbeat leaves them as they are.
 type facts struct {
 	id, displayName string
+	addresses       []netip.Addr
+	ports           []Port
+	zone            string
+	metadata        map[string]string
+	draining        bool
 	// anonymous says that the entry does not say which node it is; its key stands in for the ID.
 	anonymous bool
-	addresses []netip.Addr
-	ports     []Port
-	zone      string
-	metadata  map[string]string
-	draining  bool
 	// origin is OriginExternal, or the cluster that wrote the entry.
 	origin string
 	// fault says why the record is no node that can be reached; its zero value if it is one.
@@ -41,6 +38,8 @@ type facts struct {
 	labels  map[string]string
 	remarks []string
 	verdict fault
+	// fingerprint is of all of the above, as it was judged.
+	fingerprint fingerprint
 }
 
 // fault is a reason and a message of the condition Ready.
@@ -67,15 +66,8 @@ func bounded(text string) string {
 	return text
 }
 
-func (f *facts) equal(o *facts) bool {
-	return f.id == o.id && f.anonymous == o.anonymous && f.fault == o.fault && f.verdict == o.verdict && f.saysTheSame(o)
-}
-
-func (f *facts) saysTheSame(o *facts) bool {
-	return f.displayName == o.displayName && f.zone == o.zone && f.draining == o.draining && f.origin == o.origin &&
-		slices.Equal(f.addresses, o.addresses) && slices.Equal(f.ports, o.ports) && slices.Equal(f.remarks, o.remarks) &&
-		maps.Equal(f.metadata, o.metadata) && maps.Equal(f.labels, o.labels)
-}
+// equal says whether both say the same of the node. Both must have been judged.
+func (f *facts) equal(o *facts) bool { return f.fingerprint == o.fingerprint }
 
 // maxRecordSize is the greatest size of a value in bytes; a larger one is not even decoded. maxNodeSize is that of what a
 // record says of its node: the API server keeps an object of 1.5 MiB at most, and JSON may take six times the room.
@@ -170,20 +162,25 @@ func (f *facts) reach(record *discovery.Node) fault {
 }
 
 // judge fills in what follows from the policy.
-func (f *facts) judge(registry string, p *Policy) {
-	var unfit []string
-	f.labels, unfit = labelsOf(registry, f.origin, f.metadata, p)
-	f.remarks = slices.Concat(f.notes, unfit)
+func (f *facts) judge(l *labeller, p *Policy) {
+	made := l.label(f.origin, f.metadata)
+	f.labels = made.labels
+	f.remarks = slices.Concat(f.notes, made.unfit)
 	f.verdict = f.fault
-	if f.fault.reason != "" {
-		return
+	if f.fault.reason == "" {
+		f.verdict = f.refusal(p)
 	}
+	f.fingerprint = fingerprintOf(f)
+}
+
+// refusal says why the policy refuses the node; the zero fault if it does not.
+func (f *facts) refusal(p *Policy) fault {
 	for _, address := range f.addresses {
 		if why := p.refusal(address); why != "" {
-			f.verdict = faulty(rollcallv1alpha1.ReasonAddressRefused, "the address %s %s", address, why)
-			return
+			return faulty(rollcallv1alpha1.ReasonAddressRefused, "the address %s %s", address, why)
 		}
 	}
+	return fault{}
 }
 
 // tooMuch says which limit of a DiscoveredNode the record breaks; empty if none. The API server would refuse it.
@@ -246,23 +243,4 @@ func notesOn(record *discovery.Node, written time.Time) (notes []string) {
 		notes = append(notes, noteClock)
 	}
 	return notes
-}
-
-// labelsOf returns the labels of a DiscoveredNode. A metadata value that is no valid label value gives no label, since
-// a changed one could select what nobody meant; unfit says which those are.
-func labelsOf(registry, origin string, metadata map[string]string, p *Policy) (labels map[string]string, unfit []string) {
-	labels = make(map[string]string, len(p.Labels)+2)
-	for label, member := range p.Labels {
-		value, found := metadata[member]
-		switch {
-		case found && len(validation.IsValidLabelValue(value)) == 0:
-			labels[label] = value
-		case found:
-			unfit = append(unfit, fmt.Sprintf("there is no label %s, since the metadata %.63q is no label value", label, member))
-		}
-	}
-	slices.Sort(unfit)
-	labels[rollcallv1alpha1.LabelRegistry] = registry
-	labels[rollcallv1alpha1.LabelOrigin] = labelValue(origin)
-	return labels, unfit
 }

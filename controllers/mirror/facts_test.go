@@ -250,7 +250,7 @@ func FuzzAddress(f *testing.F) {
 			t.Fatal(err)
 		}
 		facts, _ := read(&discovery.Entry{Key: "node.x", Value: value}, &p)
-		facts.judge("reg", &p)
+		facts.judge(newLabeller("reg", p.Labels), &p)
 		if facts.verdict.reason != "" {
 			return
 		}

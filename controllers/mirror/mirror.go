@@ -39,6 +39,7 @@ type Mirror struct {
 	ids     map[string][]*entry // by node ID; the first has the name
 	excess  excess
 	claims  claims
+	labels  *labeller
 	checks  checks
 	counts  map[rollcallv1alpha1.NodePhase]int
 	guard   guard
@@ -130,7 +131,7 @@ func (m *Mirror) SetPolicy(p Policy) {
 			continue
 		}
 		renewed := e.facts
-		renewed.judge(m.registry.Name, &m.policy)
+		renewed.judge(m.labels, &m.policy)
 		if !e.facts.equal(&renewed) {
 			m.revise(e, now, func() { e.facts = renewed })
 		}
@@ -144,6 +145,7 @@ func (m *Mirror) setPolicy(p Policy) {
 		m.generation++
 	}
 	m.policy = p
+	m.labels = newLabeller(m.registry.Name, p.Labels)
 	m.d.staleAfter, m.d.retain = p.StaleAfter, p.RetainExpired
 	m.d.grace = p.grace(m.d.ttl)
 }
@@ -206,6 +208,13 @@ func (m *Mirror) publish(e *entry, at time.Time) {
 	}
 	m.count(e.node.Phase, 1)
 	m.outbox.put(Change{Old: old, New: e.node})
+}
+
+// refresh hands out a new Node for an entry that has heartbeated, and of which nothing else has changed.
+func (m *Mirror) refresh(e *entry) {
+	node := *e.node
+	node.Load, node.LastHeartbeat, node.Revision = e.load, e.written, e.revision
+	e.node = &node
 }
 
 func (m *Mirror) snapshot(e *entry, at time.Time) *Node {

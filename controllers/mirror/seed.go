@@ -31,7 +31,7 @@ func (m *Mirror) seed(nodes []*rollcallv1alpha1.DiscoveredNode, name func(*rollc
 			continue
 		}
 		e.facts.anonymous = dn.Name == keyName(m.registry.Name, e.key) && e.facts.id == e.key
-		e.facts.judge(m.registry.Name, &m.policy)
+		e.facts.judge(m.labels, &m.policy)
 		m.insert(e, e.written)
 	}
 }

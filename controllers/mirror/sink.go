@@ -146,7 +146,7 @@ func (m *Mirror) put(e *entry, x discovery.Entry) {
 		}
 		return
 	}
-	f.judge(m.registry.Name, &m.policy)
+	f.judge(m.labels, &m.policy)
 	switch {
 	case e == nil && m.full():
 		m.outbox.state = m.excess.put(x) || m.outbox.state
@@ -205,17 +205,21 @@ func (m *Mirror) heartbeat(e *entry, x discovery.Entry, f facts, load string) {
 		m.prod()
 	}
 	quiet := e.facts.equal(&f) && !e.stale && e.expired.IsZero()
-	update := func() {
-		e.adopt(m.generation, f, load)
+	beat := func() {
 		e.written, e.ttl, e.revision = x.Written, x.TTL, x.Revision
 		e.heard, e.absent = m.link.reading, time.Time{}
 		e.stale, e.expired, e.held, e.accepted = false, time.Time{}, false, false
 	}
 	if quiet {
-		update()
-		m.publish(e, x.Written)
+		// What is known already is kept, and not what says the same: the maps of a fleet's nodes are shared.
+		e.generation, e.load = m.generation, load
+		beat()
+		m.refresh(e)
 	} else {
-		m.revise(e, x.Written, update)
+		m.revise(e, x.Written, func() {
+			e.adopt(m.generation, f, load)
+			beat()
+		})
 	}
 	m.queue(e)
 }
