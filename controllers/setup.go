@@ -47,7 +47,7 @@ func Setup(mgr ctrl.Manager, measured *metrics.Metrics, o registry.Options) erro
 	slices.Written = func(service types.NamespacedName, changed time.Time) {
 		measured.SliceWritten(service.Namespace, changed)
 	}
-	nodes.Written = measured.NodeWritten
+	nodes.Written, nodes.Yield = measured.NodeWritten, slices.Yield
 	pods.Beaten = measured.HeartbeatSent
 	measured.ObservePods(pods)
 	if err := measured.Register(served.Registry, store, registries); err != nil {

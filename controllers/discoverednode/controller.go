@@ -24,8 +24,8 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
 
-//+kubebuilder:rbac:groups=rollcall.dev,resources=discoverednodes,verbs=get;list;watch;create;update;delete
-//+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=get;list;watch
+//+kubebuilder:rbac:groups=rollcall.dev,resources=discoverednodes,verbs=list;watch;create;update;delete
+//+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=list;watch
 //+kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // workers is the number of objects written at the same time: enough to keep an API server busy, which answers a create in
@@ -50,6 +50,8 @@ type Controller struct {
 	// Written is called after each write that shows a change of a node, with that node; from several goroutines at once. It
 	// may be nil.
 	Written func(*mirror.Node)
+	// Yield is called before anything is looked at, and waits while there is traffic to let go first. It may be nil.
+	Yield func(context.Context)
 
 	client   client.Client
 	recorder events.EventRecorder
@@ -86,6 +88,9 @@ func (c *Controller) NodesChanged(changes []mirror.Change) {
 
 // Reconcile makes one DiscoveredNode what its node is.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if c.Yield != nil {
+		c.Yield(ctx)
+	}
 	existing := &rollcallv1alpha1.DiscoveredNode{}
 	if err := c.client.Get(ctx, req.NamespacedName, existing); apierrors.IsNotFound(err) {
 		existing = nil

@@ -87,6 +87,9 @@ func (w *writer) write(ctx context.Context, op operation) error {
 	err := w.send(ctx, op)
 	switch {
 	case err == nil:
+		if op.verb != remove {
+			pack(op.slice.Endpoints)
+		}
 		if overtaken := w.states.wrote(w.state, op); overtaken {
 			w.enqueue(w.service)
 		}

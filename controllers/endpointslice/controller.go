@@ -36,18 +36,21 @@ type Controller struct {
 	// live reads from the API server itself, where the cache is not enough to go by.
 	live   client.Reader
 	nodes  Nodes
-	clock  clock.PassiveClock
+	clock  clock.Clock
 	states *states
+	busy   *busy
 	queue  mirror.Queue
 }
 
 // New returns a Controller that writes the nodes with the client, whose reads come from the manager's cache.
 func New(c client.Client, nodes Nodes) *Controller {
-	return &Controller{client: c, nodes: nodes, clock: clock.RealClock{}, states: newStates()}
+	clk := clock.RealClock{}
+	return &Controller{client: c, nodes: nodes, clock: clk, states: newStates(), busy: newBusy(clk)}
 }
 
 // Reconcile brings the slices of one Service up to date.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	defer c.busy.end(req.NamespacedName, c.busy.begin(req.NamespacedName))
 	service := &corev1.Service{}
 	if err := c.client.Get(ctx, req.NamespacedName, service); apierrors.IsNotFound(err) {
 		return c.release(ctx, req.NamespacedName, nil)
@@ -62,6 +65,9 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		c.states.pause(st)
 		return ctrl.Result{}, c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonInvalidSelector, err))
+	}
+	if err := c.gather(ctx, st); err != nil {
+		return ctrl.Result{}, err
 	}
 	return c.sync(ctx, service, st, selector)
 }

@@ -304,17 +304,12 @@ func (r *pass) emit(s *slice) {
 	r.operations = append(r.operations, op)
 }
 
-// render returns a slice that shares nothing with the one it replaces.
+// render returns a slice to send. What its endpoints and ports point to may be shared with the slice that it replaces, and
+// with nodes: none of that is ever written to, and the client's answer is decoded into memory of its own.
 func (r *pass) render(s *slice, base *discoveryv1.EndpointSlice, d *draft) *discoveryv1.EndpointSlice {
-	next := &discoveryv1.EndpointSlice{
-		ObjectMeta:  base.ObjectMeta,
-		AddressType: base.AddressType,
-		Endpoints:   d.endpoints,
-		Ports:       s.group.ports.ports,
-	}
-	// The API server keeps the managed fields where none are sent.
-	next.ManagedFields = nil
-	next = next.DeepCopy()
+	next := &discoveryv1.EndpointSlice{AddressType: base.AddressType, Endpoints: d.endpoints, Ports: s.group.ports.ports}
+	base.ObjectMeta.DeepCopyInto(&next.ObjectMeta)
+	next.ManagedFields = nil // The API server keeps them where none are sent.
 	r.shape.dress(next)
 	if d.cause.IsZero() {
 		delete(next.Annotations, corev1.EndpointsLastChangeTriggerTime)

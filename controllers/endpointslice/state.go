@@ -21,6 +21,8 @@ type state struct {
 	selector labels.Selector
 	// dirty are the nodes that changed, with the time of the earliest change that is not written yet.
 	dirty map[string]time.Time
+	// first and last are when, on the local clock, the first and the last of the dirty nodes became so.
+	first, last time.Time
 	// full says that the next pass must look at everything.
 	full   bool
 	slices ledger
@@ -140,7 +142,10 @@ func (s *states) change(changes []mirror.Change, now time.Time) []types.Namespac
 		}
 		for name, st := range s.services[node.Namespace] {
 			if selects(st.selector, change.Old) || selects(st.selector, change.New) {
-				st.dirty[node.Name] = earliest(st.dirty[node.Name], cause)
+				if len(st.dirty) == 0 {
+					st.first = now
+				}
+				st.dirty[node.Name], st.last = earliest(st.dirty[node.Name], cause), now
 				affected[types.NamespacedName{Namespace: node.Namespace, Name: name}] = struct{}{}
 			}
 		}

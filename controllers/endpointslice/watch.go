@@ -70,8 +70,14 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 // NodesChanged tells of nodes that joined, left, or look different. It never blocks, and may be called before the
 // controller runs.
 func (c *Controller) NodesChanged(changes []mirror.Change) {
-	c.enqueue(c.states.change(changes, c.clock.Now())...)
+	affected := c.states.change(changes, c.clock.Now())
+	c.busy.changed(affected...)
+	c.enqueue(affected...)
 }
+
+// Yield waits while changes of nodes are on their way into slices, for a short time at most. Whoever writes what can wait
+// calls it before.
+func (c *Controller) Yield(ctx context.Context) { c.busy.wait(ctx) }
 
 // RegistrySettled tells that Nodes.Settled has become true for a registry of the namespace. It never blocks.
 func (c *Controller) RegistrySettled(namespace string) {

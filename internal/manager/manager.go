@@ -28,6 +28,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
 	"github.com/rollcall-dev/rollcall/controllers/metrics"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration"
 	"github.com/rollcall-dev/rollcall/controllers/registry"
@@ -91,7 +92,7 @@ func (o *Options) manager() (ctrl.Options, error) {
 	caches := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&discoveryv1.EndpointSlice{}: {Label: ours},
+			&discoveryv1.EndpointSlice{}: {Label: ours, Transform: endpointslice.Compact},
 			&corev1.Pod{}:                {Transform: podregistration.Strip},
 		},
 		DefaultNamespaces: map[string]cache.Config{},

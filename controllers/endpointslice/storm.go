@@ -1,0 +1,39 @@
+package endpointslice
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// lull is after how long without a change a storm is taken to be over, patience how long it may go on.
+	lull     = 6 * time.Millisecond
+	patience = 100 * time.Millisecond
+	// worth is how long to wait for more for each change beyond the first: much less than it takes to write one slice, so
+	// that few changes are hardly later for it. A single change is written at once.
+	worth = 500 * time.Microsecond
+)
+
+// gather waits while a storm of changes is coming in: what is written halfway through it is written twice. The worker waits
+// here and not in the queue, which every further change would have it leave at once.
+func (c *Controller) gather(ctx context.Context, st *state) error {
+	for {
+		rest := c.states.gathering(st, c.clock.Now())
+		if rest <= 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.clock.After(rest):
+		}
+	}
+}
+
+// gathering returns for how long to wait for more of the changes that are just coming in; zero or less: none.
+func (s *states) gathering(st *state, now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	quiet := min(lull, time.Duration(len(st.dirty)-1)*worth)
+	return min(st.last.Add(quiet).Sub(now), st.first.Add(patience).Sub(now))
+}
