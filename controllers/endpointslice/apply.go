@@ -87,9 +87,6 @@ func (w *writer) write(ctx context.Context, op operation) error {
 	err := w.send(ctx, op)
 	switch {
 	case err == nil:
-		if op.verb != remove {
-			pack(op.slice.Endpoints)
-		}
 		if overtaken := w.states.wrote(w.state, op); overtaken {
 			w.enqueue(w.service)
 		}
@@ -111,16 +108,21 @@ func (w *writer) write(ctx context.Context, op operation) error {
 	}
 }
 
-func (w *writer) send(ctx context.Context, op operation) error {
+// send carries out one operation. What a create or an update sends becomes what the API server answers.
+func (w *writer) send(ctx context.Context, op operation) (err error) {
 	owner := client.FieldOwner(rollcallv1alpha1.FieldOwner)
 	switch op.verb {
 	case create:
-		return w.client.Create(ctx, op.slice, owner)
+		err = w.client.Create(ctx, op.slice, owner)
 	case update:
-		return w.client.Update(ctx, op.slice, owner)
+		err = w.client.Update(ctx, op.slice, owner)
 	default:
 		return w.client.Delete(ctx, op.slice, client.Preconditions{UID: &op.slice.UID})
 	}
+	if err == nil {
+		pack(op.slice.Endpoints)
+	}
+	return err
 }
 
 // readAgain reads from the API server what has become of a slice, and says whether it is there and the Service's.

@@ -102,6 +102,13 @@ func (e *entry) identity() string {
 	return e.facts.id
 }
 
+// refresh hands out a new Node for an entry that has heartbeated, and of which nothing else has changed.
+func (e *entry) refresh() {
+	node := *e.node
+	node.Load, node.LastHeartbeat, node.Revision = e.load, e.written, e.revision
+	e.node = &node
+}
+
 // checks is a heap of entries, the one to be looked at first on top. It implements heap.Interface.
 type checks []*entry
 

@@ -11,9 +11,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	corev1 "k8s.io/api/core/v1"
+
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
-	corev1 "k8s.io/api/core/v1"
 )
 
 // facts are what a record says of its node, as far as a projection shows it. A heartbeat leaves them as they are.

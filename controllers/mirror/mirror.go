@@ -210,13 +210,6 @@ func (m *Mirror) publish(e *entry, at time.Time) {
 	m.outbox.put(Change{Old: old, New: e.node})
 }
 
-// refresh hands out a new Node for an entry that has heartbeated, and of which nothing else has changed.
-func (m *Mirror) refresh(e *entry) {
-	node := *e.node
-	node.Load, node.LastHeartbeat, node.Revision = e.load, e.written, e.revision
-	e.node = &node
-}
-
 func (m *Mirror) snapshot(e *entry, at time.Time) *Node {
 	phase, reason, message := e.phase()
 	return &Node{

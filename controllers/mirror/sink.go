@@ -214,7 +214,7 @@ func (m *Mirror) heartbeat(e *entry, x discovery.Entry, f facts, load string) {
 		// What is known already is kept, and not what says the same: the maps of a fleet's nodes are shared.
 		e.generation, e.load = m.generation, load
 		beat()
-		m.refresh(e)
+		e.refresh()
 	} else {
 		m.revise(e, x.Written, func() {
 			e.adopt(m.generation, f, load)
