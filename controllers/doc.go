@@ -10,6 +10,9 @@
 // becomes of a node, from messages and from the passing of deadlines, and tells the projections which names to look at.
 // They read the Mirror by name, compare with the informer's cache, and write the difference, if there is one.
 //
+// Package record reads records that are not Rollcall's own, with CEL expressions or as go-micro writes them. Package metrics
+// has what all of this counts.
+//
 // # From an event to a slice
 //
 //  1. The Watcher delivers a discovery.Entry to Mirror.Entry, on its own goroutine.
@@ -18,6 +21,14 @@
 //  4. endpointslice marks the node in every Service whose selector matches the old or the new labels, and enqueues the
 //     Service; its Reconcile places the marked nodes and writes the slices that this touches.
 //  5. discoverednode enqueues the name; its Reconcile writes the DiscoveredNode.
+//
+// # The other direction
+//
+//	Pods ──▶ podregistration ──▶ roster.Roster ──discovery.Writer──▶ NATS bucket
+//
+// podregistration decides which pods are to be registered, and as what; the Roster of a registry holds their entries in the
+// bucket, heartbeats for them, and guards every write with the revision that it wrote last. It watches the bucket through
+// the same Watcher as the Mirror, and so notices an entry that is gone or somebody else's.
 //
 // # Who owns which state
 //

@@ -85,10 +85,6 @@ const (
 	// ReasonAddressConflict means that an older node has the same address and port, and keeps them. Unregister the one
 	// that is wrong; the message names both.
 	ReasonAddressConflict = "AddressConflict"
-
-	// ReasonExpiryHeld means that the node's deadline has passed, but so many nodes of the registry went silent at once
-	// that the disruption guard holds them all. See ReasonExpiryGuard.
-	ReasonExpiryHeld = "ExpiryHeld"
 )
 
 // Reasons of the condition Connected of a NodeRegistry.
