@@ -127,3 +127,38 @@ func TestProxyCutsAndFreezes(t *testing.T) {
 	p.Heal()
 	eventually(t, func(context.Context) error { return nc.FlushTimeout(time.Second) })
 }
+
+func TestAStrandedConnectionStaysDeadAndASlowOneIsSlow(t *testing.T) {
+	s := natstest.Start(t)
+	p := natstest.StartProxy(t, s)
+	old, err := nats.Connect(p.URL(), nats.NoReconnect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	p.Strand()
+	p.Heal()
+	if err := old.FlushTimeout(200 * time.Millisecond); err == nil || !old.IsConnected() {
+		t.Errorf("a half-open connection must stay open and answer nothing: %v", err)
+	}
+	fresh, err := nats.Connect(p.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fresh.Close()
+	if err := fresh.FlushTimeout(5 * time.Second); err != nil {
+		t.Errorf("a new connection must answer: %v", err)
+	}
+
+	p.Slow(10_000)
+	began := time.Now()
+	if err := fresh.Publish("x", make([]byte, 3000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := fresh.FlushTimeout(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < 300*time.Millisecond {
+		t.Errorf("3000 bytes at 10000 a second took %s", took)
+	}
+}

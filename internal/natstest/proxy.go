@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy is a TCP proxy in front of a server. It can cut the way, as a server that goes away does, or freeze it, as a
@@ -20,7 +21,9 @@ type Proxy struct {
 	frozen bool
 	cut    bool
 	closed bool
-	conns  map[net.Conn]struct{}
+	rate   int // bytes a second of each connection; 0: no limit
+	// conns holds the open connections, and whether they are stranded.
+	conns map[net.Conn]bool
 }
 
 // RunProxy starts a proxy to target, a host and port.
@@ -29,7 +32,7 @@ func RunProxy(target string) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natstest: starting a proxy: %w", err)
 	}
-	p := &Proxy{target: target, listener: l, conns: map[net.Conn]struct{}{}}
+	p := &Proxy{target: target, listener: l, conns: map[net.Conn]bool{}}
 	p.moving = sync.NewCond(&p.mu)
 	p.done.Go(p.accept)
 	return p, nil
@@ -67,11 +70,28 @@ func (p *Proxy) Freeze() {
 	p.frozen = true
 }
 
-// Heal ends Cut and Freeze; what a frozen connection held back arrives now.
+// Strand makes the connections that there are half-open: both ends go on taking them for open, but no byte moves any more,
+// not even after Heal. New ones work.
+func (p *Proxy) Strand() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		p.conns[c] = true
+	}
+}
+
+// Slow lets through so many bytes a second and direction, until Heal.
+func (p *Proxy) Slow(bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rate = bytes
+}
+
+// Heal ends Cut, Freeze and Slow; what a frozen connection held back arrives now.
 func (p *Proxy) Heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cut, p.frozen = false, false
+	p.cut, p.frozen, p.rate = false, false, 0
 	p.moving.Broadcast()
 }
 
@@ -131,7 +151,7 @@ func (p *Proxy) keep(c net.Conn) bool {
 		_ = c.Close()
 		return false
 	}
-	p.conns[c] = struct{}{}
+	p.conns[c] = false
 	return true
 }
 
@@ -155,6 +175,7 @@ func (p *Proxy) pump(from, to net.Conn) {
 			return
 		}
 		if n > 0 {
+			p.brake(n)
 			if _, werr := to.Write(buf[:n]); werr != nil {
 				return
 			}
@@ -165,15 +186,26 @@ func (p *Proxy) pump(from, to net.Conn) {
 	}
 }
 
-// thaw waits until the proxy isn't frozen and reports whether c is still open.
+// brake waits for as long as n bytes take on a slow way.
+func (p *Proxy) brake(n int) {
+	p.mu.Lock()
+	rate := p.rate
+	p.mu.Unlock()
+	if rate > 0 {
+		<-time.After(time.Duration(n) * time.Second / time.Duration(rate))
+	}
+}
+
+// thaw waits until the way isn't frozen and reports whether c is still open.
 func (p *Proxy) thaw(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
-		if _, open := p.conns[c]; !open {
+		stranded, open := p.conns[c]
+		if !open {
 			return false
 		}
-		if !p.frozen {
+		if !p.frozen && !stranded {
 			return true
 		}
 		p.moving.Wait()

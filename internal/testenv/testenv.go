@@ -28,13 +28,18 @@ type Env struct {
 	// Kubectl is the path of a kubectl of the API server's version.
 	Kubectl string
 
+	// AuditLog is the path of the API server's audit log; empty: it keeps none.
+	AuditLog string
+
 	environment *envtest.Environment
+	directory   string // of the audit log
+	processes   []*Process
 }
 
 // Start starts an API server and installs the custom resources in config/crd/bases. The binaries come from the folder
 // that $KUBEBUILDER_ASSETS names; if it is not set, hack/controlplane builds them, which takes minutes the first time.
 // The caller must call Stop, also to be rid of the processes.
-func Start(ctx context.Context) (*Env, error) {
+func Start(ctx context.Context, options ...Option) (*Env, error) {
 	root, err := repositoryRoot()
 	if err != nil {
 		return nil, err
@@ -53,13 +58,19 @@ func Start(ctx context.Context) (*Env, error) {
 	}
 	// Without this the API server waits a minute for open watches when it is stopped, with it two seconds.
 	environment.ControlPlane.GetAPIServer().Configure().Set("shutdown-send-retry-after", "true")
-	config, err := environment.Start()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start the control plane of %s: %w", binaries, err), environment.Stop())
+	env := &Env{Kubectl: filepath.Join(binaries, "kubectl"), environment: environment}
+	for _, option := range options {
+		if err := option(env); err != nil {
+			return nil, errors.Join(err, env.clean())
+		}
 	}
-	config.QPS = -1
-	config.Burst = -1
-	return &Env{Config: config, Kubectl: filepath.Join(binaries, "kubectl"), environment: environment}, nil
+	env.Config, err = environment.Start()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the control plane of %s: %w", binaries, err), environment.Stop(), env.clean())
+	}
+	env.Config.QPS = -1
+	env.Config.Burst = -1
+	return env, nil
 }
 
 // WriteKubeconfig writes a kubeconfig with the access of Config to a file, which only its owner can read.
@@ -72,7 +83,7 @@ func (e *Env) WriteKubeconfig(path string) error {
 
 // Stop stops the API server and removes its data.
 func (e *Env) Stop() error {
-	if err := e.environment.Stop(); err != nil {
+	if err := errors.Join(e.endProcesses(), e.environment.Stop(), e.clean()); err != nil {
 		return fmt.Errorf("stop the control plane: %w", err)
 	}
 	return nil

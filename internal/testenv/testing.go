@@ -15,12 +15,12 @@ import (
 
 // Main is the body of a TestMain whose tests share one API server: it starts it, stores it in env, runs the tests, stops
 // it and exits. An interrupt stops the API server too.
-func Main(m *testing.M, env **Env) {
-	os.Exit(run(m, env))
+func Main(m *testing.M, env **Env, options ...Option) {
+	os.Exit(run(m, env, options))
 }
 
-func run(m *testing.M, env **Env) (code int) {
-	started, err := Start(context.Background())
+func run(m *testing.M, env **Env, options []Option) (code int) {
+	started, err := Start(context.Background(), options...)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
 		return 1

@@ -27,14 +27,14 @@ import (
 )
 
 // Main is testenv.Main for tests that use a Rig. What managers log is shown by go test -v.
-func Main(m *testing.M, env **testenv.Env) {
+func Main(m *testing.M, env **testenv.Env, options ...testenv.Option) {
 	flag.Parse()
 	log := logr.Discard()
 	if testing.Verbose() {
 		log = zap.New()
 	}
 	ctrl.SetLogger(log)
-	testenv.Main(m, env)
+	testenv.Main(m, env, options...)
 }
 
 // Rig is a namespace of its own on an API server that a package's tests share.
