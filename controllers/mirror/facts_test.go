@@ -189,6 +189,7 @@ func refusingPolicy() Policy {
 	p := testPolicy
 	p.Refused = []netip.Addr{netip.MustParseAddr("10.96.0.1")}
 	p.Denied = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}
+	p.DeniedToAll = []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")}
 	return p
 }
 
@@ -228,6 +229,7 @@ func TestAddressPolicy(t *testing.T) {
 	p.Allowed = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
 	for address, want := range map[string]string{
 		"10.0.0.1": "", "10.255.0.1": "", "2001:db8::1": "", "::ffff:10.0.0.1": "",
+		"10.2.0.1": "is within 10.2.0.0/16, which Rollcall is set to deny",
 		"10.1.2.3": "is within deniedCIDRs 10.1.0.0/16", "192.0.2.1": "is outside of allowedCIDRs", "64:ff9b::10.0.0.1": "is outside of allowedCIDRs",
 		"64:ff9b::10.1.2.3": "stands for 10.1.2.3, which is within deniedCIDRs 10.1.0.0/16", "2002:7f00:1::": "stands for 127.0.0.1, which is a loopback address",
 	} {

@@ -38,6 +38,8 @@ type Policy struct {
 	Allowed, Denied []netip.Prefix
 	// Refused are addresses that are refused besides those that always are: the API server's own.
 	Refused []netip.Addr
+	// DeniedToAll are what no registry may allow: --denied-cidr of the manager.
+	DeniedToAll []netip.Prefix
 }
 
 // Reader reads the entries of a bucket.
@@ -98,7 +100,7 @@ func (p *Policy) refusal(addr netip.Addr) string {
 			return "stands for " + inner.String() + ", which " + why
 		}
 	}
-	if len(p.Allowed) > 0 && !contains(p.Allowed, addr) {
+	if _, allowed := within(p.Allowed, addr); len(p.Allowed) > 0 && !allowed {
 		return "is outside of allowedCIDRs"
 	}
 	return ""
@@ -121,16 +123,23 @@ func (p *Policy) denial(addr netip.Addr) string {
 	case slices.Contains(p.Refused, addr):
 		return "is the API server's address"
 	}
-	for _, denied := range p.Denied {
-		if denied.Contains(addr) {
-			return "is within deniedCIDRs " + denied.String()
-		}
+	if denied, found := within(p.DeniedToAll, addr); found {
+		return "is within " + denied.String() + ", which Rollcall is set to deny"
+	}
+	if denied, found := within(p.Denied, addr); found {
+		return "is within deniedCIDRs " + denied.String()
 	}
 	return ""
 }
 
-func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
-	return slices.ContainsFunc(prefixes, func(prefix netip.Prefix) bool { return prefix.Contains(addr) })
+// within returns the first prefix that contains the address.
+func within(prefixes []netip.Prefix, addr netip.Addr) (netip.Prefix, bool) {
+	for _, prefix := range prefixes {
+		if prefix.Contains(addr) {
+			return prefix, true
+		}
+	}
+	return netip.Prefix{}, false
 }
 
 // transitions are the ranges of IPv6 addresses that stand for IPv4 addresses, and where in them the four bytes are.

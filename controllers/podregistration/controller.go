@@ -20,9 +20,9 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
 )
 
-//+kubebuilder:rbac:groups=rollcall.dev,resources=podregistrations,verbs=get;list;watch
+//+kubebuilder:rbac:groups=rollcall.dev,resources=podregistrations,verbs=list;watch
 //+kubebuilder:rbac:groups=rollcall.dev,resources=podregistrations/status,verbs=patch
-//+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=get;list;watch
+//+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=list;watch
 //+kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // retry is the longest wait before a failed reconciliation is tried again.

@@ -21,7 +21,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
 )
 
-//+kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+//+kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
 //+kubebuilder:rbac:groups="",resources=pods/status,verbs=patch
 
 // podWorkers is how many pods are reconciled at the same time: more than one for the sake of readiness gates, each of

@@ -20,9 +20,9 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
-//+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=get;list;watch;patch
+//+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=list;watch;patch
 //+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries/status,verbs=patch
-//+kubebuilder:rbac:groups=rollcall.dev,resources=discoverednodes,verbs=get;list;watch
+//+kubebuilder:rbac:groups=rollcall.dev,resources=discoverednodes,verbs=list;watch
 //+kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // pace is the least time between two writes of one status that only counts nodes anew.
@@ -34,6 +34,8 @@ type Options struct {
 	Cluster string
 	// Refused are addresses that no node may have: the API server's own.
 	Refused []netip.Addr
+	// Denied are addresses that no node may have because the manager's flags say so.
+	Denied []netip.Prefix
 	// Follower sees the buckets beside the Mirrors; nil: nobody does.
 	Follower Follower
 }

@@ -63,6 +63,7 @@ func policyOf(registry *rollcallv1alpha1.NodeRegistry, mapping *record.Mapping, 
 		Cluster:           o.Cluster,
 		IncludeLocal:      spec.IncludeLocalPods,
 		Refused:           o.Refused,
+		DeniedToAll:       o.Denied,
 	}
 	if mapping != nil {
 		p.Reader = mapping

@@ -9,8 +9,9 @@ import (
 
 func metricsPage() string {
 	b := page("Metrics", "controllers/metrics/definitions.go",
-		"The manager serves them at `/metrics` on `--metrics-bind-address`. Those of a registry are served by the replica that leads,\n"+
-			"and vanish with the NodeRegistry; none has a label that a node could fill with values of its own.\n\n"+
+		"The manager serves them at `/metrics` on `--metrics-bind-address`, to those who [may read them](../security.md#metrics).\n"+
+			"Those of a registry are served by the replica that leads, and vanish with the NodeRegistry; none has a label that a node\n"+
+			"could fill with values of its own.\n\n"+
 			"Beside them there are those of controller-runtime. The ones to look at: `controller_runtime_reconcile_errors_total`\n"+
 			"(writes that fail and are tried again), `workqueue_depth` (what waits to be written), `leader_election_master_status` (who\n"+
 			"leads) and `rest_client_requests_total` (every request to the API server by its code).")

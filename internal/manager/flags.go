@@ -3,6 +3,7 @@ package manager
 import (
 	"errors"
 	"flag"
+	"net/netip"
 	"strings"
 
 	kubeconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
@@ -14,9 +15,12 @@ import (
 func BindFlags(flags *flag.FlagSet, o *Options, logging *zap.Options) {
 	flags.BoolVar(&o.LeaderElect, "leader-elect", false, "Let only one of several replicas work at a time.")
 	flags.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "", "Namespace of the Lease of --leader-elect. Default: the pod's own namespace.")
-	flags.Var((*namespaces)(&o.Namespaces), "namespace", "Namespace to work in; can be given more than once. Default: all namespaces. With it, and with --cluster-name, no cluster-wide right is needed.")
+	flags.Var((*namespaces)(&o.Namespaces), "namespace", "Namespace to work in; can be given more than once. Default: all namespaces. With it, --cluster-name and --metrics-secure=false, no cluster-wide right is needed.")
 	flags.StringVar(&o.ClusterName, "cluster-name", "", "Name of this cluster, by which it knows its own entries in a bucket. Default: the UID of the namespace kube-system.")
-	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8080", "Address of the metrics endpoint; 0 turns it off.")
+	flags.Var((*cidrs)(&o.DeniedCIDRs), "denied-cidr", "Addresses that no node may have, whatever its NodeRegistry allows, such as the Services and Pods of the cluster; can be given more than once.")
+	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8443", "Address of the metrics endpoint /metrics; 0 turns it off.")
+	flags.BoolVar(&o.MetricsSecure, "metrics-secure", true, "Serve the metrics over HTTPS, and only to those who show a token that may get /metrics. It takes the ClusterRole of config/rbac/metrics_auth_role.yaml, with --namespace too. With false: over HTTP, to everybody.")
+	flags.StringVar(&o.MetricsCertPath, "metrics-cert-path", "", "Directory with the certificate of the metrics endpoint, tls.crt and tls.key, which are read again when they change. Default: a self-signed certificate.")
 	flags.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "Address of the endpoints /healthz and /readyz; 0 turns them off.")
 	logging.BindFlags(flags)
 	kubeconfig.RegisterFlags(flags)
@@ -34,5 +38,27 @@ func (n *namespaces) Set(value string) error {
 		return errors.New("a namespace has a name")
 	}
 	*n = append(*n, value)
+	return nil
+}
+
+// cidrs is a flag that can be given more than once.
+type cidrs []netip.Prefix
+
+// String implements flag.Value.
+func (c *cidrs) String() string {
+	all := make([]string, len(*c))
+	for i, prefix := range *c {
+		all[i] = prefix.String()
+	}
+	return strings.Join(all, ",")
+}
+
+// Set implements flag.Value.
+func (c *cidrs) Set(value string) error {
+	prefix, err := netip.ParsePrefix(value)
+	if err != nil {
+		return err
+	}
+	*c = append(*c, prefix)
 	return nil
 }

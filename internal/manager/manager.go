@@ -32,6 +32,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/metrics"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration"
 	"github.com/rollcall-dev/rollcall/controllers/registry"
+	"github.com/rollcall-dev/rollcall/internal/metricsauth"
 )
 
 // leaderElectionID is the name of the Lease that the leader holds.
@@ -40,6 +41,9 @@ const leaderElectionID = "rollcall-manager"
 // leaderRetry is how often a replica that does not lead looks whether it can: a leader that ends in good order is followed
 // within that time.
 const leaderRetry = time.Second
+
+// off as an address turns an endpoint off.
+const off = "0"
 
 // Options are the options of a manager; BindFlags documents the flags that set them.
 type Options struct {
@@ -50,8 +54,14 @@ type Options struct {
 	Namespaces []string
 	// ClusterName is the name of this cluster; empty: the UID of the namespace kube-system.
 	ClusterName string
+	// DeniedCIDRs are addresses that no node may have, whatever its NodeRegistry allows.
+	DeniedCIDRs []netip.Prefix
 	// MetricsAddress and ProbeAddress are host:port; "0" turns the endpoint off.
 	MetricsAddress, ProbeAddress string
+	// MetricsSecure serves the metrics over TLS, and only to those who may read them.
+	MetricsSecure bool
+	// MetricsCertPath is the directory with the certificate for that; empty: a self-signed one.
+	MetricsCertPath string
 	// Controller holds what is the same for all controllers.
 	Controller config.Controller
 }
@@ -79,8 +89,9 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	if err != nil {
 		return nil, err
 	}
+	o.checkMetrics(ctx, mgr.GetClient())
 	refused := serverAddresses(ctx, config)
-	return mgr, controllers.Setup(mgr, measured, registry.Options{Cluster: cluster, Refused: refused})
+	return mgr, controllers.Setup(mgr, measured, registry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs})
 }
 
 func (o *Options) manager() (ctrl.Options, error) {
@@ -100,12 +111,16 @@ func (o *Options) manager() (ctrl.Options, error) {
 	for _, namespace := range o.Namespaces {
 		caches.DefaultNamespaces[namespace] = cache.Config{}
 	}
+	served, err := o.metrics()
+	if err != nil {
+		return ctrl.Options{}, err
+	}
 	return ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         caches,
 		Client:                        client.Options{FieldOwner: rollcallv1alpha1.FieldOwner},
 		Controller:                    o.Controller,
-		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
+		Metrics:                       served,
 		HealthProbeBindAddress:        o.ProbeAddress,
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              leaderElectionID,
@@ -113,6 +128,24 @@ func (o *Options) manager() (ctrl.Options, error) {
 		LeaderElectionReleaseOnCancel: true,
 		RetryPeriod:                   new(leaderRetry),
 	}, nil
+}
+
+func (o *Options) metrics() (metricsserver.Options, error) {
+	if o.MetricsSecure && o.MetricsAddress != off {
+		return metricsauth.Server(o.MetricsAddress, o.MetricsCertPath)
+	}
+	return metricsserver.Options{BindAddress: o.MetricsAddress}, nil
+}
+
+// checkMetrics says in the log if nobody will be able to read the metrics. The rest works all the same, as it must in
+// a manager that has no cluster-wide right.
+func (o *Options) checkMetrics(ctx context.Context, c client.Client) {
+	if !o.MetricsSecure || o.MetricsAddress == off {
+		return
+	}
+	if err := metricsauth.Check(ctx, c); err != nil {
+		ctrl.Log.Error(err, "nobody can read the metrics: bind the ClusterRole of config/rbac/metrics_auth_role.yaml, or set --metrics-secure=false")
+	}
 }
 
 //+kubebuilder:rbac:groups="",resources=namespaces,resourceNames=kube-system,verbs=get

@@ -1,11 +1,12 @@
 // Package connections tests the way to NATS through the front door: the whole manager, on a real API server, against
-// NATS servers that demand what the test is about. Whatever a test does, at its end no secret may be in the logs, the
-// status or the events, and Secrets may have been read one at a time and by name only.
+// NATS servers that demand what the test is about. Whatever a test does, at its end no secret may be in the logs, a status,
+// an Event or the metrics, and Secrets may have been read one at a time and by name only.
 package connections
 
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"flag"
 	"fmt"
 	"net/http"
@@ -30,6 +31,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/yaml"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -98,6 +100,7 @@ func newRig(t *testing.T, configure func(*server.Options), change ...func(*rest.
 		}
 		c.Wrap(r.record)
 	})
+	t.Cleanup(r.showMetrics) // While the manager runs.
 	return r
 }
 
@@ -116,19 +119,21 @@ func (r *rig) record(next http.RoundTripper) http.RoundTripper {
 
 // check looks for what must never be: a secret that is shown, and a Secret that is read in another way than by its name.
 func (r *rig) check() {
-	events := &eventsv1.EventList{}
-	if err := r.API.List(context.Background(), events, client.InNamespace(r.Namespace)); err != nil {
-		r.Error(err)
-	}
-	for i := range events.Items {
-		r.show(&events.Items[i])
+	for _, list := range []client.ObjectList{
+		&eventsv1.EventList{}, &corev1.EventList{}, &rollcallv1alpha1.NodeRegistryList{}, &rollcallv1alpha1.DiscoveredNodeList{},
+		&rollcallv1alpha1.PodRegistrationList{}, &corev1.ServiceList{}, &discoveryv1.EndpointSliceList{}, &corev1.PodList{},
+	} {
+		if err := r.API.List(context.Background(), list, client.InNamespace(r.Namespace)); err != nil {
+			r.Error(err)
+		}
+		r.show(list)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	text := r.shown.String() + logs.String()
 	for _, secret := range r.hidden {
 		if strings.Contains(text, secret) {
-			r.Errorf("a secret that ends with %q is in the logs, the status or the events", secret[len(secret)-4:])
+			r.Errorf("a secret that ends with %q is in the logs, a status, an Event or the metrics", secret[len(secret)-4:])
 		}
 	}
 	byName := regexp.MustCompile(`^GET /api/v1/namespaces/` + r.Namespace + `/(secrets|configmaps)/[^/?]+$`)
@@ -139,8 +144,21 @@ func (r *rig) check() {
 	}
 }
 
-// show remembers what anybody can see of an object.
-func (r *rig) show(o client.Object) {
+// showMetrics remembers what the metrics say.
+func (r *rig) showMetrics() {
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		r.Error(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, family := range families {
+		r.shown.WriteString(family.String())
+	}
+}
+
+// show remembers what anybody can see of an object, or of a list of them.
+func (r *rig) show(o any) {
 	r.Helper()
 	text, err := yaml.Marshal(o)
 	if err != nil {
@@ -167,7 +185,7 @@ func (r *rig) secret(name string, data map[string]string) {
 		}
 		for line := range strings.SplitSeq(value, "\n") {
 			if len(line) > 8 && !strings.HasPrefix(line, "--") {
-				r.hide(line)
+				r.hide(line, base64.StdEncoding.EncodeToString([]byte(line)))
 			}
 		}
 	}
