@@ -37,6 +37,8 @@
 //
 // For bucket B a watcher publishes to $JS.API.STREAM.INFO.KV_B, $JS.API.CONSUMER.CREATE.KV_B.>,
 // $JS.API.CONSUMER.DELETE.KV_B.>, $JS.API.STREAM.MSG.GET.KV_B and $JS.FC.KV_B.>, and subscribes below its inbox prefix.
-// Writing takes $KV.B.<key prefix>> besides, and creating the bucket $JS.API.INFO and $JS.API.STREAM.CREATE.KV_B. With a
-// JetStream domain D, $JS.D.API takes the place of $JS.API, and $JS.D.API.$KV.B that of $KV.B.
+// Writing takes $KV.B.<key prefix>> besides, and creating the bucket $JS.API.INFO and $JS.API.STREAM.CREATE.KV_B. A program
+// that does no more than keep one node alive, with Options.WriteOnly, publishes to $JS.API.STREAM.INFO.KV_B,
+// $JS.API.STREAM.MSG.GET.KV_B and its own $KV.B.<key>. With a JetStream domain D, $JS.D.API takes the place of $JS.API, and
+// $JS.D.API.$KV.B that of $KV.B.
 package discovery

@@ -12,7 +12,7 @@ import (
 // DefaultHeartbeatInterval is the interval of the heartbeats of KeepAlive.
 const DefaultHeartbeatInterval = 10 * time.Second
 
-// unregisterTimeout bounds the last request of KeepAlive, whose context has ended.
+// unregisterTimeout bounds by default what KeepAlive does once its context has ended.
 const unregisterTimeout = 2 * time.Second
 
 // KeepAliveOptions are the settings of Registry.KeepAlive.
@@ -23,10 +23,19 @@ type KeepAliveOptions struct {
 	// Refresh, if set, is called before every heartbeat and may change the record: Load above all, or Draining. It must
 	// leave ID and Owner alone. It is called from one goroutine.
 	Refresh func(*Node)
+	// Now, if set, asks for a heartbeat at once with every value that it delivers, so that a change that Refresh makes need
+	// not wait for the next one.
+	Now <-chan struct{}
+	// Result, if set, is told how every attempt to heartbeat ended, but for one that the end of ctx cut off. It is called
+	// from the goroutine of Refresh and must not block.
+	Result func(error)
+	// UnregisterTimeout bounds how long is tried to unregister the node in the end; 0: 2 s.
+	UnregisterTimeout time.Duration
 }
 
-// KeepAlive registers the node and heartbeats for it until ctx ends; then it unregisters it, for which it takes 2 s at
-// most, and returns. Whatever fails meanwhile is tried again, at first after at most 250 ms.
+// KeepAlive registers the node and heartbeats for it until ctx ends; then it unregisters it, for which it takes
+// KeepAliveOptions.UnregisterTimeout at most, and returns. Whatever fails meanwhile is tried again, at first after at most
+// 250 ms.
 //
 // A node whose entry is gone, because somebody removed it or the bucket was wiped, is registered again with the next
 // heartbeat; a bucket that is gone is created again, unless Options.NoCreate is set. If somebody else has written another
@@ -46,6 +55,9 @@ func (r *Registry) KeepAlive(ctx context.Context, n Node, o KeepAliveOptions) er
 	if k.o.Interval <= 0 {
 		k.o.Interval = DefaultHeartbeatInterval
 	}
+	if k.o.UnregisterTimeout <= 0 {
+		k.o.UnregisterTimeout = unregisterTimeout
+	}
 	k.run(ctx)
 	return k.end(ctx)
 }
@@ -61,7 +73,7 @@ type keeper struct {
 	// mine are the records that the keeper may have written last, as own compares them: that of revision, and those of
 	// the writes since of which it isn't clear whether they were stored.
 	mine    []Node
-	failing bool
+	failure error // of the last heartbeat
 	backoff backoff
 }
 
@@ -73,31 +85,36 @@ func (k *keeper) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-k.o.Now:
 		}
 		err := k.beat(ctx)
 		if ctx.Err() != nil {
 			return
 		}
+		if k.o.Result != nil {
+			k.o.Result(err)
+		}
 		timer.Reset(k.wait(err))
 	}
 }
 
-// wait logs a change for the better or the worse and returns for how long to wait.
+// wait logs a change for the better or the worse and returns for how long to wait. A conflict is told apart from an
+// outage: somebody has to end it.
 func (k *keeper) wait(err error) time.Duration {
-	interval := k.interval()
+	interval, conflict := k.interval(), errors.Is(err, ErrConflict)
+	before := k.failure
+	k.failure = err
 	if err == nil {
-		if k.failing {
+		if before != nil {
 			k.r.log.Info("node heartbeats again", "node", k.node.ID)
 		}
-		k.failing = false
 		k.backoff.reset()
 		return interval
 	}
-	if !k.failing {
+	if before == nil || conflict != errors.Is(before, ErrConflict) {
 		k.r.log.Warn("node can't heartbeat", "node", k.node.ID, "error", err)
 	}
-	k.failing = true
-	if errors.Is(err, ErrConflict) {
+	if conflict {
 		return interval
 	}
 	return min(k.backoff.next(), interval)
@@ -116,6 +133,7 @@ func (k *keeper) beat(ctx context.Context) error {
 	if k.o.Refresh != nil {
 		k.o.Refresh(&k.node)
 	}
+	k.r.refreshSettings(ctx)
 	err := k.write(ctx)
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBucketNotFound) {
 		if _, _, ensured := EnsureBucket(ctx, k.r.nc, k.r.config); ensured != nil {
@@ -188,13 +206,28 @@ func (k *keeper) own(e Entry) bool {
 	return err == nil && k.said(comparableNode(n))
 }
 
-// end unregisters the node, if what is registered is the keeper's own record.
+// end unregisters the node, if what is registered is the keeper's own record, and tries again while the server can't be
+// asked.
 func (k *keeper) end(ctx context.Context) error {
 	if len(k.mine) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unregisterTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.o.UnregisterTimeout)
 	defer cancel()
+	for b := (backoff{}); ; {
+		err := k.unregister(ctx)
+		if !unreachable(err) {
+			return err
+		}
+		select {
+		case <-time.After(b.next()):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (k *keeper) unregister(ctx context.Context) error {
 	return retry(k.node.ID, "unregistering", func() error {
 		base := Entry{Key: k.key, Revision: k.revision}
 		k.revision = 0

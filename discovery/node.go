@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -44,7 +45,7 @@ type Port struct {
 
 // Owner says who keeps an entry in the registry on a node's behalf.
 type Owner struct {
-	// Cluster names the cluster of the owner.
+	// Cluster names the cluster of the owner; empty for one outside of all clusters.
 	Cluster string
 	// UID names the owner within the cluster.
 	UID string
@@ -57,6 +58,9 @@ type Owner struct {
 func (o *Owner) String() string {
 	if o == nil {
 		return "the node itself"
+	}
+	if o.Cluster == "" {
+		return strconv.Quote(o.UID)
 	}
 	return fmt.Sprintf("%q of cluster %q", o.UID, o.Cluster)
 }

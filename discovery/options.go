@@ -24,6 +24,9 @@ type Options struct {
 	Replicas int
 	// NoCreate says that a missing bucket is an error.
 	NoCreate bool
+	// WriteOnly says that the registry does not follow the bucket: no node is known, and nothing is watched. It is for
+	// programs that only keep themselves alive, of which there may be thousands: each would receive the heartbeats of all.
+	WriteOnly bool
 	// Domain is the JetStream domain; empty for the connection's own.
 	Domain string
 	// APITimeout bounds one request; 0: 2 s.

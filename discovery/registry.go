@@ -57,6 +57,11 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Registry, error) {
 		return nil, err
 	}
 	r.cache = newCache(b, r.prefix, r.log)
+	if o.WriteOnly {
+		r.stop = func() {}
+		close(r.done)
+		return r, nil
+	}
 	w, err := NewWatcher(nc, WatcherOptions{
 		Bucket: r.config.Name, KeyPrefix: r.prefix, Domain: o.Domain, APITimeout: o.APITimeout, Logger: r.log,
 	}, r.cache)
@@ -98,7 +103,7 @@ func (r *Registry) ensure(ctx context.Context) (Bucket, error) {
 			r.different = different
 			return bucket, nil
 		}
-		if !errors.Is(err, ErrConnectionLost) && !errors.Is(err, ErrNoAnswer) && !errors.Is(err, ErrUnavailable) {
+		if !unreachable(err) {
 			return Bucket{}, err
 		}
 		select {
@@ -106,6 +111,24 @@ func (r *Registry) ensure(ctx context.Context) (Bucket, error) {
 		case <-ctx.Done():
 			return Bucket{}, errors.Join(ctx.Err(), err)
 		}
+	}
+}
+
+// unreachable reports whether the server could not be asked, or could not answer.
+func unreachable(err error) bool {
+	return errors.Is(err, ErrConnectionLost) || errors.Is(err, ErrNoAnswer) || errors.Is(err, ErrUnavailable)
+}
+
+// settingsAge is how old the bucket's settings may become in a registry that doesn't follow the bucket.
+const settingsAge = time.Minute
+
+// refreshSettings asks for the bucket's settings if they are old. Those that are known stand if it fails.
+func (r *Registry) refreshSettings(ctx context.Context) {
+	if !r.o.WriteOnly || time.Since(r.cache.settings().ReceivedAt) < settingsAge {
+		return
+	}
+	if b, err := r.api.info(ctx); err == nil {
+		r.cache.Bucket(b)
 	}
 }
 
@@ -129,7 +152,8 @@ func (r *Registry) Close() {
 	r.cache.close()
 }
 
-// Bucket returns the bucket's settings as they were seen last, at most a few seconds ago while it can be read.
+// Bucket returns the bucket's settings as they were seen last, at most a few seconds ago while it can be read; with
+// Options.WriteOnly, a minute ago while a node is kept alive.
 func (r *Registry) Bucket() Bucket { return r.cache.settings() }
 
 // Differences returns which settings of the bucket aren't as the options want them. A bucket that Open has created has

@@ -1,0 +1,115 @@
+package discovery
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rollcall-dev/rollcall/internal/natstest"
+)
+
+// A program that keeps itself alive alone needs to know nothing of the others, and the leave to write its own key alone.
+func TestAWriteOnlyRegistryNeedsTheDocumentedPermissionsOnly(t *testing.T) {
+	s := natstest.Start(t, withReader([]string{"$JS.API.STREAM.INFO.KV_b", "$JS.API.STREAM.MSG.GET.KV_b", "$KV.b.node.n"}))
+	admin := s.Connect(t, nats.UserInfo("admin", "p"))
+	newBucket(t, admin, jetstream.KeyValueConfig{TTL: time.Minute})
+	others := openRegistry(t, admin, Options{Bucket: "b"})
+	register(t, others, Node{ID: "other"})
+	r := openRegistry(t, asReader(t, s), Options{Bucket: "b", WriteOnly: true})
+	stop := keepAlive(t, r, Node{ID: "n"}, KeepAliveOptions{})
+	awaitIDs(t, others, "n", "other")
+	if nodes := r.Nodes(); len(nodes) != 0 {
+		t.Errorf("it knows %v", nodes)
+	}
+	if ttl := r.Bucket().TTL; ttl != time.Minute {
+		t.Errorf("the TTL is %v", ttl)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	awaitIDs(t, others, "other")
+}
+
+func TestAWriteOnlyRegistryLearnsOfNewSettings(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	r := openRegistry(t, nc, Options{WriteOnly: true})
+	b := r.Bucket()
+	b.TTL, b.ReceivedAt = time.Hour, b.ReceivedAt.Add(-settingsAge)
+	r.cache.Bucket(b)
+	keepAlive(t, r, Node{ID: "n"}, KeepAliveOptions{})
+	eventually(t, func() error {
+		if ttl := r.Bucket().TTL; ttl != DefaultTTL {
+			return errors.New("the TTL is still " + ttl.String())
+		}
+		return nil
+	})
+}
+
+func TestKeepAliveHeartbeatsAtOnce(t *testing.T) {
+	r := openRegistry(t, natstest.Start(t).Connect(t), Options{})
+	draining, now := false, make(chan struct{})
+	keepAlive(t, r, Node{ID: "n"}, KeepAliveOptions{
+		Interval: time.Hour, Now: now, Refresh: func(n *Node) { n.Draining = draining },
+	})
+	awaitIDs(t, r, "n")
+	// Nobody reads it until the next heartbeat.
+	draining = true
+	now <- struct{}{}
+	eventually(t, func() error {
+		if n, _ := r.Node("n"); !n.Draining {
+			return errors.New("the node isn't draining")
+		}
+		return nil
+	})
+}
+
+func TestKeepAliveTellsItsResults(t *testing.T) {
+	s := natstest.Start(t)
+	r := openRegistry(t, s.Connect(t), Options{Storage: jetstream.FileStorage})
+	results := make(chan error, 100)
+	keepAlive(t, r, Node{ID: "n", Owner: &Owner{UID: "a"}}, KeepAliveOptions{
+		Interval: 100 * time.Millisecond, Result: func(err error) { results <- err },
+	})
+	await := func(what string, is func(error) bool) {
+		t.Helper()
+		eventually(t, func() error {
+			select {
+			case err := <-results:
+				if is(err) {
+					return nil
+				}
+			default:
+			}
+			return errors.New("no result that is " + what)
+		})
+	}
+	success := func(err error) bool { return err == nil }
+	await("a success", success)
+	s.Stop()
+	await("an outage", unreachable)
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	await("a success", success)
+}
+
+// The end sits out an outage that is shorter than its timeout.
+func TestKeepAliveUnregistersOnceTheServerIsBack(t *testing.T) {
+	s := natstest.Start(t)
+	r := openRegistry(t, s.Connect(t), Options{Storage: jetstream.FileStorage})
+	stop := keepAlive(t, r, Node{ID: "n"}, KeepAliveOptions{UnregisterTimeout: patience})
+	awaitIDs(t, r, "n")
+	s.Stop()
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+	awaitIDs(t, r)
+}
