@@ -22,12 +22,12 @@ const (
 )
 
 // child runs a manager and never returns if this process was started for that, so that it can be killed.
-func child(log logr.Logger) {
+func child() {
 	kubeconfig := os.Getenv(childKubeconfig)
 	if kubeconfig == "" {
 		return
 	}
-	ctrl.SetLogger(log)
+	ctrl.SetLogger(logr.Discard())
 	if err := runChild(kubeconfig, os.Getenv(childNamespace)); err != nil {
 		fmt.Fprintln(os.Stderr, "manager:", err)
 		os.Exit(1)
@@ -62,7 +62,7 @@ func (r *rig) spawn() (kill func()) {
 		r.Fatal(err)
 	}
 	command := exec.Command(program)
-	command.Env = append(os.Environ(), childKubeconfig+"="+kubeconfig, childNamespace+"="+r.namespace)
+	command.Env = append(os.Environ(), childKubeconfig+"="+kubeconfig, childNamespace+"="+r.Namespace)
 	command.Stderr = os.Stderr
 	if err := command.Start(); err != nil {
 		r.Fatal(err)

@@ -23,9 +23,9 @@ func TestIntervalOverAThirdOfTheTTLIsRefused(t *testing.T) {
 	r.start()
 	pod := r.pod("web-0")
 	r.mentions(r.reports("web", "1/0/0 False HeartbeatTooSlow"), "4s", "10s", "3.333s", "12s")
-	r.throughout(time.Second, "no entry", r.gone("web-0"))
+	r.Throughout(time.Second, "no entry", r.gone("web-0"))
 	r.update(p, func() { p.Spec.HeartbeatInterval = seconds(3) })
-	r.within(patience, "the entry", r.registered("web-0", pod))
+	r.Within(patience, "the entry", r.registered("web-0", pod))
 	r.reports("web", "1/1/0 True Registered")
 
 	// What is refused later changes nothing.
@@ -60,7 +60,7 @@ func TestOnePodsTroubleIsItsOwn(t *testing.T) {
 	r.pod("bad-key", with("not a key", "a", "http"))
 	r.pod("no-id", with("", "a", "http"))
 	r.pod("no-port", with("no-port", "a", "web"))
-	r.within(patience, "the good pod", r.registered("good", good))
+	r.Within(patience, "the good pod", r.registered("good", good))
 	r.mentions(r.reports("web", "5/1/0 False RegistrationFailed"), "4 pods", "bad-key", "not a key")
 	r.told("no-label", "InvalidExpression", "spec.metadata[team]", "no such key: team")
 	r.told("bad-key", "InvalidKey", "not a key", "letters, digits")
@@ -82,11 +82,11 @@ func TestValueOverTheBucketsLimit(t *testing.T) {
 	r.start()
 	large := r.pod("large", func(p *corev1.Pod) { p.Annotations = map[string]string{"note": strings.Repeat("x", 1000)} })
 	small := r.pod("small")
-	r.within(patience, "the pod whose record fits", r.registered("small", small))
+	r.Within(patience, "the pod whose record fits", r.registered("small", small))
 	r.mentions(r.reports("web", "2/1/0 False RegistrationFailed"), "large", "700 bytes", "less metadata")
 	r.told("large", "RegistrationFailed", "700 bytes")
 	r.update(large, func() { large.Annotations["note"] = "short" })
-	r.within(patience, "the record once it fits", r.registered("large", large))
+	r.Within(patience, "the record once it fits", r.registered("large", large))
 	r.reports("web", "2/2/0 True Registered")
 }
 
@@ -105,7 +105,7 @@ func TestFullBucket(t *testing.T) {
 	if err := r.kv.Purge(t.Context(), "filler"); err != nil {
 		t.Fatal(err)
 	}
-	r.within(2*patience, "the entry once there is room", r.registered("web-0", pod))
+	r.Within(2*patience, "the entry once there is room", r.registered("web-0", pod))
 	r.reports("web", "1/1/0 True Registered")
 }
 
@@ -122,8 +122,8 @@ func TestForbiddenKey(t *testing.T) {
 		}
 	})
 	r.kv = r.keyValue(r.nats.Connect(t, nats.UserInfo("admin", "admin")))
-	r.create(&corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: "nats"},
+	r.Create(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: "nats"},
 		StringData: map[string]string{"username": "rollcall", "password": "rollcall"},
 	})
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) {
@@ -133,7 +133,7 @@ func TestForbiddenKey(t *testing.T) {
 	r.start()
 	good := r.pod("good")
 	r.pod("bad")
-	r.within(patience, "the key that is allowed", r.registered("good", good))
+	r.Within(patience, "the key that is allowed", r.registered("good", good))
 	r.mentions(r.reports("web", "2/1/0 False RegistrationFailed"), "bad", `allow the user to publish to "$KV.catga_nodes.node.bad"`)
 	r.told("bad", "$KV.catga_nodes.node.bad")
 	r.beats("good", 2)
@@ -150,6 +150,6 @@ func TestUnusableRegistry(t *testing.T) {
 	})
 	r.mentions(r.reports("web", "1/0/0 False RegistryNotReady"), "its own conditions")
 	r.kv = r.bucket(r.nats.Connect(t), jetstream.KeyValueConfig{Bucket: "missing", TTL: time.Minute})
-	r.within(patience, "the entry", r.registered("web-0", pod))
+	r.Within(patience, "the entry", r.registered("web-0", pod))
 	r.reports("web", "1/1/0 True Registered")
 }

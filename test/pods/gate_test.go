@@ -20,7 +20,7 @@ func gate(p *corev1.Pod) {
 func (r *rig) gateOf(pod *corev1.Pod) *corev1.PodCondition {
 	r.Helper()
 	now := &corev1.Pod{}
-	if err := r.api.Get(r.Context(), client.ObjectKeyFromObject(pod), now); err != nil {
+	if err := r.API.Get(r.Context(), client.ObjectKeyFromObject(pod), now); err != nil {
 		r.Fatal(err)
 	}
 	for i := range now.Status.Conditions {
@@ -46,22 +46,22 @@ func TestReadinessGate(t *testing.T) {
 	pod := r.podOf("web-0")
 	gate(pod)
 	pod.Spec.ReadinessGates = append(pod.Spec.ReadinessGates, corev1.PodReadinessGate{ConditionType: "example.com/warm"})
-	r.create(pod)
+	r.Create(pod)
 	// The kubelet can't call the pod Ready before its gates are open.
 	r.status(pod, func(s *corev1.PodStatus) {
 		running("10.2.0.1")(s)
 		set(s, corev1.PodReady, corev1.ConditionFalse)
 	})
 	r.reports("web", "1/0/0 True Registered")
-	r.throughout(time.Second, "no entry while another gate is closed", r.gone("web-0"))
+	r.Throughout(time.Second, "no entry while another gate is closed", r.gone("web-0"))
 	r.status(pod, conditioned("example.com/warm", corev1.ConditionTrue))
-	r.within(patience, "the entry", r.registered("web-0", pod))
-	r.within(patience, "the gate to open", r.gateIs(pod, corev1.ConditionTrue))
+	r.Within(patience, "the entry", r.registered("web-0", pod))
+	r.Within(patience, "the gate to open", r.gateIs(pod, corev1.ConditionTrue))
 	since := r.gateOf(pod).LastTransitionTime
 	r.status(pod, conditioned(corev1.PodReady, corev1.ConditionTrue))
-	manager.take()
+	manager.Take()
 	r.beats("web-0", 3)
-	for _, write := range manager.take() {
+	for _, write := range manager.Take() {
 		if strings.Contains(write, "/pods/") {
 			t.Errorf("heartbeats wrote %s", write)
 		}
@@ -72,7 +72,7 @@ func TestReadinessGate(t *testing.T) {
 
 	// Somebody takes the key: the registration is lost.
 	revision := r.foreign("web-0", nil)
-	r.within(patience, "the gate to close", r.gateIs(pod, corev1.ConditionFalse))
+	r.Within(patience, "the gate to close", r.gateIs(pod, corev1.ConditionFalse))
 	if c := r.gateOf(pod); c.Reason != rollcallv1alpha1.ReasonConflict || !strings.Contains(c.Message, "node.web-0") {
 		t.Errorf("the gate says %s: %s", c.Reason, c.Message)
 	}
@@ -82,10 +82,10 @@ func TestReadinessGate(t *testing.T) {
 	if err := r.kv.Delete(t.Context(), "node.web-0"); err != nil {
 		t.Fatal(err)
 	}
-	r.within(patience, "the gate to open again", r.gateIs(pod, corev1.ConditionTrue))
+	r.Within(patience, "the gate to open again", r.gateIs(pod, corev1.ConditionTrue))
 	r.status(pod, conditioned(corev1.ContainersReady, corev1.ConditionFalse))
-	r.within(patience, "the entry to go", r.gone("web-0"))
-	r.within(patience, "the gate to close", r.gateIs(pod, corev1.ConditionFalse))
+	r.Within(patience, "the entry to go", r.gone("web-0"))
+	r.Within(patience, "the gate to close", r.gateIs(pod, corev1.ConditionFalse))
 }
 
 func TestGateOutlivesARestart(t *testing.T) {
@@ -94,11 +94,11 @@ func TestGateOutlivesARestart(t *testing.T) {
 	r.registration("web")
 	first := r.start()
 	pod := r.pod("web-0", gate)
-	r.within(patience, "the gate to open", r.gateIs(pod, corev1.ConditionTrue))
-	first.stop(r)
+	r.Within(patience, "the gate to open", r.gateIs(pod, corev1.ConditionTrue))
+	first.Stop()
 	second := r.start()
 	r.beats("web-0", 2)
-	for _, write := range second.take() {
+	for _, write := range second.Take() {
 		if strings.Contains(write, "/pods/") {
 			t.Errorf("the restart wrote %s", write)
 		}
@@ -111,11 +111,11 @@ func TestPodsWithoutTheGateAreNotWritten(t *testing.T) {
 	r.registration("web")
 	manager := r.start()
 	pod := r.pod("web-0")
-	r.within(patience, "the entry", r.registered("web-0", pod))
+	r.Within(patience, "the entry", r.registered("web-0", pod))
 	r.foreign("web-0", nil)
 	r.told("web-0", "Conflict")
 	r.delete(pod)
-	for _, write := range manager.take() {
+	for _, write := range manager.Take() {
 		if strings.Contains(write, "/pods") {
 			t.Errorf("the manager wrote %s", write)
 		}

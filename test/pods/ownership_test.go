@@ -44,12 +44,12 @@ func TestAnotherOwnersEntryIsLeftAlone(t *testing.T) {
 		r.pod(id)
 	}
 	free := r.pod("free")
-	r.within(patience, "the pod whose key is free", r.registered("free", free))
-	r.within(patience, "three conflicts", func() bool { return strings.HasPrefix(r.outcome("web"), "4/1/3 False") })
+	r.Within(patience, "the pod whose key is free", r.registered("free", free))
+	r.Within(patience, "three conflicts", func() bool { return strings.HasPrefix(r.outcome("web"), "4/1/3 False") })
 	r.told("itself", rollcallv1alpha1.ReasonConflict, "node.itself", "the node itself", "another node ID")
 	r.told("cluster", rollcallv1alpha1.ReasonConflict, `cluster "there"`)
 	r.told("namesake", rollcallv1alpha1.ReasonClusterNameConflict, "--cluster-name")
-	r.throughout(2*time.Second, "the entries of the others", func() bool {
+	r.Throughout(2*time.Second, "the entries of the others", func() bool {
 		for id, revision := range revisions {
 			if r.revision(id) != revision {
 				return false
@@ -72,16 +72,16 @@ func TestTwoPodsWithOneNodeID(t *testing.T) {
 	r.registration("web", func(s *rollcallv1alpha1.PodRegistrationSpec) { s.NodeID = "'same'" })
 	r.start()
 	first := r.pod("first")
-	r.within(patience, "the first pod", r.registered("same", first))
+	r.Within(patience, "the first pod", r.registered("same", first))
 	second := r.pod("second")
 	r.mentions(r.reports("web", "2/1/1 False Conflict"), "second", "first", "node.same")
 	r.told("second", "Conflict", "the pod first", "a node ID of its own")
-	r.throughout(2*time.Second, "the first pod's entry", r.registered("same", first))
+	r.Throughout(2*time.Second, "the first pod's entry", r.registered("same", first))
 	if told := r.events("Pod", "first"); len(told) > 0 {
 		t.Errorf("the pod that won is told %v", told)
 	}
 	r.delete(first)
-	r.within(patience, "the second pod", r.registered("same", second))
+	r.Within(patience, "the second pod", r.registered("same", second))
 	r.reports("web", "1/1/0 True Registered")
 }
 
@@ -92,22 +92,22 @@ func TestRemovedEntryIsWrittenAgain(t *testing.T) {
 	r.start()
 	pod := r.pod("web-0")
 	present := r.registered("web-0", pod)
-	r.within(patience, "the entry", present)
+	r.Within(patience, "the entry", present)
 
 	if err := r.kv.Delete(t.Context(), "node.web-0"); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("after a delete: %s", r.within(time.Second, "the deleted entry to be back", present))
+	t.Logf("after a delete: %s", r.Within(time.Second, "the deleted entry to be back", present))
 	if err := r.kv.Purge(t.Context(), "node.web-0"); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("after a purge: %s", r.within(time.Second, "the purged entry to be back", present))
+	t.Logf("after a purge: %s", r.Within(time.Second, "the purged entry to be back", present))
 	// What a late marker of a clustered server looks like.
 	marker := r.message("$KV."+bucket+".node.web-0", map[string]string{"Nats-Marker-Reason": "MaxAge", "KV-Operation": "PURGE"})
 	if err := r.nats.Connect(t).PublishMsg(marker); err != nil {
 		t.Fatal(err)
 	}
-	r.within(time.Second, "the entry that expired to be back", func() bool { return r.revision("web-0") > 5 && present() })
+	r.Within(time.Second, "the entry that expired to be back", func() bool { return r.revision("web-0") > 5 && present() })
 
 	js, err := jetstream.New(r.nats.Connect(t))
 	if err != nil {
@@ -120,12 +120,12 @@ func TestRemovedEntryIsWrittenAgain(t *testing.T) {
 	if err := stream.Purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("after a purge of the whole bucket: %s", r.within(1500*time.Millisecond, "the entry to be back", present))
+	t.Logf("after a purge of the whole bucket: %s", r.Within(1500*time.Millisecond, "the entry to be back", present))
 
 	if err := r.nats.Wipe(); err != nil {
 		t.Fatal(err)
 	}
-	r.within(patience, "the entry to be in the new bucket", func() bool {
+	r.Within(patience, "the entry to be in the new bucket", func() bool {
 		kv, err := js.KeyValue(t.Context(), bucket)
 		if err != nil {
 			return false
@@ -148,20 +148,20 @@ func TestTwoClustersOfOneName(t *testing.T) {
 	}
 	mine = append(mine, a.pod("same"), a.pod("a-0"))
 	for _, pod := range mine {
-		a.within(patience, "the entries of the one", a.registered(pod.Name, pod))
+		a.Within(patience, "the entries of the one", a.registered(pod.Name, pod))
 	}
 	theirs = append(theirs, b.pod("same"), b.pod("b-0"))
-	b.within(patience, "the entry of the other", b.registered("b-0", theirs[1]))
+	b.Within(patience, "the entry of the other", b.registered("b-0", theirs[1]))
 	for _, r := range []*rig{a, b} {
-		r.within(patience, "both to say so", func() bool {
+		r.Within(patience, "both to say so", func() bool {
 			_, c := r.ready("web")
 			return c.Reason == rollcallv1alpha1.ReasonClusterNameConflict && strings.Contains(c.Message, "--cluster-name")
 		})
-		r.within(patience, "an Event", func() bool {
+		r.Within(patience, "an Event", func() bool {
 			return slices.ContainsFunc(r.events("PodRegistration", "web"), func(e string) bool { return strings.Contains(e, "ClusterNameConflict") })
 		})
 	}
-	a.throughout(3*time.Second, "the entries of both", func() bool {
+	a.Throughout(3*time.Second, "the entries of both", func() bool {
 		return a.registered("same", mine[0])() && a.registered("a-0", mine[1])() && b.registered("b-0", theirs[1])()
 	})
 	if got := removals(); len(got) > 0 {
@@ -185,24 +185,24 @@ func TestPodsOfOneClusterAreNodesOfAnother(t *testing.T) {
 	a.start(named("alpha"))
 	b.start(named("beta"))
 	a.pod("web-0")
-	b.within(patience, "the pod to be a node of the other cluster", func() bool {
+	b.Within(patience, "the pod to be a node of the other cluster", func() bool {
 		dn := b.node("web-0")
 		return dn != nil && dn.Labels[rollcallv1alpha1.LabelOrigin] == "alpha" && dn.Status.Phase == rollcallv1alpha1.NodeReady
 	})
-	b.within(patience, "its endpoint", func() bool { return slices.Equal(b.endpoints(), []string{"10.2.0.1"}) })
-	a.throughout(2*time.Second, "no node of its own pods", func() bool { return a.node("web-0") == nil && len(a.endpoints()) == 0 })
+	b.Within(patience, "its endpoint", func() bool { return slices.Equal(b.endpoints(), []string{"10.2.0.1"}) })
+	a.Throughout(2*time.Second, "no node of its own pods", func() bool { return a.node("web-0") == nil && len(a.endpoints()) == 0 })
 
 	registry := &rollcallv1alpha1.NodeRegistry{}
 	a.get("catga", registry)
 	a.update(registry, func() { registry.Spec.IncludeLocalPods = true })
-	a.within(patience, "the node once it is asked for", func() bool {
+	a.Within(patience, "the node once it is asked for", func() bool {
 		dn := a.node("web-0")
 		return dn != nil && dn.Labels[rollcallv1alpha1.LabelOrigin] == "alpha"
 	})
-	a.within(patience, "its endpoint", func() bool { return slices.Equal(a.endpoints(), []string{"10.2.0.1"}) })
+	a.Within(patience, "its endpoint", func() bool { return slices.Equal(a.endpoints(), []string{"10.2.0.1"}) })
 	a.get("catga", registry)
 	a.update(registry, func() { registry.Spec.IncludeLocalPods = false })
-	a.within(patience, "the node to go again", func() bool { return a.node("web-0") == nil && len(a.endpoints()) == 0 })
+	a.Within(patience, "the node to go again", func() bool { return a.node("web-0") == nil && len(a.endpoints()) == 0 })
 	if a.revision("web-0") == 0 {
 		t.Error("the entry is gone")
 	}
@@ -215,7 +215,7 @@ func TestOwnersOfOtherReaders(t *testing.T) {
 	p := r.registration("web")
 	r.start()
 	pod := r.pod("web-0")
-	r.within(patience, "the entry", r.registered("web-0", pod))
+	r.Within(patience, "the entry", r.registered("web-0", pod))
 	e, err := r.kv.Get(t.Context(), "node.web-0")
 	if err != nil {
 		t.Fatal(err)
@@ -236,13 +236,13 @@ func TestTwoNamespacesOnOneBucket(t *testing.T) {
 		r.registry()
 		r.registration("web")
 	}
-	both := func(_ *rest.Config, o *manager.Options) { o.Namespaces = []string{a.namespace, b.namespace} }
+	both := func(_ *rest.Config, o *manager.Options) { o.Namespaces = []string{a.Namespace, b.Namespace} }
 	first := a.start(both)
 	mine, theirs := a.pod("a-0"), b.pod("b-0")
-	a.within(patience, "the entry of the one", a.registered("a-0", mine))
-	b.within(patience, "the entry of the other", b.registered("b-0", theirs))
+	a.Within(patience, "the entry of the one", a.registered("a-0", mine))
+	b.Within(patience, "the entry of the other", b.registered("b-0", theirs))
 	removals := a.removals()
-	first.stop(a)
+	first.Stop()
 	a.start(both)
 	a.beats("a-0", 3)
 	b.beats("b-0", 3)
@@ -258,17 +258,17 @@ func TestTwoRegistriesOnOneBucketWantOnePod(t *testing.T) {
 	first := r.registry()
 	second := first.DeepCopy()
 	second.ResourceVersion, second.Name = "", "second"
-	r.create(second)
+	r.Create(second)
 	r.registration("web", func(s *rollcallv1alpha1.PodRegistrationSpec) { s.HeartbeatInterval = seconds(10) })
 	r.registration("web2", func(s *rollcallv1alpha1.PodRegistrationSpec) {
 		s.RegistryName, s.Selector.MatchLabels, s.HeartbeatInterval = "second", map[string]string{"app": "web"}, seconds(10)
 	})
 	r.start()
 	pod := r.pod("web-0")
-	r.within(patience, "the entry", r.registered("web-0", pod))
-	r.within(patience, "one of them to report the conflict", func() bool {
+	r.Within(patience, "the entry", r.registered("web-0", pod))
+	r.Within(patience, "one of them to report the conflict", func() bool {
 		return strings.Contains(r.outcome("web")+r.outcome("web2"), "1/1 False Conflict")
 	})
 	before := r.revision("web-0")
-	r.throughout(2*time.Second, "no fight over the key", func() bool { return r.revision("web-0") < before+3 })
+	r.Throughout(2*time.Second, "no fight over the key", func() bool { return r.revision("web-0") < before+3 })
 }

@@ -20,23 +20,23 @@ func TestReadyPodIsRegisteredAndHeartbeated(t *testing.T) {
 	r.registration("web")
 	manager := r.start()
 	pod := r.pod("web-0")
-	r.within(patience, "the entry", r.registered("web-0", pod))
+	r.Within(patience, "the entry", r.registered("web-0", pod))
 	n, _ := r.entry("web-0")
 	if n.Name != "web-0" || n.Addresses[0] != "10.2.0.1" || n.Ports[0] != (discovery.Port{Name: "http", Port: 8080, Protocol: "TCP"}) ||
 		n.Metadata["role"] != "web" || n.Owner.Cluster != here || n.Endpoint != "http://10.2.0.1:8080" {
 		t.Errorf("the record is %+v", n)
 	}
 	r.reports("web", "1/1/0 True Registered")
-	manager.take()
+	manager.Take()
 	r.beats("web-0", 4)
-	for _, write := range manager.take() {
+	for _, write := range manager.Take() {
 		t.Errorf("heartbeats cost a write: %s", write)
 	}
 	r.status(pod, conditioned(corev1.PodReady, corev1.ConditionFalse))
-	t.Logf("unregistered after %s", r.within(patience, "the entry to go", r.gone("web-0")))
+	t.Logf("unregistered after %s", r.Within(patience, "the entry to go", r.gone("web-0")))
 	r.reports("web", "1/0/0 True Registered")
 	r.status(pod, conditioned(corev1.PodReady, corev1.ConditionTrue))
-	r.within(patience, "the entry to be back", r.registered("web-0", pod))
+	r.Within(patience, "the entry to be back", r.registered("web-0", pod))
 }
 
 func TestPodThatGoesIsUnregisteredAtOnce(t *testing.T) {
@@ -49,21 +49,21 @@ func TestPodThatGoesIsUnregisteredAtOnce(t *testing.T) {
 	terminating := r.pod("terminating", func(p *corev1.Pod) { p.Spec.NodeName = "node-1" })
 	finished := r.pod("finished")
 	for _, pod := range []*corev1.Pod{deleted, relabelled, terminating, finished} {
-		r.within(patience, "the entries", r.registered(pod.Name, pod))
+		r.Within(patience, "the entries", r.registered(pod.Name, pod))
 		if len(pod.Finalizers) > 0 {
 			t.Errorf("the pod has the finalizers %v", pod.Finalizers)
 		}
 	}
 	r.delete(deleted)
 	r.update(relabelled, func() { relabelled.Labels["app"] = "other" })
-	if err := r.api.Delete(t.Context(), terminating); err != nil {
+	if err := r.API.Delete(t.Context(), terminating); err != nil {
 		t.Fatal(err)
 	}
 	r.status(finished, func(s *corev1.PodStatus) { s.Phase = corev1.PodSucceeded })
 	for _, id := range []string{"deleted", "relabelled", "terminating", "finished"} {
-		r.within(patience, "the entry of "+id+" to go", r.gone(id))
+		r.Within(patience, "the entry of "+id+" to go", r.gone(id))
 	}
-	if err := r.api.Get(t.Context(), client.ObjectKeyFromObject(terminating), terminating); err != nil || terminating.DeletionTimestamp == nil {
+	if err := r.API.Get(t.Context(), client.ObjectKeyFromObject(terminating), terminating); err != nil || terminating.DeletionTimestamp == nil {
 		t.Errorf("the pod that should be terminating is not: %v", err)
 	}
 }
@@ -81,15 +81,15 @@ func TestRecordFollowsThePod(t *testing.T) {
 	})
 	r.start()
 	pod := r.pod("web-0")
-	r.within(patience, "the entry", r.registered("web-0", pod))
+	r.Within(patience, "the entry", r.registered("web-0", pod))
 	removals := r.removals()
 
 	r.status(pod, running("10.2.0.9"))
-	r.within(patience, "the new address", func() bool { n, _ := r.entry("web-0"); return slices.Equal(n.Addresses, []string{"10.2.0.9"}) })
+	r.Within(patience, "the new address", func() bool { n, _ := r.entry("web-0"); return slices.Equal(n.Addresses, []string{"10.2.0.9"}) })
 	r.update(pod, func() { pod.Labels["version"] = "2" })
-	r.within(patience, "the new label", func() bool { n, _ := r.entry("web-0"); return n.Metadata["version"] == "2" })
+	r.Within(patience, "the new label", func() bool { n, _ := r.entry("web-0"); return n.Metadata["version"] == "2" })
 	r.update(pod, func() { pod.Labels["app"] = "db" })
-	r.within(patience, "the record of the other PodRegistration", func() bool { n, _ := r.entry("web-0"); return n.Metadata["role"] == "db" })
+	r.Within(patience, "the record of the other PodRegistration", func() bool { n, _ := r.entry("web-0"); return n.Metadata["role"] == "db" })
 	r.reports("db", "1/1/0 True Registered")
 	r.reports("web", "0/0/0 True Registered")
 	if got := removals(); len(got) > 0 {
@@ -103,10 +103,10 @@ func TestPodThatIsReplacedUnderItsName(t *testing.T) {
 	r.registration("web")
 	r.start()
 	old := r.pod("web-0")
-	r.within(patience, "the entry", r.registered("web-0", old))
+	r.Within(patience, "the entry", r.registered("web-0", old))
 	r.delete(old)
 	next := r.pod("web-0")
-	r.within(patience, "the entry of the next pod", r.registered("web-0", next))
+	r.Within(patience, "the entry of the next pod", r.registered("web-0", next))
 	r.reports("web", "1/1/0 True Registered")
 }
 
@@ -155,7 +155,7 @@ func TestPortsAndAddresses(t *testing.T) {
 		{host, ports{tcp("grpc", 9090), tcp("admin", 15000)}, []string{"192.0.2.7"}},
 	} {
 		var n discovery.Node
-		r.within(patience, "the entry of "+c.pod.Name+" to be as wanted", func() bool {
+		r.Within(patience, "the entry of "+c.pod.Name+" to be as wanted", func() bool {
 			n, _ = r.entry(c.pod.Name)
 			return slices.Equal(n.Addresses, c.addresses)
 		})
@@ -176,15 +176,15 @@ func TestDeletingWhatAsksForEntriesRemovesThem(t *testing.T) {
 		pods = append(pods, r.pod(fmt.Sprintf("web-%d", i)), r.pod(fmt.Sprintf("db-%d", i), func(p *corev1.Pod) { p.Labels["app"] = "db" }))
 	}
 	for _, pod := range pods {
-		r.within(patience, "the entries", r.registered(pod.Name, pod))
+		r.Within(patience, "the entries", r.registered(pod.Name, pod))
 	}
 	r.delete(web)
-	r.within(patience, "the entries of the PodRegistration to go", func() bool { return len(r.keys()) == 5 })
+	r.Within(patience, "the entries of the PodRegistration to go", func() bool { return len(r.keys()) == 5 })
 	r.delete(registry)
-	r.within(patience, "the entries of the NodeRegistry to go", func() bool { return len(r.keys()) == 0 })
+	r.Within(patience, "the entries of the NodeRegistry to go", func() bool { return len(r.keys()) == 0 })
 	r.mentions(r.reports("db", "5/0/0 False RegistryNotFound"), `"catga"`, "create it")
 	r.registry()
-	r.within(patience, "the entries to be back", func() bool { return len(r.keys()) == 5 })
+	r.Within(patience, "the entries to be back", func() bool { return len(r.keys()) == 5 })
 	r.reports("db", "5/5/0 True Registered")
 }
 
@@ -194,9 +194,9 @@ func TestAnotherPrefixMovesTheEntries(t *testing.T) {
 	r.registration("web")
 	r.start()
 	pod := r.pod("web-0")
-	r.within(patience, "the entry", r.registered("web-0", pod))
+	r.Within(patience, "the entry", r.registered("web-0", pod))
 	r.update(registry, func() { registry.Spec.Bucket.KeyPrefix = new("other.") })
-	r.within(patience, "the entry to move", func() bool { return slices.Equal(r.keys(), []string{"other.web-0"}) })
+	r.Within(patience, "the entry to move", func() bool { return slices.Equal(r.keys(), []string{"other.web-0"}) })
 }
 
 func TestHeartbeatsAreSpread(t *testing.T) {
@@ -208,7 +208,7 @@ func TestHeartbeatsAreSpread(t *testing.T) {
 	for i := range count {
 		r.pod(fmt.Sprintf("web-%d", i))
 	}
-	r.within(patience, "all entries", func() bool { return len(r.keys()) == count })
+	r.Within(patience, "all entries", func() bool { return len(r.keys()) == count })
 	began := time.Now()
 	seen := map[string]int{}
 	tenths := map[int]int{}

@@ -24,10 +24,10 @@ func TestStopUnregistersNothingAndAStartRemovesWhatIsGone(t *testing.T) {
 	first := r.start()
 	stays, goes, replaced := r.pod("stays"), r.pod("goes"), r.pod("replaced")
 	for _, pod := range []*corev1.Pod{stays, goes, replaced} {
-		r.within(patience, "the entries", r.registered(pod.Name, pod))
+		r.Within(patience, "the entries", r.registered(pod.Name, pod))
 	}
 	removals := r.removals()
-	first.stop(r)
+	first.Stop()
 	r.delete(goes)
 	r.delete(replaced)
 	next := r.pod("replaced")
@@ -38,8 +38,8 @@ func TestStopUnregistersNothingAndAStartRemovesWhatIsGone(t *testing.T) {
 		t.Errorf("stopping removed %v", got)
 	}
 	r.start()
-	r.within(patience, "the entry of the pod that is gone to go", r.gone("goes"))
-	r.within(patience, "the entry of the pod that was replaced", r.registered("replaced", next))
+	r.Within(patience, "the entry of the pod that is gone to go", r.gone("goes"))
+	r.Within(patience, "the entry of the pod that was replaced", r.registered("replaced", next))
 	r.beats("stays", 2)
 	if got := removals(); !slices.Equal(got, []string{"KeyValueDeleteOp node.goes"}) {
 		t.Errorf("the start removed %v", got)
@@ -58,13 +58,13 @@ func TestNothingIsRemovedBeforeEveryPodIsKnown(t *testing.T) {
 	for i := range count {
 		r.pod(fmt.Sprintf("web-%d", i))
 	}
-	r.within(patience, "all entries", func() bool { return len(r.keys()) == count })
-	first.stop(r)
+	r.Within(patience, "all entries", func() bool { return len(r.keys()) == count })
+	first.Stop()
 	removals := r.removals()
 	for range 3 {
 		manager := r.start()
 		r.reports("web", fmt.Sprintf("%d/%d/0 True Registered", count, count))
-		manager.stop(r)
+		manager.Stop()
 	}
 	if got := removals(); len(got) > 0 {
 		t.Errorf("a restart removed %d entries: %.200v", len(got), got)
@@ -72,7 +72,7 @@ func TestNothingIsRemovedBeforeEveryPodIsKnown(t *testing.T) {
 }
 
 func elected(r *rig) func(*rest.Config, *manager.Options) {
-	return func(_ *rest.Config, o *manager.Options) { o.LeaderElect, o.LeaderElectionNamespace = true, r.namespace }
+	return func(_ *rest.Config, o *manager.Options) { o.LeaderElect, o.LeaderElectionNamespace = true, r.Namespace }
 }
 
 func TestCleanStopHandsOver(t *testing.T) {
@@ -81,13 +81,13 @@ func TestCleanStopHandsOver(t *testing.T) {
 	r.registration("web")
 	first := r.start(elected(r))
 	pod := r.pod("web-0")
-	r.within(patience, "the entry", r.registered("web-0", pod))
+	r.Within(patience, "the entry", r.registered("web-0", pod))
 	r.start(elected(r))
 	removals := r.removals()
-	first.stop(r)
+	first.Stop()
 	stopped := time.Now()
 	next := r.pod("web-1")
-	r.within(patience, "a pod that came meanwhile", r.registered("web-1", next))
+	r.Within(patience, "a pod that came meanwhile", r.registered("web-1", next))
 	took := time.Since(stopped)
 	t.Logf("handed over after %s", took)
 	if took > 3*time.Second {
@@ -112,7 +112,7 @@ func TestKilledLeaderLosesNoRegistration(t *testing.T) {
 	for i := range count {
 		r.pod(fmt.Sprintf("web-%d", i))
 	}
-	r.within(2*patience, "all entries", func() bool { return len(r.keys()) == count })
+	r.Within(2*patience, "all entries", func() bool { return len(r.keys()) == count })
 	removals := r.removals()
 	watch, err := r.kv.Watch(t.Context(), "node.>", jetstream.UpdatesOnly())
 	if err != nil {
@@ -152,16 +152,16 @@ func TestOutageOfNATS(t *testing.T) {
 	r.start()
 	pod := r.pod("web-0", gate)
 	r.status(pod, conditioned(corev1.PodReady, corev1.ConditionFalse))
-	r.within(patience, "the entry", r.registered("web-0", pod))
-	r.within(patience, "the gate", r.gateIs(pod, corev1.ConditionTrue))
+	r.Within(patience, "the entry", r.registered("web-0", pod))
+	r.Within(patience, "the gate", r.gateIs(pod, corev1.ConditionTrue))
 	r.nats.Stop()
-	r.within(patience, "the status to say so", func() bool { return strings.HasSuffix(r.outcome("web"), "False RegistryNotReady") })
+	r.Within(patience, "the status to say so", func() bool { return strings.HasSuffix(r.outcome("web"), "False RegistryNotReady") })
 	late := r.pod("late")
-	r.throughout(2*time.Second, "the gate", r.gateIs(pod, corev1.ConditionTrue))
+	r.Throughout(2*time.Second, "the gate", r.gateIs(pod, corev1.ConditionTrue))
 	if err := r.nats.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	r.within(patience, "the pod that came meanwhile", r.registered("late", late))
+	r.Within(patience, "the pod that came meanwhile", r.registered("late", late))
 	r.beats("web-0", 2)
 	r.reports("web", "2/2/0 True Registered")
 	if told := r.events("Pod", "web-0"); len(told) > 0 {

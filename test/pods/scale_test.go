@@ -230,7 +230,7 @@ func TestReadyToVisible(t *testing.T) {
 	r.registration("web")
 	r.start()
 	first := r.pod("first")
-	r.within(patience, "the entry", r.registered("first", first))
+	r.Within(patience, "the entry", r.registered("first", first))
 	r.reports("web", "1/1/0 True Registered")
 	watch, err := r.kv.Watch(t.Context(), ">", jetstream.UpdatesOnly())
 	if err != nil {
@@ -246,7 +246,7 @@ func TestReadyToVisible(t *testing.T) {
 	var whole, status, kv []time.Duration
 	for i := range count {
 		pod := r.podOf(fmt.Sprintf("web-%d", i))
-		r.create(pod)
+		r.Create(pod)
 		began := time.Now()
 		r.status(pod, running("10.2.0.1"))
 		see("node." + pod.Name)
@@ -272,8 +272,8 @@ func (r *rig) statusToWatch(i int) time.Duration {
 	r.Helper()
 	pod := r.podOf(fmt.Sprintf("raw-%d", i))
 	pod.Labels["app"] = "raw"
-	r.create(pod)
-	watch, err := clientset(r).CoreV1().Pods(r.namespace).Watch(r.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + pod.Name, ResourceVersion: pod.ResourceVersion})
+	r.Create(pod)
+	watch, err := clientset(r).CoreV1().Pods(r.Namespace).Watch(r.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + pod.Name, ResourceVersion: pod.ResourceVersion})
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -299,8 +299,8 @@ func TestTenThousandPods(t *testing.T) {
 	r.registration("web", func(s *podSpec) { s.HeartbeatInterval = seconds(10) })
 	manager := r.start()
 	r.many(count)
-	r.within(2*time.Minute, "all entries", func() bool { n, _, _ := r.ready3("web"); return n == count })
-	manager.take()
+	r.Within(2*time.Minute, "all entries", func() bool { n, _, _ := r.ready3("web"); return n == count })
+	manager.Take()
 	watch, err := r.kv.Watch(t.Context(), "node.>", jetstream.UpdatesOnly())
 	if err != nil {
 		t.Fatal(err)
@@ -329,7 +329,7 @@ func TestTenThousandPods(t *testing.T) {
 	if len(last) != count || p99 > 11*time.Second {
 		t.Errorf("%d of %d heartbeated, p99 is %s", len(last), count, p99)
 	}
-	if writes := manager.take(); len(writes) > 0 {
+	if writes := manager.Take(); len(writes) > 0 {
 		t.Errorf("the heartbeats wrote %d times, first %s", len(writes), writes[0])
 	}
 	var record json.RawMessage
