@@ -175,6 +175,7 @@ func (r *run) synced(s *session) {
 	missing := r.keys.sweep(s.generation, s.boundary.mark)
 	r.announced, r.settled = false, true
 	r.backoff.reset()
+	r.hiccups = max(0, r.hiccups-1)
 	r.relistAt = now.Add(jitter(r.o.RelistInterval))
 	r.infoAt = now.Add(r.o.InfoInterval)
 	r.o.Logger.Debug("synced", "bucket", r.o.Bucket, "revision", s.bucket.Revision, "missing", len(missing))

@@ -19,6 +19,9 @@ const ticksPerHeartbeat = 5
 // stallTimeout is how long a listing may make no progress before it is begun anew.
 const stallTimeout = 10 * time.Second
 
+// maxHiccups bounds how often the patience with a listing is doubled.
+const maxHiccups = 4
+
 // maxInfoFailures is after how many stream infos in a row without an answer the bucket counts as unreadable. Its consumer
 // may live on, on another server than a leader that is gone: nodes can't heartbeat then, so the silence means nothing.
 const maxInfoFailures = 2
@@ -53,6 +56,7 @@ type run struct {
 	backoff backoff
 	openAt  time.Time // when to open a session, if there is none
 	settled bool      // a listing was completed since the last failure
+	hiccups int       // listings in a row that were given up for their silence, see patience
 
 	relistAt     time.Time
 	infoAt       time.Time
@@ -183,7 +187,7 @@ func (r *run) tickLive(now time.Time) {
 	if r.next == nil && r.attempt == nil && !now.Before(r.relistAt) {
 		r.open()
 	}
-	if !r.infoPending && !now.Before(r.infoAt) {
+	if !r.infoPending && r.next == nil && !now.Before(r.infoAt) {
 		r.requestInfo()
 	}
 	if len(r.unconfirmed) > 0 && !r.confirming && !now.Before(r.confirmAt) {
@@ -198,11 +202,29 @@ func (r *run) checkSessions(now time.Time) {
 		case !r.owns(s):
 		case s.reconnects != r.nc.Stats().Reconnects:
 			r.broken(s, CauseReconnect, ErrConnectionLost)
-		case s.in.silence(now) > r.o.IdleHeartbeat*silentHeartbeats/10:
+		case s.in.silence(now) > r.patience(s, now):
+			if s.boundary.stage != complete {
+				r.hiccups++
+			}
 			r.broken(s, CauseMissedHeartbeat, ErrNoHeartbeat)
 		case s.boundary.stage != complete && now.Sub(s.progress) > stallTimeout:
 			r.broken(s, CauseError, ErrStalled)
 		}
+	}
+}
+
+// patience is for how long a session may be silent. A listing that is given up for its silence begins anew, so on a link
+// that hiccups it would never end: it may be silent for longer than a session that is live, and the one after it for twice
+// as long. And while a listing goes on, the session that is live has to share the link with it.
+func (r *run) patience(s *session, now time.Time) time.Duration {
+	least := r.o.IdleHeartbeat * silentHeartbeats / 10
+	switch {
+	case s.boundary.stage != complete:
+		return min(least<<min(1+r.hiccups, maxHiccups), stallTimeout)
+	case r.next != nil && r.next.in.silence(now) <= least:
+		return stallTimeout
+	default:
+		return least
 	}
 }
 

@@ -120,22 +120,15 @@ func (o *opener) open(parent, ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// fill does the steps of open after which there is something to close.
+// fill does the steps of open after which there is something to close. The subscription comes last: the server delivers
+// nothing before, and on a slow link the answers would have to wait behind megabytes of what it delivers.
 func (o *opener) fill(ctx context.Context, s *session, before Bucket) error {
 	inbox := o.nc.NewInbox()
-	var err error
-	if s.sub, err = o.nc.Subscribe(inbox, s.in.add); err != nil {
-		return fmt.Errorf("subscribing to the consumer's inbox: %w", classify(err))
-	}
-	// The client drops messages of a subscription beyond these limits; flow control keeps them few.
-	if err := s.sub.SetPendingLimits(-1, -1); err != nil {
-		return fmt.Errorf("lifting the limits of the consumer's inbox: %w", err)
-	}
 	if err := o.api.createConsumer(ctx, o.consumerConfig(s.consumer, inbox, before.subjectPrefix)); err != nil {
 		return err
 	}
-	s.in.touch()
 	// The first mark has to be read once the consumer exists. If this is another bucket than before, the consumer may be the old one's.
+	var err error
 	if s.bucket, err = o.api.info(ctx); err != nil {
 		return err
 	}
@@ -143,6 +136,14 @@ func (o *opener) fill(ctx context.Context, s *session, before Bucket) error {
 		return fmt.Errorf("%w while its consumer was being created", errRecreated)
 	}
 	s.boundary.mark = s.bucket.Revision
+	if s.sub, err = o.nc.Subscribe(inbox, s.in.add); err != nil {
+		return fmt.Errorf("subscribing to the consumer's inbox: %w", classify(err))
+	}
+	// The client drops messages of a subscription beyond these limits; flow control keeps them few.
+	if err := s.sub.SetPendingLimits(-1, -1); err != nil {
+		return fmt.Errorf("lifting the limits of the consumer's inbox: %w", err)
+	}
+	s.in.touch()
 	return nil
 }
 
