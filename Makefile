@@ -5,10 +5,23 @@ MAKEFLAGS += --no-print-directory
 
 # The tools are pinned in hack/tools/go.mod and built by Go when they are first used.
 TOOL := go tool -modfile=hack/tools/go.mod
+# Helm is pinned in a module of its own.
+HELM := go tool -modfile=hack/chart/go.mod helm
 # The folder with kube-apiserver, etcd and kubectl, for a recipe to ask for once they are built.
 ASSETS = $$(hack/controlplane/build.sh | tail -n 1)
 # A digest of every file that may be generated, one a line.
-SNAPSHOT = find $(wildcard api applyconfiguration config docs charts) -type f | sort | xargs sha256sum
+SNAPSHOT = find $(wildcard api applyconfiguration config docs charts dist) -type f | sort | xargs sha256sum
+
+# The image: its name, the tags (the chart's appVersion and the commit), and the architecture by Go's name.
+IMAGE ?= ghcr.io/rollcall-dev/rollcall
+APP_VERSION = $(shell awk '$$1 == "appVersion:" {gsub(/"/, "", $$2); print $$2}' charts/rollcall/Chart.yaml)
+VERSION ?= $(shell git describe --tags --always --dirty)
+ARCH ?= $(shell go env GOARCH)
+# The time in the image: that of the commit, so that a commit has one image.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+OUT ?= bin/image/$(ARCH)
+# Time zones are compiled in: CEL expressions may name one.
+REPRODUCIBLE = -trimpath -buildvcs=false -tags timetzdata -ldflags "-s -w -buildid="
 
 ##@ Build
 
@@ -16,6 +29,18 @@ SNAPSHOT = find $(wildcard api applyconfiguration config docs charts) -type f | 
 build: ## Build the manager and the commands into bin/.
 	CGO_ENABLED=0 go build -trimpath -o bin/manager .
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: image
+image: programs ## Build the container image bin/rollcall-image.tar, with no daemon and no registry. ARCH=arm64 for another architecture.
+	@cd hack/image && GOFLAGS=-mod=readonly go build -o ../../bin/image/pack .
+	@bin/image/pack -o bin/rollcall-image.tar -ref "$(IMAGE):$(APP_VERSION)" -ref "$(IMAGE):$(VERSION)" -arch "$(ARCH)" \
+		-created "$(SOURCE_DATE_EPOCH)" -version "$(VERSION)" -revision "$$(git rev-parse HEAD)" \
+		$(OUT)/manager $(OUT)/rollcall-agent
+
+.PHONY: programs
+programs: # The programs of the image, in OUT: the same source gives the same bytes, wherever it lies.
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build $(REPRODUCIBLE) -o $(OUT)/manager .
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build $(REPRODUCIBLE) -o $(OUT)/rollcall-agent ./cmd/rollcall-agent
 
 .PHONY: demo
 demo: controlplane ## Run the demo on this machine: an API server, NATS and a fleet. ONCE=1 shows it once and ends.
@@ -32,9 +57,18 @@ generate: ## Generate the DeepCopy functions and the apply configurations of the
 	$(TOOL) controller-gen applyconfiguration paths=./api/...
 
 .PHONY: manifests
-manifests: ## Generate the custom resource definitions and the manager's role.
+manifests: ## Generate the custom resource definitions and the manager's roles.
 	$(TOOL) controller-gen crd paths=./api/... output:crd:artifacts:config=config/crd/bases
 	$(TOOL) controller-gen rbac:roleName=manager-role paths="./controllers/...;./internal/manager" output:rbac:artifacts:config=config/rbac
+	$(TOOL) controller-gen rbac:roleName=metrics-auth-role,fileName=metrics_auth_role.yaml paths=./internal/metricsauth output:rbac:artifacts:config=config/rbac
+	@mkdir -p charts/rollcall/files/crd charts/rollcall/files/rbac
+	cp config/crd/bases/*.yaml charts/rollcall/files/crd
+	cp $(addprefix config/rbac/,role.yaml leader_election_role.yaml metrics_auth_role.yaml metrics_reader_role.yaml) charts/rollcall/files/rbac
+
+.PHONY: dist
+dist: controlplane ## Generate dist/install.yaml, which installs everything with one kubectl apply.
+	@mkdir -p dist
+	$(ASSETS)/kubectl kustomize config/default >dist/install.yaml
 
 .PHONY: docs
 docs: ## Generate docs/reference: the API, conditions, metrics, flags, labels and annotations.
@@ -57,16 +91,22 @@ controlplane: ## Build the API server, etcd and kubectl of the tests; the last l
 test: controlplane ## Run all tests, with the race detector, against a real API server and a real NATS server.
 	@echo "==> running the tests"
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race ./...
+	cd hack/image && go test -race ./...
 
 .PHONY: lint
 lint: ## Look for faults in the code.
 	$(TOOL) golangci-lint run
+	cd hack/image && go tool -modfile=../tools/go.mod golangci-lint run
+
+.PHONY: chart-lint
+chart-lint: ## Look for faults in the chart.
+	$(HELM) lint --strict charts/rollcall
 
 .PHONY: verify
 verify: ## Fail if something generated is out of date, the modules are untidy, or the linters find a fault.
 	@before=$$(mktemp); after=$$(mktemp); trap 'rm -f "$$before" "$$after"' EXIT; \
 	$(SNAPSHOT) >"$$before"; \
-	$(MAKE) generate manifests docs; \
+	$(MAKE) generate manifests docs dist; \
 	$(SNAPSHOT) >"$$after"; \
 	if ! cmp -s "$$before" "$$after"; then \
 		echo "verify: these files were out of date; commit them as they are now:" >&2; \
@@ -74,10 +114,10 @@ verify: ## Fail if something generated is out of date, the modules are untidy, o
 		exit 1; \
 	fi
 	go mod tidy -diff
-	$(MAKE) lint
+	$(MAKE) lint chart-lint
 
 ##@ Help
 
 .PHONY: help
 help: ## Show this help.
-	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*##/ {printf "  %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*##/ {printf "  %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)

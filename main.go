@@ -10,21 +10,26 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/rollcall-dev/rollcall/internal/manager"
+	"github.com/rollcall-dev/rollcall/internal/natsserver"
 )
 
 func main() {
-	var options manager.Options
-	var logging zap.Options
-	manager.BindFlags(flag.CommandLine, &options, &logging)
-	flag.Parse()
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
-	if err := run(ctrl.SetupSignalHandler(), options); err != nil {
+	run := runManager
+	if len(os.Args) > 1 && os.Args[1] == natsserver.Command {
+		run = runNATSServer
+	}
+	if err := run(ctrl.SetupSignalHandler()); err != nil {
 		ctrl.Log.Error(err, "manager failed")
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, o manager.Options) error {
+func runManager(ctx context.Context) error {
+	var o manager.Options
+	var logging zap.Options
+	manager.BindFlags(flag.CommandLine, &o, &logging)
+	flag.Parse()
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return err
@@ -34,4 +39,16 @@ func run(ctx context.Context, o manager.Options) error {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// runNATSServer runs the NATS server for trying Rollcall out instead of the manager.
+func runNATSServer(ctx context.Context) error {
+	var o natsserver.Options
+	flags := flag.NewFlagSet(natsserver.Command, flag.ExitOnError)
+	natsserver.BindFlags(flags, &o)
+	ctrl.SetLogger(zap.New())
+	if err := flags.Parse(os.Args[2:]); err != nil {
+		return err
+	}
+	return natsserver.Run(ctx, o)
 }

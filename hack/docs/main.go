@@ -1,4 +1,5 @@
-// Docs writes the pages of docs/reference that are made from the code: conditions, metrics, flags, labels and annotations.
+// Docs writes the pages of docs/reference that are made from the code: conditions, metrics, flags, labels and annotations,
+// and the values of the chart.
 // Run it at the root of the checkout; `make docs` does.
 package main
 
@@ -43,10 +44,16 @@ func pages(root string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	valuesPage, err := valuesPage(root)
+	if err != nil {
+		return nil, err
+	}
 	return map[string]string{
 		"conditions.md":  conditionsPage,
 		"annotations.md": namesPage(names),
 		"flags.md":       flagsPage(),
+		"agent-flags.md": agentFlagsPage(),
 		"metrics.md":     metricsPage(),
+		"values.md":      valuesPage,
 	}, nil
 }

@@ -1,0 +1,71 @@
+package chart
+
+import (
+	"context"
+	"flag"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/internal/manager"
+)
+
+// worksAs runs the manager with the arguments of the rendered Deployment, and the rights that the chart gave to its service
+// account, until a NodeRegistry is ready.
+func worksAs(t *testing.T, api client.Client, rendered objects, registry *rollcallv1alpha1.NodeRegistry) {
+	t.Helper()
+	deployment := &appsv1.Deployment{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(rendered["Deployment/rollcall-manager"].Object, deployment); err != nil {
+		t.Fatal(err)
+	}
+	pod := deployment.Spec.Template.Spec
+	options := optionsOf(t, pod.Containers[0].Args)
+	// What a pod has of its own: the name of its namespace, and ports that nobody else has.
+	options.LeaderElectionNamespace = namespace
+	options.ProbeAddress = "127.0.0.1:0"
+	if options.MetricsAddress != "0" {
+		options.MetricsAddress = "127.0.0.1:0"
+	}
+	options.Controller.SkipNameValidation = new(true)
+
+	config := rest.CopyConfig(env.Config)
+	config.Impersonate = rest.ImpersonationConfig{
+		UserName: "system:serviceaccount:" + namespace + ":" + pod.ServiceAccountName,
+		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	m, err := manager.New(ctx, config, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- m.Start(ctx) }()
+	eventually(t, "the NodeRegistry to be ready", func() bool {
+		if err := api.Get(t.Context(), client.ObjectKeyFromObject(registry), registry); err != nil {
+			t.Fatal(err)
+		}
+		return meta.IsStatusConditionTrue(registry.Status.Conditions, rollcallv1alpha1.ConditionReady)
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("the manager ended: %v", err)
+	}
+}
+
+func optionsOf(t *testing.T, args []string) manager.Options {
+	t.Helper()
+	var options manager.Options
+	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
+	manager.BindFlags(flags, &options, &zap.Options{})
+	if err := flags.Parse(args); err != nil {
+		t.Fatalf("the manager does not take the arguments %q: %v", args, err)
+	}
+	return options
+}
