@@ -2,14 +2,26 @@
 # Builds the control plane that the tests and the demo run against (etcd, kube-apiserver, kubectl)
 # from the Go modules pinned in go.mod beside this script. The binaries are cached outside the
 # checkout, one folder per set of versions, so that a fresh clone does not build them again.
+# Given names of other parts of a cluster (kube-controller-manager for the benchmark, all of them for
+# the end-to-end test), it builds those too.
 # Progress goes to standard error; the last line of standard output is the folder with the binaries.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 say() { echo "controlplane: $*" >&2; }
 
+for name in "$@"; do
+  case $name in
+    kube-controller-manager | kube-scheduler | kube-proxy | kubelet) ;;
+    *)
+      say "usage: $0 [kube-controller-manager] [kube-scheduler] [kube-proxy] [kubelet]"
+      exit 2
+      ;;
+  esac
+done
+
 if [[ -n ${KUBEBUILDER_ASSETS:-} ]]; then
-  for name in etcd kube-apiserver kubectl; do
+  for name in etcd kube-apiserver kubectl "$@"; do
     [[ -x $KUBEBUILDER_ASSETS/$name ]] || { say "KUBEBUILDER_ASSETS is set, but $KUBEBUILDER_ASSETS/$name is no executable; unset it to build the binaries"; exit 1; }
   done
   say "using KUBEBUILDER_ASSETS"
@@ -40,5 +52,8 @@ build() { # name, package, how long it takes cold on two cores
 build etcd go.etcd.io/etcd/server/v3 "20 s"
 build kubectl k8s.io/kubernetes/cmd/kubectl "45 s"
 build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "6 minutes"
+for name in "$@"; do
+  build "$name" "k8s.io/kubernetes/cmd/$name" "3 minutes"
+done
 say "Kubernetes $kubernetes and etcd $etcd are ready"
 echo "$dir"

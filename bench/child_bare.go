@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+// perSlice is how many endpoints a slice holds.
+const perSlice = 100
+
+// bareFlags are the flags of the children that do no more than what can't be left out.
+type bareFlags struct{ nats, bucket, kubeconfig, namespace string }
+
+func parseBare(name string, args []string) (b bareFlags, err error) {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.StringVar(&b.nats, "nats", "", "URL of the NATS server.")
+	flags.StringVar(&b.bucket, "bucket", "", "The bucket to watch.")
+	flags.StringVar(&b.kubeconfig, "kubeconfig", "", "The way to the API server.")
+	flags.StringVar(&b.namespace, "namespace", "", "The namespace of the slice.")
+	return b, flags.Parse(args)
+}
+
+// watchBare hands every put of the bucket from now on, decoded, to f. It does so with nothing but what nats.go offers.
+func watchBare(ctx context.Context, b bareFlags, c *child, f func(discovery.Node) error) error {
+	connection, err := nats.Connect(b.nats)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	js, err := jetstream.New(connection)
+	if err != nil {
+		return err
+	}
+	kv, err := js.KeyValue(ctx, b.bucket)
+	if err != nil {
+		return err
+	}
+	watcher, err := kv.WatchAll(ctx, jetstream.UpdatesOnly())
+	if err != nil {
+		return err
+	}
+	c.ready.Store(true)
+	for entry := range watcher.Updates() {
+		if entry == nil || entry.Operation() != jetstream.KeyValuePut {
+			continue
+		}
+		node, err := discovery.Decode(entry.Value())
+		if err != nil {
+			return err
+		}
+		if err := f(node); err != nil {
+			return err
+		}
+		c.seen.Add(1)
+	}
+	return errors.New("the watch has ended")
+}
+
+// runBareWatch is the floor of what a heartbeat costs: it is received and decoded.
+func runBareWatch(ctx context.Context, args []string, c *child) error {
+	b, err := parseBare(childWatch, args)
+	if err != nil {
+		return err
+	}
+	return watchBare(ctx, b, c, func(discovery.Node) error { return nil })
+}
+
+// runBareRelay is the floor of what a change takes: a watch of the bucket, and one raw update of one slice.
+func runBareRelay(ctx context.Context, args []string, c *child) error {
+	b, err := parseBare(childRelay, args)
+	if err != nil {
+		return err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", b.kubeconfig)
+	if err != nil {
+		return err
+	}
+	kube, err := kubernetes.NewForConfig(protobuf(config))
+	if err != nil {
+		return err
+	}
+	client := kube.DiscoveryV1().EndpointSlices(b.namespace)
+	slice, err := client.Create(ctx, bareSlice(bareService, 0, 0), metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	places := map[string]int{}
+	for i := range slice.Endpoints {
+		places[slice.Endpoints[i].TargetRef.Name] = i
+	}
+	return watchBare(ctx, b, c, func(node discovery.Node) error {
+		addresses, _, err := node.Reach()
+		if err != nil {
+			return err
+		}
+		slice.Endpoints[places[node.ID]].Addresses = []string{addresses[0].String()}
+		slice, err = client.Update(ctx, slice, metav1.UpdateOptions{})
+		return err
+	})
+}
+
+// bareService is the Service that bare slices are labelled with. There is no such Service, so nobody looks after them.
+const bareService = "bare"
+
+// bareSlice returns the nth slice of a fleet after so many moves, with all that Rollcall would write into it but the
+// Service as its owner.
+func bareSlice(service string, n, moves int) *discoveryv1.EndpointSlice {
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: fmt.Sprintf("%s-%04d", service, n),
+			Labels: map[string]string{
+				discoveryv1.LabelServiceName: service, discoveryv1.LabelManagedBy: "bench.rollcall.dev", corev1.IsHeadlessService: "",
+			},
+		},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Ports:       []discoveryv1.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(corev1.ProtocolTCP)}},
+	}
+	for i := range perSlice {
+		slice.Endpoints = append(slice.Endpoints, bareEndpoint(n*perSlice+i, moves))
+	}
+	return slice
+}
+
+func bareEndpoint(n, moves int) discoveryv1.Endpoint {
+	node := record(n, moves)
+	return discoveryv1.Endpoint{
+		Addresses:  []string{address(n, moves)},
+		Conditions: discoveryv1.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)},
+		Hostname:   &node.ID,
+		Zone:       &node.Zone,
+		TargetRef: &corev1.ObjectReference{
+			APIVersion: rollcallv1alpha1.GroupVersion.String(), Kind: "DiscoveredNode", Name: node.ID,
+		},
+	}
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// heartbeats measures what the heartbeats of a whole fleet make the API server take.
+func heartbeats(ctx context.Context, g *rig) ([]*figure, error) {
+	f, m, err := g.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cost := &figure{
+		name: fmt.Sprintf("heartbeats of %d nodes: API writes", f.size), unit: writes, by: absolute, target: atMost(0),
+		floor: "nothing that anybody acts on has changed",
+	}
+	for range g.runs {
+		before, err := g.requests(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.sees(ctx, f.size, func() error { return f.beatAll(ctx) }); err != nil {
+			return nil, err
+		}
+		if err := m.idle(ctx); err != nil {
+			return nil, err
+		}
+		after, err := g.requests(ctx)
+		if err != nil {
+			return nil, err
+		}
+		cost.add(sample{ours: after.since(before)})
+	}
+	return []*figure{cost}, nil
+}
+
+const (
+	// rate is how many heartbeats a second the CPU is measured at, burst how many of them come together.
+	rate  = 1000
+	burst = 10
+	// window is how long one run lasts, and windows how many there are.
+	window  = 6 * time.Second
+	windows = 5
+)
+
+// heartbeatCPU measures the CPU that a manager needs for heartbeats, and beside it, for the same heartbeats at the same
+// time, that of a process which only watches the bucket and decodes them.
+func heartbeatCPU(ctx context.Context, g *rig) ([]*figure, error) {
+	f, m, err := g.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bare, err := g.spawn(ctx, childWatch, "-nats", g.natsURL(), "-bucket", f.bucket)
+	if err != nil {
+		return nil, err
+	}
+	cost := &figure{
+		name: "CPU of 1,000 mirrored heartbeats a second", unit: percentCPU, by: difference, target: atMost(5),
+		floor: "a process with a KeyWatcher on the same bucket that decodes the same JSON at the same time",
+	}
+	if err := f.beatSteadily(ctx, time.Second); err != nil {
+		return nil, err
+	}
+	for range windows {
+		s, err := cpuOf(ctx, f, m, bare)
+		if err != nil {
+			return nil, err
+		}
+		cost.add(s)
+	}
+	return []*figure{cost}, bare.stop()
+}
+
+// cpuOf returns the share of a core that each of the two processes needs for one window.
+func cpuOf(ctx context.Context, f *fleet, m, bare *process) (s sample, err error) {
+	count := int(window.Seconds()) * rate
+	err = m.sees(ctx, count, func() error {
+		began := time.Now()
+		before, err := cpuTimes(ctx, m, bare)
+		if err != nil {
+			return err
+		}
+		if err := f.beatSteadily(ctx, window); err != nil {
+			return err
+		}
+		after, err := cpuTimes(ctx, m, bare)
+		took := float64(time.Since(began))
+		s = sample{ours: 100 * (after.ours - before.ours) / took, floor: 100 * (after.floor - before.floor) / took}
+		return err
+	})
+	return s, err
+}
+
+// cpuTimes returns the CPU times of two processes.
+func cpuTimes(ctx context.Context, ours, floor *process) (sample, error) {
+	a, err := ours.status(ctx)
+	if err != nil {
+		return sample{}, err
+	}
+	b, err := floor.status(ctx)
+	return sample{ours: float64(a.CPU), floor: float64(b.CPU)}, err
+}
+
+// beatSteadily lets the nodes heartbeat in turn, at the rate.
+func (f *fleet) beatSteadily(ctx context.Context, d time.Duration) error {
+	ticker := time.NewTicker(time.Second * burst / rate)
+	defer ticker.Stop()
+	for sent := 0; sent < int(d.Seconds())*rate; sent += burst {
+		nodes := make([]int, burst)
+		for i := range nodes {
+			nodes[i] = (sent + i) % f.size
+		}
+		if err := f.beat(ctx, nodes...); err != nil {
+			return err
+		}
+		<-ticker.C
+	}
+	return nil
+}
