@@ -124,8 +124,15 @@ func (r *permittedRig) newBucket(nodes ...string) {
 	if err := r.admin.DeleteKeyValue(r.Context(), bucket); err != nil && !errors.Is(err, jetstream.ErrBucketNotFound) {
 		r.Fatal(err)
 	}
-	kv, err := r.admin.CreateKeyValue(r.Context(), jetstream.KeyValueConfig{Bucket: bucket, TTL: 5 * time.Minute, History: 5, LimitMarkerTTL: 5 * time.Minute})
-	must(r, err)
+	var kv jetstream.KeyValue
+	// A server that is still deleting the bucket of that name refuses the new one for a moment.
+	r.Within(patience, "the server to create the bucket", func() (created bool) {
+		var err error
+		kv, err = r.admin.CreateKeyValue(r.Context(), jetstream.KeyValueConfig{
+			Bucket: bucket, TTL: 5 * time.Minute, History: 5, LimitMarkerTTL: 5 * time.Minute,
+		})
+		return err == nil
+	})
 	for i := range 40 {
 		if r.domain != "" {
 			break
