@@ -101,6 +101,10 @@ test: controlplane ## Run all tests, with the race detector, against a real API 
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race ./...
 	cd hack/image && go test -race ./...
 
+.PHONY: e2e
+e2e: ## Run the end-to-end test in a real cluster, with real pods and traffic. Linux, as root. E2E_LOGS=<folder> keeps all logs.
+	go test -tags e2e -count=1 -timeout 60m -v ./test/e2e
+
 .PHONY: lint
 lint: ## Look for faults in the code.
 	$(TOOL) golangci-lint run
