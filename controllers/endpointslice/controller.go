@@ -118,7 +118,7 @@ func (w *writer) plan(ctx context.Context, s *shape, selector labels.Selector, b
 	}
 	p := w.state.placement
 	for name, cause := range b.dirty {
-		if node, keep := find(name); keep {
+		if node, keep := find(name); keep || node != nil && node.Remembered && p.keeps(name) {
 			p.keepPlaced(name)
 		} else {
 			p.learn(name, node, cause)
@@ -137,7 +137,7 @@ func (c *Controller) lookup(namespace string, selector labels.Selector) lookup {
 			return nil, !settled
 		}
 		if node.Traffic() == mirror.TrafficNone || !selects(selector, node) {
-			return nil, false
+			return nil, node.Remembered && !settled
 		}
 		return node, false
 	}

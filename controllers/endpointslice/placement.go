@@ -72,6 +72,13 @@ func (e *entry) claims() iter.Seq[claim] {
 	}
 }
 
+// outrankedBy says whether an endpoint that was found is to stay as it is: where a node that is only remembered was
+// elsewhere, the endpoint was written later.
+func (e *entry) outrankedBy(found *discoveryv1.Endpoint, in *group) bool {
+	return e.node != nil && e.node.Remembered && len(found.Addresses) > 0 &&
+		(e.addr.String() != found.Addresses[0] || e.ports.key != in.ports.key)
+}
+
 // rank orders the entries that make the same claim: the first keeps it. An endpoint whose node is not known gives way to
 // all that are, then the older node comes first.
 func (e *entry) rank(o *entry) int {
@@ -174,6 +181,14 @@ func (p *placement) keep(key endpointKey, ports portSet, endpoint *discoveryv1.E
 		return
 	}
 	p.set(key, &entry{key: key, addr: addr, ports: ports, kept: endpoint.DeepCopy()}, time.Time{})
+}
+
+// keeps says whether endpoints of the node are held on to as they were found.
+func (p *placement) keeps(name string) bool {
+	return slices.ContainsFunc(p.shape.families, func(family discoveryv1.AddressType) bool {
+		e := p.entries[endpointKey{node: name, family: family}]
+		return e != nil && e.kept != nil
+	})
 }
 
 // keepPlaced holds on to the endpoints of a node that has become unknown.

@@ -131,13 +131,20 @@ func (r *pass) settle() []endpointKey {
 	return keys
 }
 
-// retain sees to the endpoints of an existing slice whose nodes were not among those selected.
+// retain sees to the endpoints of an existing slice whose nodes were not among those selected, or are known from before the
+// start alone and then were elsewhere.
 func (r *pass) retain(s *slice, from picture) {
 	base := s.base()
 	for i := range base.Endpoints {
 		name, ours := r.shape.nodeOf(&base.Endpoints[i])
 		key := endpointKey{node: name, family: base.AddressType}
-		if !ours || r.entries[key] != nil {
+		if !ours {
+			continue
+		}
+		if e := r.entries[key]; e != nil {
+			if e.outrankedBy(&base.Endpoints[i], s.group) {
+				r.keep(key, s.group.ports, &base.Endpoints[i])
+			}
 			continue
 		}
 		// The node may have become known since: then it is no reason to take its endpoint away for a moment.

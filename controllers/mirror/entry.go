@@ -13,7 +13,7 @@ type entry struct {
 	key, name string
 	facts     facts
 	load      string
-	// generation says with which reader the facts were read, see Mirror.generation.
+	// generation says with which reader the facts were read, see Mirror.generation; 0: they are what the DiscoveredNode says.
 	generation int
 
 	// written is the server's timestamp of the last message, ttl the message's own TTL (zero: the bucket's, negative: none).
@@ -105,7 +105,7 @@ func (e *entry) identity() string {
 // refresh hands out a new Node for an entry that has heartbeated, and of which nothing else has changed.
 func (e *entry) refresh() {
 	node := *e.node
-	node.Load, node.LastHeartbeat, node.Revision = e.load, e.written, e.revision
+	node.Load, node.LastHeartbeat, node.Revision, node.Remembered = e.load, e.written, e.revision, false
 	e.node = &node
 }
 

@@ -219,6 +219,7 @@ func (m *Mirror) snapshot(e *entry, at time.Time) *Node {
 		Zone: e.facts.zone, Metadata: e.facts.metadata, Labels: e.facts.labels,
 		Phase: phase, Reason: reason, Message: message, Cordoned: e.cordoned,
 		Load: e.load, LastHeartbeat: e.written, Revision: e.revision, Changed: at, FirstSeen: e.firstSeen,
+		Remembered: e.generation == 0,
 	}
 }
 

@@ -47,6 +47,9 @@ type Node struct {
 	// Changed is the server's timestamp of the message, or the moment of the deadline, that last changed anything here
 	// but Load, LastHeartbeat and Revision.
 	Changed time.Time
+	// Remembered says that nothing has been heard of the node since Rollcall started: this is what its DiscoveredNode says, and
+	// that may be older than what its endpoints say, which are written first.
+	Remembered bool
 	// FirstSeen is when the node joined; of two nodes with the same address and port the older one keeps it.
 	FirstSeen time.Time
 }
@@ -92,8 +95,8 @@ type Change struct {
 	Old, New *Node
 }
 
-// same says whether two states of a node look the same to a projection: they differ in Load, LastHeartbeat, Revision and
-// Changed at most.
+// same says whether two states of a node look the same to a projection: they differ in Load, LastHeartbeat, Revision,
+// Changed and Remembered at most.
 func (n *Node) same(o *Node) bool {
 	return n.Phase == o.Phase && n.Reason == o.Reason && n.Message == o.Message && n.Cordoned == o.Cordoned &&
 		n.ID == o.ID && n.DisplayName == o.DisplayName && n.Zone == o.Zone &&
