@@ -2,6 +2,7 @@ package endpointslice
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -80,7 +81,7 @@ func TestAStormIsGathered(t *testing.T) {
 		}
 		return all
 	}
-	const many = int(lull/worth) + 1
+	const many = int(lull/worth) + 2
 	nodes := fleet(2 * many)
 	for _, test := range []struct {
 		name   string
@@ -110,6 +111,9 @@ func TestAStormIsGathered(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.begin(st, selector, false)
+			for n := range many {
+				st.slices[fmt.Sprintf("web-%d", n)] = &known{}
+			}
 			test.change(s)
 			if rest := s.gathering(st, epoch.Add(test.after)); rest != test.rest {
 				t.Errorf("waits for %s, not %s", rest, test.rest)

@@ -6,12 +6,12 @@ import (
 )
 
 const (
-	// lull is after how long without a change a storm is taken to be over, patience how long it may go on.
-	lull     = 6 * time.Millisecond
+	// worth is how long to wait for more changes for each slice that those which are there may touch: much less than it takes
+	// to write one, so that few changes are hardly later for it. A single change is written at once.
+	worth = 800 * time.Microsecond
+	// lull is after how long without a change a storm is taken to be over at the latest, patience how long it may go on.
+	lull     = 25 * time.Millisecond
 	patience = 100 * time.Millisecond
-	// worth is how long to wait for more for each change beyond the first: much less than it takes to write one slice, so
-	// that few changes are hardly later for it. A single change is written at once.
-	worth = 500 * time.Microsecond
 )
 
 // gather waits while a storm of changes is coming in: what is written halfway through it is written twice. The worker waits
@@ -34,6 +34,6 @@ func (c *Controller) gather(ctx context.Context, st *state) error {
 func (s *states) gathering(st *state, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	quiet := min(lull, time.Duration(len(st.dirty)-1)*worth)
+	quiet := min(lull, time.Duration(min(len(st.dirty)-1, len(st.slices)))*worth)
 	return min(st.last.Add(quiet).Sub(now), st.first.Add(patience).Sub(now))
 }
