@@ -101,6 +101,12 @@ test: controlplane ## Run all tests, with the race detector, against a real API 
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race ./...
 	cd hack/image && go test -race ./...
 
+.PHONY: faults
+faults: controlplane ## Break everything, a thousand times, and print what came of it. FAULTS_SEED=<number> does the same again, FAULTS_LOGS=<folder> keeps all logs.
+	@echo "==> breaking things: about half an hour, on a machine that does nothing else"
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -tags faults ./test/faults -run TestFaults -count=1 -parallel 3 -timeout 90m -v -faults.full \
+		$(if $(FAULTS_SEED),-faults.seed=$(FAULTS_SEED)) $(if $(FAULTS_LOGS),-faults.keep=$(abspath $(FAULTS_LOGS)))
+
 .PHONY: e2e
 e2e: ## Run the end-to-end test in a real cluster, with real pods and traffic. Linux, as root. E2E_LOGS=<folder> keeps all logs.
 	go test -tags e2e -count=1 -timeout 60m -v ./test/e2e

@@ -1,0 +1,227 @@
+//go:build faults
+
+package faults
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+func faultsOfTheOperator() []fault {
+	return []fault{
+		{name: "manager killed (kill -9) at a random moment", run: func(r *rig) { killManager(r, times(3, 50)) }},
+		{name: "leader stopped, the other replica takes over", long: true, run: func(r *rig) { handOver(r, 5, (*process).stop, startBound) }},
+		{name: "leader killed, the other replica takes over", long: true, run: func(r *rig) { handOver(r, 1, (*process).kill, 25*time.Second) }},
+		{name: "manager started while NATS is down", run: func(r *rig) { startWithoutNATS(r, times(1, 5)) }},
+		{name: "manager started while the API server is down", alone: true, long: true, run: func(r *rig) { startWithoutAPIServer(r, 3) }},
+		{name: "clocks 10 minutes ahead", alone: true, long: true, run: func(r *rig) { wrongClock(r, 10*time.Minute) }},
+		{name: "clocks 10 minutes behind", alone: true, long: true, run: func(r *rig) { wrongClock(r, -10*time.Minute) }},
+		{name: "20,000 nodes at the memory limit", alone: true, long: true, run: closeToTheLimit},
+	}
+}
+
+// down opens a window in which no manager runs.
+func (r *rig) down() *window {
+	return r.broken(window{holds: true, grace: r.ttl, settle: time.Second + limitsAllowance()})
+}
+
+func killManager(r *rig, n int) {
+	r.set(usual())
+	stop := r.fleet.churn(busy)
+	var since time.Time
+	var w *window
+	for range n {
+		r.row.tried++
+		if w == nil {
+			w = r.down()
+		}
+		must(r, r.manager.kill())
+		r.begin()
+		since = time.Now()
+		// Some are killed before they have done anything, and some long after.
+		if r.fleet.random(3) > 0 {
+			r.started(w, since, startBound)
+			w = nil
+			pass(time.Duration(r.fleet.random(500)) * time.Millisecond)
+			continue
+		}
+		pass(time.Duration(r.fleet.random(2500)) * time.Millisecond)
+	}
+	if w != nil {
+		r.started(w, since, startBound+3*time.Second)
+	}
+	stop()
+	r.judge()
+}
+
+// handOver ends the replica that leads, again and again.
+func handOver(r *rig, n int, end func(*process) error, within time.Duration) {
+	s := usual()
+	r.prepare()
+	r.managerArgs = []string{"--leader-elect", "--leader-election-namespace=" + r.namespace}
+	r.set(s)
+	stop := r.fleet.churn(busy)
+	for range n {
+		r.row.tried++
+		second := r.spawnManager()
+		// It has to wait for its turn, or there would be nothing to hand over.
+		pass(2 * time.Second)
+		w := r.down()
+		must(r, end(r.manager))
+		r.started(w, time.Now(), within)
+		r.manager = second
+	}
+	stop()
+	r.judge()
+}
+
+func startWithoutNATS(r *rig, n int) {
+	r.set(usual())
+	for range n {
+		r.row.tried++
+		w := r.outage()
+		must(r, r.manager.kill())
+		r.nats.kill()
+		r.begin()
+		pass(r.ttl + 2*time.Second)
+		r.nats.launch()
+		r.over(w)
+	}
+	r.judge()
+}
+
+// startWithoutAPIServer starts the manager again whenever it ends, as a kubelet would.
+func startWithoutAPIServer(r *rig, n int) {
+	r.set(usual())
+	for range n {
+		r.row.tried++
+		w := r.down()
+		must(r, r.manager.kill())
+		must(r, apiServer(r).Kill())
+		r.begin()
+		again := func() {
+			if !r.manager.alive() {
+				r.begin()
+			}
+		}
+		for range 5 {
+			pass(time.Second)
+			again()
+		}
+		must(r, apiServer(r).Start())
+		answered := r.answers()
+		again()
+		r.started(w, answered, startBound)
+	}
+	r.judge()
+}
+
+// wrongClock runs a manager, and nodes, whose clocks are wrong: the manager is built with a time.Now that adds a difference.
+func wrongClock(r *rig, off time.Duration) {
+	r.binary = buildManager(r.T, []string{"-overlay", clockOverlay(r)})
+	r.env = []string{clockVariable + "=" + off.String()}
+	r.kubeconfig = newLiar(r.T, env).kubeconfig(r.T)
+	s := usual()
+	s.idle = true
+	r.set(s)
+	r.fleet.skew = -off
+	starting := r.broken(window{})
+	r.begin()
+	r.fleet.join(s.nodes)
+	r.settle()
+	r.mended(starting, time.Now())
+	stop := r.fleet.churn(busy)
+	for range 3 {
+		r.row.tried += 2
+		w := r.outage()
+		r.nats.kill()
+		r.nats.launch()
+		r.over(w)
+		pass(r.ttl)
+		w = r.down()
+		must(r, r.manager.kill())
+		r.begin()
+		r.started(w, time.Now(), startBound)
+		pass(r.ttl)
+	}
+	stop()
+	r.judge()
+}
+
+// clockVariable is how far off the clock of a manager is that was built with clockOverlay.
+const clockVariable = "ROLLCALL_FAULTS_CLOCK"
+
+// clockOverlay writes an overlay for go build in which time.Now adds a difference.
+func clockOverlay(r *rig) string {
+	r.Helper()
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	must(r, err)
+	original := filepath.Join(strings.TrimSpace(string(out)), "src", "time", "time.go")
+	source, err := os.ReadFile(original)
+	must(r, err)
+	const now = "\tsec, nsec, mono := runtimeNow()\n"
+	if !strings.Contains(string(source), now) {
+		r.Fatalf("%s reads the clock in another way", original)
+	}
+	dir := r.TempDir()
+	changed, added := filepath.Join(dir, "time.go"), filepath.Join(dir, "off.go")
+	must(r, os.WriteFile(changed, []byte(strings.ReplaceAll(string(source), now, now+"\tsec += clockOff\n")), 0o600))
+	must(r, os.WriteFile(added, []byte(fmt.Sprintf(`package time
+
+import "syscall"
+
+var clockOff = func() int64 {
+	text, _ := syscall.Getenv(%q)
+	d, _ := ParseDuration(text)
+	return int64(d / Second)
+}()
+`, clockVariable)), 0o600))
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
+		original: changed, filepath.Join(filepath.Dir(original), "rollcall_off.go"): added,
+	}})
+	must(r, err)
+	file := filepath.Join(dir, "overlay.json")
+	must(r, os.WriteFile(file, overlay, 0o600))
+	return file
+}
+
+// closeToTheLimit runs a manager with far less memory than it would take, and lets a large fleet come, move and go.
+func closeToTheLimit(r *rig) {
+	const size = 20_000
+	r.env = []string{"GOMEMLIMIT=" + memoryLimit}
+	r.set(setting{ttl: time.Hour, registry: room(size)})
+	r.registerAtOnce(size)
+	w := r.broken(window{settle: time.Minute})
+	r.mended(w, time.Now())
+	poll(r.T, 3*patience, "all nodes", func() bool { return r.observer.nodes.count() == size })
+	for range 5 {
+		r.row.tried++
+		w := r.outage()
+		r.nats.kill()
+		r.nats.launch()
+		r.over(w)
+	}
+	for range 3 {
+		r.row.tried++
+		w := r.down()
+		must(r, r.manager.kill())
+		r.begin()
+		r.started(w, time.Now(), 2*startBound)
+	}
+	if !r.manager.alive() {
+		r.Error("the manager has ended")
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.manager.command.Process.Pid))
+	must(r, err)
+	_, peak, _ := strings.Cut(string(status), "VmHWM:")
+	r.Logf("with GOMEMLIMIT=%s the manager took at most %s", memoryLimit, strings.TrimSpace(strings.SplitN(peak, "\n", 2)[0]))
+	r.judge()
+}
+
+// memoryLimit is GOMEMLIMIT with 20,000 nodes.
+const memoryLimit = "200MiB"

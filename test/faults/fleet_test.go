@@ -1,0 +1,366 @@
+//go:build faults
+
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+const (
+	bucketName = "catga_nodes"
+	keyPrefix  = discovery.DefaultKeyPrefix
+)
+
+// fleet is the machines outside: each heartbeats as long as it lives, and tries again what was not acknowledged. What they
+// did is the ground truth.
+type fleet struct {
+	t   *testing.T
+	nc  *nats.Conn
+	js  jetstream.JetStream
+	rnd *rand.Rand
+	// interval is that of the heartbeats.
+	interval time.Duration
+	// skew is how far the nodes' own clocks are off.
+	skew time.Duration
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	working sync.WaitGroup
+
+	mu    sync.Mutex
+	nodes map[string]*machine
+	past  []life
+	next  int
+}
+
+// machine is one node of the fleet.
+type machine struct {
+	id, address string
+	// life is guarded by the fleet's lock.
+	life life
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+func newFleet(t *testing.T, url string, rnd *rand.Rand, interval time.Duration) *fleet {
+	t.Helper()
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.ReconnectBufSize(-1), nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.RetryOnFailedConnect(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{t: t, nc: nc, rnd: rnd, interval: interval, nodes: map[string]*machine{}}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	if f.js, err = jetstream.New(nc); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		f.cancel()
+		f.working.Wait()
+		nc.Close()
+	})
+	return f
+}
+
+// subject is where the record of a node goes.
+func subject(id string) string { return "$KV." + bucketName + "." + keyPrefix + id }
+
+// value is the record of a node.
+func (f *fleet) value(id, address string) []byte {
+	load := 0.5
+	value, err := discovery.Encode(discovery.Node{
+		ID: id, Endpoint: "http://" + address + ":8080", LastSeen: time.Now().Add(f.skew), Load: &load, Metadata: map[string]string{"role": "web"},
+	})
+	if err != nil {
+		panic(err) // The record is this test's own.
+	}
+	return value
+}
+
+// persist tries a write until it is acknowledged, and returns when the attempt began that was. When ctx ends it lets the
+// attempt under way come to its end: one that is given up may be applied all the same.
+func (f *fleet) persist(ctx context.Context, write func(context.Context) error) (sent time.Time, err error) {
+	for {
+		sent = time.Now()
+		attempt, cancel := context.WithTimeout(f.ctx, time.Second)
+		err = write(attempt)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return sent, err
+		}
+		select {
+		case <-ctx.Done():
+			return sent, ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func (f *fleet) put(ctx context.Context, id, address string) (sent time.Time, err error) {
+	return f.persist(ctx, func(ctx context.Context) error {
+		_, err := f.js.Publish(ctx, subject(id), f.value(id, address))
+		return err
+	})
+}
+
+func (f *fleet) remove(ctx context.Context, id string) error {
+	_, err := f.persist(ctx, func(ctx context.Context) error {
+		m := nats.NewMsg(subject(id))
+		m.Header.Set("KV-Operation", "DEL")
+		_, err := f.js.PublishMsg(ctx, m)
+		return err
+	})
+	return err
+}
+
+// entity is how a node at an address is called.
+func entity(id, address string) string { return id + "@" + address }
+
+// register registers a node, which heartbeats from then on.
+func (f *fleet) register(id, address string) error {
+	began := time.Now()
+	if _, err := f.put(f.ctx, id, address); err != nil {
+		return err
+	}
+	now := time.Now()
+	f.adopt(id, address, began, now, time.Duration(f.random(int(f.interval))))
+	return nil
+}
+
+// random returns a number below n.
+func (f *fleet) random(n int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rnd.IntN(n)
+}
+
+// adopt lets a node that is registered heartbeat.
+func (f *fleet) adopt(id, address string, began, acked time.Time, first time.Duration) {
+	ctx, stop := context.WithCancel(f.ctx)
+	m := &machine{id: id, address: address, stop: stop, done: make(chan struct{})}
+	m.life = life{entity: entity(id, address), sent: began, acked: acked, beatSent: began, beatAcked: acked}
+	f.mu.Lock()
+	f.nodes[id] = m
+	f.mu.Unlock()
+	f.working.Go(func() {
+		defer close(m.done)
+		f.beat(ctx, m, first)
+	})
+}
+
+// beat heartbeats until ctx ends.
+func (f *fleet) beat(ctx context.Context, m *machine, first time.Duration) {
+	timer := time.NewTimer(first)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		sent, err := f.put(ctx, m.id, m.address)
+		if err == nil {
+			f.mu.Lock()
+			m.life.beatSent, m.life.beatAcked = sent, time.Now()
+			f.mu.Unlock()
+		}
+		timer.Reset(f.interval)
+	}
+}
+
+// halt stops the heartbeats of a node and waits for the last one. It returns nil if there is no such node.
+func (f *fleet) halt(id string) *machine {
+	f.mu.Lock()
+	m := f.nodes[id]
+	f.mu.Unlock()
+	if m != nil {
+		m.stop()
+		<-m.done
+	}
+	return m
+}
+
+// bury notes how the node's life ended.
+func (f *fleet) bury(m *machine, end ending, sent, acked time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m.life.end, m.life.endSent, m.life.endAcked = end, sent, acked
+	f.past = append(f.past, m.life)
+	if f.nodes[m.id] == m {
+		delete(f.nodes, m.id)
+	}
+}
+
+// unregister ends a node in good order.
+func (f *fleet) unregister(id string) error {
+	m := f.halt(id)
+	if m == nil {
+		return fmt.Errorf("there is no node %s", id)
+	}
+	sent := time.Now()
+	err := f.remove(f.ctx, id)
+	f.bury(m, unregistered, sent, time.Now())
+	return err
+}
+
+// die ends a node without a word.
+func (f *fleet) die(id string) {
+	if m := f.halt(id); m != nil {
+		now := time.Now()
+		f.bury(m, died, now, now)
+	}
+}
+
+// move lets a node register again, with another address.
+func (f *fleet) move(id, address string) error {
+	m := f.halt(id)
+	if m == nil {
+		return fmt.Errorf("there is no node %s", id)
+	}
+	sent := time.Now()
+	err := f.register(id, address)
+	f.bury(m, unregistered, sent, time.Now())
+	return err
+}
+
+// fresh returns an ID and an address that no node has had.
+func (f *fleet) fresh() (id, address string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next++
+	return fmt.Sprintf("web-%d", f.next), addressOf(f.next)
+}
+
+func addressOf(n int) string { return fmt.Sprintf("10.%d.%d.%d", 1+n>>16, n>>8&255, n&255) }
+
+// join registers so many new nodes.
+func (f *fleet) join(n int) []string {
+	f.t.Helper()
+	var all []string
+	for range n {
+		id, address := f.fresh()
+		must(f.t, f.register(id, address))
+		all = append(all, id)
+	}
+	return all
+}
+
+// probePrefix is what the IDs of nodes start with that only show that changes are seen.
+const probePrefix = "probe-"
+
+// ids returns the IDs of all living nodes but probes, sorted.
+func (f *fleet) ids() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := slices.Sorted(maps.Keys(f.nodes))
+	return slices.DeleteFunc(all, func(id string) bool { return strings.HasPrefix(id, probePrefix) })
+}
+
+// addressOf returns the address of a living node.
+func (f *fleet) addressOf(id string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.nodes[id].address
+}
+
+// lastAddressOf returns the address that a node had which is gone.
+func (f *fleet) lastAddressOf(id string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range slices.Backward(f.past) {
+		if address, ok := strings.CutPrefix(l.entity, id+"@"); ok {
+			return address
+		}
+	}
+	return ""
+}
+
+// alive returns the entities that live.
+func (f *fleet) alive() map[string]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := map[string]bool{}
+	for _, m := range f.nodes {
+		all[m.life.entity] = true
+	}
+	return all
+}
+
+// count returns how many nodes live.
+func (f *fleet) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.nodes)
+}
+
+// lives returns all lives so far.
+func (f *fleet) lives() []life {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := slices.Clone(f.past)
+	for _, m := range f.nodes {
+		all = append(all, m.life)
+	}
+	return all
+}
+
+// churn lets nodes come, go, move and die at random until stop is called. The fleet keeps its size, more or less, and so
+// few die that the disruption guard has nothing to do.
+func (f *fleet) churn(every time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(f.ctx)
+	done := make(chan struct{})
+	size := len(f.ids())
+	f.working.Go(func() {
+		defer close(done)
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			if err := f.anything(size); err != nil && !errors.Is(err, context.Canceled) {
+				f.t.Errorf("churn: %v", err)
+			}
+		}
+	})
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// anything does one thing at random.
+func (f *fleet) anything(size int) error {
+	ids := f.ids()
+	if len(ids) < size-size/10 {
+		id, address := f.fresh()
+		return f.register(id, address)
+	}
+	id := ids[f.random(len(ids))]
+	switch n := f.random(10); {
+	case n < 5:
+		return f.unregister(id)
+	case n < 6:
+		f.die(id)
+		return nil
+	default:
+		_, address := f.fresh()
+		return f.move(id, address)
+	}
+}

@@ -1,0 +1,92 @@
+package faults
+
+import (
+	"testing"
+	"time"
+)
+
+// at returns a moment of a made-up history, in seconds.
+func at(seconds float64) time.Time {
+	return time.Unix(1_000_000, 0).Add(time.Duration(seconds * float64(time.Second)))
+}
+
+// lived returns a life that begins at a time and heartbeats for the last time at another.
+func lived(from, beat float64) life {
+	return life{entity: "a", sent: at(from), acked: at(from), beatSent: at(beat), beatAcked: at(beat)}
+}
+
+func diedAt(l life, when float64) life {
+	l.end, l.endSent, l.endAcked = died, at(when), at(when)
+	return l
+}
+
+func unregisteredAt(l life, when float64) life {
+	l.end, l.endSent, l.endAcked = unregistered, at(when), at(when)
+	return l
+}
+
+// blinks returns sightings: there, gone, there, ...
+func blinks(times ...float64) []sighting {
+	var all []sighting
+	for i, t := range times {
+		all = append(all, sighting{at: at(t), present: i%2 == 0})
+	}
+	return all
+}
+
+func TestJudge(t *testing.T) {
+	const ttl = 4 * time.Second
+	outage := window{from: at(10), to: at(20), holds: true, grace: ttl, settle: time.Second}
+	mended := window{from: at(10), back: at(19), to: at(20), holds: true, grace: ttl, settle: time.Second}
+	partial := outage
+	partial.might = true
+	edit := window{from: at(10), to: at(10), settle: time.Second, excused: true}
+	for name, c := range map[string]struct {
+		lives                  []life
+		windows                []window
+		seen                   []sighting
+		removed, missed, stale int
+	}{
+		"all is well":                            {lives: []life{lived(0, 29)}, seen: blinks(0.1)},
+		"never shown":                            {lives: []life{lived(0, 29)}, missed: 1},
+		"shown late":                             {lives: []life{lived(0, 29)}, seen: blinks(1.5), missed: 1},
+		"not due yet":                            {lives: []life{lived(29.5, 29.5)}},
+		"removed while alive":                    {lives: []life{lived(0, 29)}, seen: blinks(0.1, 5), removed: 1, missed: 1},
+		"blinked while alive":                    {lives: []life{lived(0, 29)}, seen: blinks(0.1, 5, 5.1), removed: 1, missed: 1},
+		"unregistered and gone":                  {lives: []life{unregisteredAt(lived(0, 9), 10)}, seen: blinks(0.1, 10.2)},
+		"removed before it unregistered":         {lives: []life{unregisteredAt(lived(0, 9), 10)}, seen: blinks(0.1, 9.9), removed: 1, missed: 1},
+		"unregistered and still there":           {lives: []life{unregisteredAt(lived(0, 9), 10)}, seen: blinks(0.1, 11.5), stale: 1},
+		"unregistered and for ever there":        {lives: []life{unregisteredAt(lived(0, 9), 10)}, seen: blinks(0.1), stale: 1},
+		"died and gone in time":                  {lives: []life{diedAt(lived(0, 10), 10.5)}, seen: blinks(0.1, 14.5)},
+		"died and gone too early":                {lives: []life{diedAt(lived(0, 10), 10.5)}, seen: blinks(0.1, 13), removed: 1, missed: 1},
+		"died and gone too late":                 {lives: []life{diedAt(lived(0, 10), 10.5)}, seen: blinks(0.1, 15.5), stale: 1},
+		"died and back":                          {lives: []life{diedAt(lived(0, 10), 10.5), lived(18, 29)}, seen: blinks(0.1, 14.5, 18.1)},
+		"back and taken away late":               {lives: []life{unregisteredAt(lived(0, 9), 10), lived(10.1, 29)}, seen: blinks(0.1, 10.2, 10.3)},
+		"back and taken away for the old one":    {lives: []life{unregisteredAt(lived(0, 9), 10), lived(10.1, 29)}, seen: blinks(0.1, 13, 13.1), removed: 1, missed: 1},
+		"alive in an outage":                     {lives: []life{lived(0, 9)}, windows: []window{outage}, seen: blinks(0.1)},
+		"removed in an outage":                   {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: []window{outage}, seen: blinks(0.1, 14), removed: 1, missed: 1},
+		"died, removed within the grace":         {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: []window{outage}, seen: blinks(0.1, 23), removed: 1, missed: 1},
+		"died, removed after the earliest grace": {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: []window{mended}, seen: blinks(0.1, 23.5)},
+		"died, removed in what might hold":       {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: []window{partial}, seen: blinks(0.1, 14)},
+		"died, stays beyond what might hold":     {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: []window{partial}, seen: blinks(0.1, 26.5), stale: 1},
+		"died, removed after the grace":          {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: []window{outage}, seen: blinks(0.1, 25)},
+		"died, there long after the grace":       {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: []window{outage}, seen: blinks(0.1, 26.5), stale: 1},
+		"died before the outage mattered":        {lives: []life{diedAt(lived(0, 2), 2.5)}, windows: []window{outage}, seen: blinks(0.1, 6.5)},
+		"came in an outage, shown after":         {lives: []life{lived(15, 29)}, windows: []window{outage}, seen: blinks(20.8)},
+		"came in an outage, shown late":          {lives: []life{lived(15, 29)}, windows: []window{outage}, seen: blinks(21.5), missed: 1},
+		"taken away by hand, put back":           {lives: []life{lived(0, 29)}, windows: []window{edit}, seen: blinks(0.1, 10.1, 10.6)},
+		"taken away by hand, put back late":      {lives: []life{lived(0, 29)}, windows: []window{edit}, seen: blinks(0.1, 10.1, 12), missed: 1},
+		"unregistered, nobody saw, in its grace": {lives: []life{unregisteredAt(lived(0, 9), 9.9)}, windows: []window{outage}, seen: blinks(0.1, 24)},
+		"unregistered, nobody saw, and stays":    {lives: []life{unregisteredAt(lived(0, 9), 9.9)}, windows: []window{outage}, seen: blinks(0.1, 26.5), stale: 1},
+		"unregistered late in an outage":         {lives: []life{unregisteredAt(lived(0, 9), 17)}, windows: []window{outage}, seen: blinks(0.1, 24), stale: 1},
+		"nobody":                                 {seen: blinks(3), stale: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &history{ttl: ttl, lives: c.lives, windows: c.windows, seen: map[string][]sighting{"a": c.seen}, until: at(30)}
+			v := judge(h, bounds{arrive: time.Second, leave: time.Second, expire: time.Second})
+			if v.removed != c.removed || v.missed != c.missed || v.stale != c.stale {
+				t.Errorf("%d removed, %d missed, %d stale, want %d, %d, %d: %q", v.removed, v.missed, v.stale, c.removed, c.missed, c.stale, v.notes)
+			}
+		})
+	}
+}
