@@ -19,11 +19,7 @@ const (
 // besideKubernetes measures the same as latency, but beside what Kubernetes' own EndpointSlice controller needs from a pod
 // that becomes Ready, or not, to the slice that shows it.
 func besideKubernetes(ctx context.Context, g *rig) ([]*figure, error) {
-	f, _, err := g.ready(ctx)
-	if err != nil {
-		return nil, err
-	}
-	v, err := g.watchSlices(ctx, f.namespace)
+	f, v, err := g.watched(ctx)
 	if err != nil {
 		return nil, err
 	}

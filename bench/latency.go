@@ -51,11 +51,7 @@ func (q *quantiles) compare(ctx context.Context, ours, floor trial) ([]*figure, 
 
 // latency measures how long it takes from a put into the bucket until a client that watches the slices sees the change.
 func latency(ctx context.Context, g *rig) ([]*figure, error) {
-	f, _, err := g.ready(ctx)
-	if err != nil {
-		return nil, err
-	}
-	v, err := g.watchSlices(ctx, f.namespace)
+	f, v, err := g.watched(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -150,6 +150,16 @@ func (g *rig) ready(ctx context.Context) (*fleet, *process, error) {
 	return g.fleet, g.manager, g.manager.idle(ctx)
 }
 
+// watched returns the fleet, once its manager has nothing more to do, and a view of its slices, which must be closed.
+func (g *rig) watched(ctx context.Context) (*fleet, *view, error) {
+	f, _, err := g.ready(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := g.watchSlices(ctx, f.namespace)
+	return f, v, err
+}
+
 // startManager starts a manager for a namespace.
 func (g *rig) startManager(ctx context.Context, namespace string) (*process, error) {
 	args := []string{"-kubeconfig", g.kubeconfig, "-namespace", namespace}

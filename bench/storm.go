@@ -23,19 +23,15 @@ const (
 // storms measures how long it takes until the last of many changes at once is seen: of as many nodes as change, and of the
 // whole fleet, in all of whose slices some change.
 func storms(ctx context.Context, g *rig) ([]*figure, error) {
-	f, _, err := g.ready(ctx)
-	if err != nil {
-		return nil, err
-	}
-	small, err := g.newFleet(ctx, f.namespace, "small", "small", min(stormSize, f.size))
-	if err != nil {
-		return nil, err
-	}
-	v, err := g.watchSlices(ctx, f.namespace)
+	f, v, err := g.watched(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer v.close()
+	small, err := g.newFleet(ctx, f.namespace, "small", "small", min(stormSize, f.size))
+	if err != nil {
+		return nil, err
+	}
 	if err := small.serve(ctx, g); err != nil {
 		return nil, err
 	}

@@ -73,28 +73,13 @@ func (r *Rig) Create(o client.Object) {
 // Within polls until the condition holds, and returns how long that took. The test fails if it takes longer than limit.
 func (r *Rig) Within(limit time.Duration, what string, holds func() bool) time.Duration {
 	r.Helper()
-	began := time.Now()
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for !holds() {
-		if time.Since(began) > limit {
-			r.Fatalf("waited %s for %s", limit, what)
-		}
-		<-ticker.C
-	}
-	return time.Since(began)
+	return Within(r.T, limit, what, holds)
 }
 
 // Throughout looks again and again whether something holds all the time.
 func (r *Rig) Throughout(d time.Duration, what string, holds func() bool) {
 	r.Helper()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for began := time.Now(); time.Since(began) < d; <-ticker.C {
-		if !holds() {
-			r.Fatalf("%s did not hold all the time", what)
-		}
-	}
+	Throughout(r.T, d, what, holds)
 }
 
 // Condition returns a condition of a NodeRegistry as "status/reason", and its message; both are empty if it has none.

@@ -167,31 +167,16 @@ func (p *process) says(texts ...string) {
 // count returns how many lines of the log hold the text.
 func (p *process) count(text string) int { return strings.Count(p.log.String(), text) }
 
-// within polls until the condition holds, and returns how long that took.
+// within is testrig.Within.
 func (r *rig) within(limit time.Duration, what string, holds func() bool) time.Duration {
 	r.Helper()
-	began := time.Now()
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for !holds() {
-		if time.Since(began) > limit {
-			r.Fatalf("waited %s for %s", limit, what)
-		}
-		<-ticker.C
-	}
-	return time.Since(began)
+	return testrig.Within(r.T, limit, what, holds)
 }
 
-// throughout looks again and again whether something holds all the time.
+// throughout is testrig.Throughout.
 func (r *rig) throughout(d time.Duration, what string, holds func() bool) {
 	r.Helper()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for began := time.Now(); time.Since(began) < d; <-ticker.C {
-		if !holds() {
-			r.Fatalf("%s did not hold all the time", what)
-		}
-	}
+	testrig.Throughout(r.T, d, what, holds)
 }
 
 // node returns the record of a node, and false if there is none. A server that does not answer is asked again.

@@ -101,9 +101,6 @@ func TestCleanStopHandsOver(t *testing.T) {
 
 func TestKilledLeaderLosesNoRegistration(t *testing.T) {
 	const count = 1000
-	if testing.Short() {
-		t.Skip("takes a minute")
-	}
 	r := newRig(t)
 	r.ttl(40 * time.Second)
 	r.registry()

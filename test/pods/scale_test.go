@@ -42,9 +42,6 @@ func percentile(all []time.Duration, p int) time.Duration {
 func TestTenThousandHeartbeats(t *testing.T) {
 	const count = 10_000
 	const interval = 10 * time.Second
-	if testing.Short() {
-		t.Skip("takes half a minute")
-	}
 	s := natstest.Start(t)
 	nc := s.Connect(t)
 	b, _, err := discovery.EnsureBucket(t.Context(), nc, discovery.BucketConfig{Name: bucket, TTL: time.Minute, History: 1, Create: true})
