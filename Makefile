@@ -99,6 +99,8 @@ controlplane: ## Build the API server, etcd and kubectl of the tests; the last l
 test: controlplane ## Run all tests, with the race detector, against a real API server and a real NATS server.
 	@echo "==> running the tests"
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race ./...
+	@echo "==> running what the race detector makes too slow"
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -run TestTenThousandPods -timeout 5m ./test/pods
 	cd hack/image && go test -race ./...
 
 .PHONY: faults
