@@ -74,9 +74,8 @@ func (c *conn) retire() {
 const (
 	firstRetry = 250 * time.Millisecond
 	// slowRetry is the longest wait before a login is tried again that was refused, or whose Secret is at fault: somebody
-	// has to correct something first. fastRetry is that for a server that does not answer.
+	// has to correct something first.
 	slowRetry = 5 * time.Second
-	fastRetry = 2 * time.Second
 )
 
 // delay returns how long to wait before the next attempt to reconnect: soon, unless the login is refused.
@@ -84,6 +83,11 @@ func (c *conn) delay(attempts int) time.Duration {
 	if c.refused.Load() {
 		return backoff(attempts, slowRetry)
 	}
+	return soon()
+}
+
+// soon returns the wait before the next attempt to reach a server that does not answer.
+func soon() time.Duration {
 	return firstRetry + rand.N(firstRetry) //nolint:gosec // A jitter is no secret.
 }
 

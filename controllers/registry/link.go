@@ -47,6 +47,11 @@ type link struct {
 	wake   chan struct{}
 	cancel context.CancelFunc
 
+	// unanswered is what the Secrets held at readAt, if all that was wrong since is that no server answered. Both belong to
+	// the goroutine of run.
+	unanswered *material
+	readAt     time.Time
+
 	mu      sync.Mutex
 	members map[member]struct{}
 	current *conn
@@ -117,8 +122,8 @@ func (l *link) run(ctx context.Context) {
 			rest = min(rest, backoff(attempts, slowRetry))
 			attempts++
 		default:
-			rest = min(rest, backoff(attempts, fastRetry))
-			attempts++
+			// As soon as a connection tries that was up before: whoever starts without a server is not to find it later.
+			rest = min(rest, soon())
 		}
 		select {
 		case <-ctx.Done():
@@ -138,7 +143,7 @@ func somebodysTurn(err error) bool {
 // refresh reads the Secrets, and makes a connection if there is none with what they hold.
 func (l *link) refresh(ctx context.Context) error {
 	c := l.usable()
-	m, err := l.read(ctx)
+	m, err := l.material(ctx)
 	if err != nil {
 		if c != nil && err.away {
 			// That the API server is away says nothing about the Secrets.
@@ -154,6 +159,16 @@ func (l *link) refresh(ctx context.Context) error {
 	return l.renew(ctx, c, m)
 }
 
+// material returns what the Secrets hold. While no server answers there are many attempts: the API server is not asked for
+// each.
+func (l *link) material(ctx context.Context) (*material, *materialError) {
+	if l.unanswered != nil && l.clock.Since(l.readAt) < downInterval {
+		return l.unanswered, nil
+	}
+	l.unanswered, l.readAt = nil, l.clock.Now()
+	return l.read(ctx)
+}
+
 func (l *link) read(ctx context.Context) (*material, *materialError) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -167,8 +182,12 @@ func (l *link) read(ctx context.Context) (*material, *materialError) {
 
 // renew makes another connection and puts it in the place of c, which may be nil.
 func (l *link) renew(ctx context.Context, c *conn, m *material) error {
+	l.unanswered = nil
 	next, err := dial(l, l.servers(c), m)
 	if err != nil {
+		if !somebodysTurn(err) {
+			l.unanswered = m
+		}
 		return err
 	}
 	if ctx.Err() != nil {

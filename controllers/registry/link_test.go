@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -275,6 +277,35 @@ func TestAnAPIServerThatIsAwayIsTold(t *testing.T) {
 	b.shelf.put(login("first", "p"))
 	b.shelf.leave(nil)
 	b.within("the connection", func() bool { return l.snapshot().connected })
+}
+
+// A server that is awaited is tried often, and the API server is not asked for the Secret each time.
+func TestAServerIsAwaitedWithTheSecretInHand(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	var attempts atomic.Int32
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			attempts.Add(1)
+			_ = c.Close()
+		}
+	}()
+	b := newBench(t, twoUsers)
+	b.shelf.put(login("first", "p"))
+	g := &guest{name: "waiting"}
+	l := b.pool.join("fleet", rollcallv1alpha1.Connection{Servers: []string{"nats://" + listener.Addr().String()}, Auth: withPassword()}, g)
+	defer b.pool.leave(l, g)
+	b.within("several attempts", func() bool { return attempts.Load() >= 8 })
+	if asked, tried := b.shelf.asked(), int(attempts.Load()); asked > tried/2 {
+		t.Errorf("the Secret was read %d times for %d attempts", asked, tried)
+	}
 }
 
 // Some errors make the client close the connection for good.
