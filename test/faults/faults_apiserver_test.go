@@ -1,5 +1,3 @@
-//go:build faults
-
 package faults
 
 import (
@@ -45,7 +43,7 @@ const watchBackoff = time.Minute
 // withoutAPI opens a window in which the API server does not work. mended closes it: the endpoints have to be right soon
 // afterwards, the DiscoveredNodes once the manager's watches are back.
 func (r *rig) withoutAPI() (mended func(at time.Time)) {
-	endpoints := r.broken(window{settle: settleAPI + limitsAllowance()})
+	endpoints := r.broken(window{settle: settleAPI + allowance()})
 	nodes := r.broken(window{settle: watchBackoff + settleAPI, nodesOnly: true})
 	return func(at time.Time) {
 		r.mended(endpoints, at)
@@ -191,7 +189,7 @@ func editByHand(r *rig, n int) {
 	edits := []func(*rig) error{editSlice, deleteSlice, relabelSlice, editNode, deleteNode, relabelNode}
 	for i := range n {
 		r.row.tried++
-		w := r.broken(window{settle: settleAPI + limitsAllowance(), excused: true})
+		w := r.broken(window{settle: settleAPI + allowance(), excused: true})
 		// The manager may be writing the same object.
 		poll(r, patience, "the edit", func() bool {
 			err := edits[i%len(edits)](r)

@@ -1,5 +1,3 @@
-//go:build faults
-
 package faults
 
 import (
@@ -37,7 +35,7 @@ func allDie(r *rig, n int, release func(*rig, []string)) {
 		r.row.tried++
 		ids := r.fleet.ids()
 		// What is released gets a grace of its own.
-		w := r.broken(window{holds: true, settle: r.ttl + time.Second + limitsAllowance()})
+		w := r.broken(window{holds: true, settle: r.ttl + time.Second + allowance()})
 		for _, id := range ids {
 			r.fleet.die(id)
 		}

@@ -1,5 +1,3 @@
-//go:build faults
-
 package faults
 
 import (
@@ -27,7 +25,7 @@ func faultsOfTheOperator() []fault {
 
 // down opens a window in which no manager runs.
 func (r *rig) down() *window {
-	return r.broken(window{holds: true, grace: r.ttl, settle: time.Second + limitsAllowance()})
+	return r.broken(window{holds: true, grace: r.ttl, settle: time.Second + allowance()})
 }
 
 func killManager(r *rig, n int) {

@@ -113,14 +113,15 @@ func (r *report) table() string {
 	return text.String()
 }
 
-// complaints says what of the report as a whole is not as promised.
-func (r *report) complaints(all bool) []string {
+// complaints says what of the report as a whole is not as promised. allowance is what a short run, which shares its machine
+// with other tests, may be blind for beyond that.
+func (r *report) complaints(all bool, allowance time.Duration) []string {
 	var found []string
 	if n := r.tried(); all && n < fewest {
 		found = append(found, fmt.Sprintf("only %d faults were injected, not %d", n, fewest))
 	}
-	if high, n := r.quantile(0.99); n > 0 && high > blindness {
-		found = append(found, fmt.Sprintf("the blindness after a fault of NATS is %s at p99, not %s", high, blindness))
+	if high, n := r.quantile(0.99); n > 0 && high > blindness+allowance {
+		found = append(found, fmt.Sprintf("the blindness after a fault of NATS is %s at p99, not %s", high, blindness+allowance))
 	}
 	return found
 }

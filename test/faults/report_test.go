@@ -12,7 +12,7 @@ func TestReport(t *testing.T) {
 	good.tried, good.prompt, good.blind = fewest, true, []time.Duration{100 * time.Millisecond, 300 * time.Millisecond}
 	good.end(false, time.Second)
 	r.add("not run")
-	if found := r.complaints(true); len(found) > 0 {
+	if found := r.complaints(true, 0); len(found) > 0 {
 		t.Errorf("complaints: %v", found)
 	}
 	bad := r.add("bad")
@@ -28,11 +28,14 @@ func TestReport(t *testing.T) {
 	if strings.Contains(table, "not run") {
 		t.Errorf("the table tells of what was not run:\n%s", table)
 	}
-	if found := r.complaints(true); len(found) != 1 || !strings.Contains(found[0], "blindness") {
+	if found := r.complaints(true, 0); len(found) != 1 || !strings.Contains(found[0], "blindness") {
 		t.Errorf("complaints: %v", found)
 	}
+	if found := r.complaints(true, 2*time.Second); len(found) > 0 {
+		t.Errorf("complaints in spite of the allowance: %v", found)
+	}
 	good.tried = 1
-	if found := r.complaints(true); len(found) != 2 {
+	if found := r.complaints(true, 0); len(found) != 2 {
 		t.Errorf("complaints: %v", found)
 	}
 }

@@ -1,12 +1,9 @@
-//go:build faults
-
 package faults
 
 import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -38,14 +35,6 @@ const (
 	// startBound is how long after its start a manager may take until it shows a change.
 	startBound = 10 * time.Second
 )
-
-// The bounds of what shows where nothing is broken. The short run shares its machine with other tests.
-func limits() (endpoints, nodes bounds) {
-	allowance := time.Duration(times(2, 0)) * time.Second
-	endpoints = bounds{arrive: time.Second + allowance, leave: time.Second + allowance, expire: time.Second + allowance}
-	nodes = bounds{arrive: 5 * time.Second, leave: 5 * time.Second, expire: 5 * time.Second}
-	return endpoints, nodes
-}
 
 // rig is the processes of one row, and all that happens to them.
 type rig struct {
@@ -235,159 +224,6 @@ func (r *rig) spawnManager() *process {
 		"--metrics-bind-address=0", "--health-probe-bind-address=0",
 	}, r.managerArgs...)
 	return spawn(r.T, filepath.Join(r.dir, "manager.log"), r.env, r.binary, args...)
-}
-
-// broken opens a window: from now on something is broken.
-func (r *rig) broken(w window) *window {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	w.from = time.Now()
-	r.windows = append(r.windows, &w)
-	return &w
-}
-
-// mending notes that from now on a window may end at any time. There may be no window.
-func (r *rig) mending(w *window, at time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if w != nil {
-		w.back = at
-	}
-}
-
-// mended closes a window, if there is one.
-func (r *rig) mended(w *window, at time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if w != nil {
-		w.to = at
-	}
-}
-
-// outageSettle is how long an outage of NATS may go on to blind the manager after the server answers again. That it is much
-// less nearly always is judged over all outages, see blindness.
-const outageSettle = 2500 * time.Millisecond
-
-// outage opens a window in which the bucket can't be read.
-func (r *rig) outage() *window {
-	return r.broken(window{holds: true, grace: r.ttl, settle: outageSettle + limitsAllowance()})
-}
-
-func limitsAllowance() time.Duration { return time.Duration(times(2, 0)) * time.Second }
-
-// over ends an outage: it waits until the server acknowledges a write again, which ends the window, and measures how long
-// it then takes until that write shows in a slice.
-func (r *rig) over(w *window) time.Duration {
-	r.Helper()
-	id, address := r.probe()
-	began := time.Now()
-	r.mending(w, began)
-	_, err := r.fleet.put(r.Context(), id, address)
-	must(r, err)
-	answered := time.Now()
-	r.fleet.adopt(id, address, began, answered, 0)
-	r.mended(w, answered)
-	poll(r.T, patience, "a change after the outage to show", func() bool { return r.observer.endpoints.shows(entity(id, address)) })
-	blind := time.Since(answered)
-	r.row.blind = append(r.row.blind, blind)
-	must(r, r.fleet.unregister(id))
-	return blind
-}
-
-// probe returns the ID and address of a node that only shows that changes are seen.
-func (r *rig) probe() (id, address string) {
-	r.probes++
-	return fmt.Sprintf("%s%d", probePrefix, r.probes), fmt.Sprintf("10.200.%d.%d", r.probes>>8, r.probes&255)
-}
-
-// started waits until the manager that was just started shows a change, which ends the window. That has to be soon.
-func (r *rig) started(w *window, since time.Time, within time.Duration) {
-	r.Helper()
-	r.mending(w, since)
-	id, address := r.probe()
-	must(r, r.fleet.register(id, address))
-	shown := wait(patience, func() bool { return r.observer.endpoints.shows(entity(id, address)) })
-	r.mended(w, time.Now())
-	took := time.Since(since)
-	if r.row.blind = append(r.row.blind, took); !shown || took > within {
-		r.Errorf("it took %s until a manager that was started showed a change", took)
-	}
-	must(r, r.fleet.unregister(id))
-}
-
-// settle waits until everything shows as it is.
-func (r *rig) settle() {
-	r.Helper()
-	if !wait(patience, func() bool { return r.shown(r.observer.endpoints) && r.shown(r.observer.nodes) }) {
-		alive := r.fleet.alive()
-		r.Errorf("after %s not everything shows as it is: %s", patience,
-			differences(alive, r.observer.endpoints.present(), "endpoint")+differences(alive, r.observer.nodes.present(), "DiscoveredNode"))
-	}
-}
-
-// shown says whether everything shows as it is. The counts are compared first: a large fleet takes its time.
-func (r *rig) shown(v *view) bool {
-	return v.count() == r.fleet.count() && maps.Equal(v.present(), r.fleet.alive())
-}
-
-// differences says what is not shown, and what is that should not be.
-func differences(want, got map[string]bool, kind string) string {
-	var text strings.Builder
-	for e := range want {
-		if !got[e] {
-			fmt.Fprintf(&text, "\n%s %s is missing", kind, e)
-		}
-	}
-	for e := range got {
-		if !want[e] {
-			fmt.Fprintf(&text, "\n%s %s is still there", kind, e)
-		}
-	}
-	return text.String()
-}
-
-// linger lets pass the time in which what is noticed late, or follows from a grace, would show.
-func (r *rig) linger() { pass(r.ttl + infoInterval + time.Second) }
-
-// judge settles, and judges all that happened.
-func (r *rig) judge() {
-	r.Helper()
-	r.settle()
-	r.verdict(limits())
-}
-
-func (r *rig) verdict(endpoints, nodes bounds) {
-	r.Helper()
-	for kind, v := range map[string]*view{"endpoint": r.observer.endpoints, "DiscoveredNode": r.observer.nodes} {
-		h := &history{ttl: r.ttl, lives: r.fleet.lives(), seen: v.sightings(), until: time.Now()}
-		b := endpoints
-		if kind == "DiscoveredNode" {
-			b = nodes
-		}
-		h.windows = r.concerning(kind == "DiscoveredNode")
-		found := judge(h, b)
-		r.row.add(found)
-		for i, note := range found.notes {
-			if i == 20 {
-				r.Errorf("… and %d more", len(found.notes)-i)
-				break
-			}
-			r.Errorf("%s %s", kind, note)
-		}
-	}
-}
-
-// concerning returns the windows that concern the endpoints, or the DiscoveredNodes.
-func (r *rig) concerning(nodes bool) []window {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var windows []window
-	for _, w := range r.windows {
-		if nodes || !w.nodesOnly {
-			windows = append(windows, *w)
-		}
-	}
-	return windows
 }
 
 // metricsAddress returns an address for the manager's metrics.

@@ -1,0 +1,94 @@
+package faults
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+)
+
+// allowance is how much later than promised anything may be in the short run, which shares its machine with other tests.
+func allowance() time.Duration { return time.Duration(times(2, 0)) * time.Second }
+
+// limits returns the bounds of what shows where nothing is broken.
+func limits() (endpoints, nodes bounds) {
+	bound := time.Second + allowance()
+	endpoints = bounds{arrive: bound, leave: bound, expire: bound}
+	nodes = bounds{arrive: 5 * time.Second, leave: 5 * time.Second, expire: 5 * time.Second}
+	return endpoints, nodes
+}
+
+// settle waits until everything shows as it is.
+func (r *rig) settle() {
+	r.Helper()
+	if !wait(patience, func() bool { return r.shown(r.observer.endpoints) && r.shown(r.observer.nodes) }) {
+		alive := r.fleet.alive()
+		r.Errorf("after %s not everything shows as it is: %s", patience,
+			differences(alive, r.observer.endpoints.present(), "endpoint")+differences(alive, r.observer.nodes.present(), "DiscoveredNode"))
+	}
+}
+
+// shown says whether everything shows as it is. The counts are compared first: a large fleet takes its time.
+func (r *rig) shown(v *view) bool {
+	return v.count() == r.fleet.count() && maps.Equal(v.present(), r.fleet.alive())
+}
+
+// differences says what is not shown, and what is that should not be.
+func differences(want, got map[string]bool, kind string) string {
+	var text strings.Builder
+	for e := range want {
+		if !got[e] {
+			fmt.Fprintf(&text, "\n%s %s is missing", kind, e)
+		}
+	}
+	for e := range got {
+		if !want[e] {
+			fmt.Fprintf(&text, "\n%s %s is still there", kind, e)
+		}
+	}
+	return text.String()
+}
+
+// linger lets pass the time in which what is noticed late, or follows from a grace, would show.
+func (r *rig) linger() { pass(r.ttl + infoInterval + time.Second) }
+
+// judge settles, and judges all that happened.
+func (r *rig) judge() {
+	r.Helper()
+	r.settle()
+	r.verdict(limits())
+}
+
+func (r *rig) verdict(endpoints, nodes bounds) {
+	r.Helper()
+	for kind, v := range map[string]*view{"endpoint": r.observer.endpoints, "DiscoveredNode": r.observer.nodes} {
+		h := &history{ttl: r.ttl, lives: r.fleet.lives(), seen: v.sightings(), until: time.Now()}
+		b := endpoints
+		if kind == "DiscoveredNode" {
+			b = nodes
+		}
+		h.windows = r.concerning(kind == "DiscoveredNode")
+		found := judge(h, b)
+		r.row.add(found)
+		for i, note := range found.notes {
+			if i == 20 {
+				r.Errorf("… and %d more", len(found.notes)-i)
+				break
+			}
+			r.Errorf("%s %s", kind, note)
+		}
+	}
+}
+
+// concerning returns the windows that concern the endpoints, or the DiscoveredNodes.
+func (r *rig) concerning(nodes bool) []window {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var windows []window
+	for _, w := range r.windows {
+		if nodes || !w.nodesOnly {
+			windows = append(windows, *w)
+		}
+	}
+	return windows
+}
