@@ -80,6 +80,7 @@ func handOver(r *rig, n int, end func(*process) error, within time.Duration) {
 
 func startWithoutNATS(r *rig, n int) {
 	r.set(usual())
+	r.row.prompt = true
 	for range n {
 		r.row.tried++
 		w := r.outage()
@@ -193,10 +194,11 @@ func closeToTheLimit(r *rig) {
 	const size = 20_000
 	r.env = []string{"GOMEMLIMIT=" + memoryLimit}
 	r.set(setting{ttl: time.Hour, registry: room(size)})
+	// How fast a large fleet is written is not in question here.
+	filling := r.broken(window{})
 	r.registerAtOnce(size)
-	w := r.broken(window{settle: time.Minute})
-	r.mended(w, time.Now())
 	poll(r.T, 3*patience, "all nodes", func() bool { return r.observer.nodes.count() == size })
+	r.mended(filling, time.Now())
 	for range 5 {
 		r.row.tried++
 		w := r.outage()
@@ -207,9 +209,12 @@ func closeToTheLimit(r *rig) {
 	for range 3 {
 		r.row.tried++
 		w := r.down()
+		// A manager that starts compares every DiscoveredNode with what it should be, once the traffic is right.
+		nodes := r.broken(window{settle: startBound, nodesOnly: true})
 		must(r, r.manager.kill())
 		r.begin()
 		r.started(w, time.Now(), 2*startBound)
+		r.mended(nodes, time.Now())
 	}
 	if !r.manager.alive() {
 		r.Error("the manager has ended")
