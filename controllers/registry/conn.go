@@ -23,8 +23,8 @@ type conn struct {
 	replaced context.Context
 	replace  context.CancelFunc
 	users    sync.WaitGroup
-	// refused says that the last login was refused.
-	refused atomic.Bool
+	// refused says that the last login was refused, doubted that somebody is looking whether the peer is there.
+	refused, doubted atomic.Bool
 
 	// up, err and deaf belong to the link's lock. err is why the connection is down, deaf since when the server has been
 	// refusing a subscription.
@@ -60,6 +60,16 @@ func dial(l *link, servers []string, m *material) (*conn, error) {
 	}
 	c.replaced, c.replace = context.WithCancel(context.Background())
 	return c, nil
+}
+
+// pongTimeout is how long a peer that seems to be silent may take to answer a ping.
+const pongTimeout = time.Second
+
+// gone reports whether the peer answers no ping, and sends nothing else either: a peer that vanished without a word leaves a
+// connection that looks as if it were up. On a slow link the answer may have to wait behind what else is on its way.
+func (c *conn) gone() bool {
+	before := c.nats.Stats().InBytes
+	return errors.Is(c.nats.FlushTimeout(pongTimeout), nats.ErrTimeout) && c.nats.Stats().InBytes == before
 }
 
 // retire closes the connection once all sessions have left it.

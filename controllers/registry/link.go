@@ -314,6 +314,24 @@ func (l *link) regained(c *conn) {
 	l.update(func() { c.up, c.err = true, nil })
 }
 
+// doubt looks whether the peer of a connection that is up is still there, and makes the connection anew if it is not. The
+// client's own pings take several times as long. It does not block.
+func (l *link) doubt(c *conn) {
+	if !c.doubted.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		defer c.doubted.Store(false)
+		if !c.gone() {
+			return
+		}
+		l.log.Info("the peer of the connection is gone, connecting again", "address", c.nats.ConnectedAddr())
+		if err := c.nats.ForceReconnect(); err != nil {
+			l.log.V(1).Info("not connected again", "error", plain(err))
+		}
+	}()
+}
+
 // heard takes in what the server reports beside the requests.
 func (l *link) heard(c *conn, err error) {
 	if refusal(err) != nil {

@@ -324,6 +324,27 @@ func TestAClosedConnectionIsReplaced(t *testing.T) {
 	}
 }
 
+// A peer that vanished without a word is noticed before the client's own pings would; one that is there is left alone.
+func TestAPeerThatIsGoneIsLeft(t *testing.T) {
+	b := newBench(t, nil)
+	proxy := natstest.StartProxy(t, b.server)
+	g := &guest{name: "joined"}
+	l := b.pool.join("fleet", rollcallv1alpha1.Connection{Servers: []string{proxy.URL()}}, g)
+	defer b.pool.leave(l, g)
+	c := b.acquire(l)
+	defer c.users.Done()
+	if c.gone() {
+		t.Error("a peer that is there counts as gone")
+	}
+	proxy.Strand()
+	began := time.Now()
+	l.doubt(c)
+	b.within("another connection", func() bool { return c.nats.Stats().Reconnects > 0 && c.nats.IsConnected() })
+	if took, pings := time.Since(began), time.Duration(c.nats.Opts.MaxPingsOut)*c.nats.Opts.PingInterval; took > pings {
+		t.Errorf("it took %s, as long as the client's own pings, %s", took, pings)
+	}
+}
+
 // While the login is refused, the connection never gives up.
 func TestARefusedLoginIsTriedForEver(t *testing.T) {
 	user := &server.User{Username: "first", Password: "p"}

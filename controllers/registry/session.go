@@ -95,7 +95,7 @@ func (s *session) serve(ctx context.Context, c *conn) {
 			continue
 		}
 		backoff = newBackoff()
-		s.watch(ctx, c.nats)
+		s.watch(ctx, c)
 	}
 }
 
@@ -125,10 +125,11 @@ func (s *session) ensureBucket(ctx context.Context, nc *nats.Conn) error {
 }
 
 // watch watches the bucket until the session is stopped or the bucket is gone.
-func (s *session) watch(ctx context.Context, nc *nats.Conn) {
+func (s *session) watch(ctx context.Context, c *conn) {
+	nc := c.nats
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	seer, unfollow, err := s.follow(nc, &sink{Mirror: s.mirror, missing: cancel})
+	seer, unfollow, err := s.follow(nc, &sink{Mirror: s.mirror, missing: cancel, silent: func() { s.link.doubt(c) }})
 	if err != nil {
 		s.update(func(state *sessionState) { state.bucketErr = err })
 		s.pause(ctx, nc, bucketTimeout)
@@ -178,17 +179,20 @@ func (s *session) snapshot() sessionState {
 	return state
 }
 
-// sink hands everything on to the Mirror, and says when the bucket is missing: whether it may be created again is not the
-// Watcher's to know.
+// sink hands everything on to the Mirror, and says what is not the Watcher's to mend: a bucket that is missing, since whether
+// it may be created again is another's to know, and a server that is silent, since the connection is shared.
 type sink struct {
 	*mirror.Mirror
-	missing func()
+	missing, silent func()
 }
 
 // Disconnected implements discovery.Sink.
 func (s *sink) Disconnected(err error) {
 	s.Mirror.Disconnected(err)
-	if errors.Is(err, discovery.ErrBucketNotFound) {
+	switch {
+	case errors.Is(err, discovery.ErrBucketNotFound):
 		s.missing()
+	case errors.Is(err, discovery.ErrNoHeartbeat), errors.Is(err, discovery.ErrNoAnswer):
+		s.silent()
 	}
 }

@@ -105,14 +105,14 @@ func cutConnection(r *rig) {
 // left meanwhile would just be missing else, and in the end so much that the disruption guard holds it.
 func halfOpenConnection(r *rig) {
 	s := usual()
-	s.ttl = 2 * pingTimeout
+	s.ttl = 2 * silence
 	r.set(s)
 	stop := r.fleet.churn(5 * busy)
 	for range times(1, 10) {
 		r.row.tried++
-		w := r.broken(window{holds: true, grace: r.ttl, settle: pingTimeout})
+		w := r.broken(window{holds: true, grace: r.ttl, settle: silence})
 		r.proxy.Strand()
-		if blind := r.over(w); blind > pingTimeout {
+		if blind := r.over(w); blind > silence {
 			r.Errorf("a half-open connection made blind for %s", blind)
 		}
 	}
@@ -120,8 +120,9 @@ func halfOpenConnection(r *rig) {
 	r.judge()
 }
 
-// pingTimeout is how long the manager's client takes at most to notice that its peer has vanished, and to come back.
-const pingTimeout = 8 * time.Second
+// silence is how long the manager takes at most to notice that its peer has vanished, and to come back: it misses heartbeats
+// for less than a second, and then waits for a second for the answer to a ping.
+const silence = 4 * time.Second
 
 // slowRate is what goes through a slow link, in bytes a second and direction.
 const slowRate = 20_000
