@@ -72,8 +72,8 @@ func loseBucket(r *rig, n int, lose func(*rig)) {
 		w := r.broken(window{holds: true, grace: r.ttl, settle: infoInterval + time.Second})
 		lose(r)
 		r.over(w)
-		// Every node has to come back before it is lost again: that takes a heartbeat.
-		pass(r.fleet.interval)
+		// Every node has to come back before it is lost again: that takes a failed heartbeat, and one more.
+		pass(2 * r.fleet.interval)
 	}
 	r.linger()
 	stop()

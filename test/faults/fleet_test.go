@@ -93,10 +93,7 @@ func (f *fleet) value(id, address string) []byte {
 func (f *fleet) persist(ctx context.Context, write func(context.Context) error) (sent time.Time, err error) {
 	for {
 		sent = time.Now()
-		attempt, cancel := context.WithTimeout(f.ctx, time.Second)
-		err = write(attempt)
-		cancel()
-		if err == nil || ctx.Err() != nil {
+		if err = f.attempt(write); err == nil || ctx.Err() != nil {
 			return sent, err
 		}
 		select {
@@ -107,11 +104,23 @@ func (f *fleet) persist(ctx context.Context, write func(context.Context) error) 
 	}
 }
 
-func (f *fleet) put(ctx context.Context, id, address string) (sent time.Time, err error) {
-	return f.persist(ctx, func(ctx context.Context) error {
+// attempt tries a write once.
+func (f *fleet) attempt(write func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(f.ctx, time.Second)
+	defer cancel()
+	return write(ctx)
+}
+
+// record returns the write of a node's record.
+func (f *fleet) record(id, address string) func(context.Context) error {
+	return func(ctx context.Context) error {
 		_, err := f.js.Publish(ctx, subject(id), f.value(id, address))
 		return err
-	})
+	}
+}
+
+func (f *fleet) put(ctx context.Context, id, address string) (sent time.Time, err error) {
+	return f.persist(ctx, f.record(id, address))
 }
 
 func (f *fleet) remove(ctx context.Context, id string) error {
@@ -169,12 +178,15 @@ func (f *fleet) beat(ctx context.Context, m *machine, first time.Duration) {
 			return
 		case <-timer.C:
 		}
-		sent, err := f.put(ctx, m.id, m.address)
-		if err == nil {
-			f.mu.Lock()
-			m.life.beatSent, m.life.beatAcked = sent, time.Now()
-			f.mu.Unlock()
+		sent := time.Now()
+		if f.attempt(f.record(m.id, m.address)) != nil {
+			// Machines do not all come back in the same moment, and some later than the manager.
+			timer.Reset(time.Duration(f.random(int(f.interval))))
+			continue
 		}
+		f.mu.Lock()
+		m.life.beatSent, m.life.beatAcked = sent, time.Now()
+		f.mu.Unlock()
 		timer.Reset(f.interval)
 	}
 }
