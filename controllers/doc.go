@@ -39,7 +39,8 @@
 // # What happens on a failure
 //
 //   - NATS is away: the Mirror stands still, no deadline passes, and both projections go on serving the last known state.
-//   - The API server is away: the Mirror goes on; each projection tries the names that differ again.
+//   - The API server is away: the Mirror goes on; each projection tries one name that differs after the other until a write
+//     is answered, and then all of them (package outage).
 //   - Rollcall starts anew: the Mirror is seeded from the DiscoveredNodes; until the bucket has been listed completely,
 //     endpoints are added and updated, never removed.
 package controllers

@@ -18,14 +18,15 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration"
 	"github.com/rollcall-dev/rollcall/controllers/registry"
+	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
 // component is what reports Events.
 const component = rollcallv1alpha1.FieldOwner
 
 // Setup adds all controllers to the manager, and what they are measured by to the metrics that it serves. It is the only
-// list of them.
-func Setup(mgr ctrl.Manager, measured *metrics.Metrics, o registry.Options) error {
+// list of them. An outage of the API server is waited out with away.
+func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, o registry.Options) error {
 	clk := clock.RealClock{}
 	reader, recorder := mgr.GetClient(), mgr.GetEventRecorder(component)
 	store := mirror.NewStore(clk, func(name types.NamespacedName) bool {
@@ -33,10 +34,12 @@ func Setup(mgr ctrl.Manager, measured *metrics.Metrics, o registry.Options) erro
 		return !apierrors.IsNotFound(reader.Get(context.Background(), name, &rollcallv1alpha1.NodeRegistry{}))
 	})
 
-	slices := endpointslice.New(mgr.GetClient(), store)
-	nodes := discoverednode.New(mgr.GetClient(), recorder, store, clk)
+	forSlices, forNodes := away.NewGate(), away.NewGate()
+	slices := endpointslice.New(forSlices.Client(mgr.GetClient()), store)
+	nodes := discoverednode.New(forNodes.Client(mgr.GetClient()), recorder, store, clk)
+	slices.Gate, nodes.Gate = forSlices, forNodes
 	pods := podregistration.New(mgr.GetClient(), recorder, o.Cluster)
-	o.Follower = pods
+	o.Follower, o.Outage = pods, away
 	registries := registry.New(mgr.GetClient(), recorder, store, clk, o)
 
 	// The order is that of being told: traffic first.

@@ -22,6 +22,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
 //+kubebuilder:rbac:groups=rollcall.dev,resources=discoverednodes,verbs=list;watch;create;update;delete
@@ -52,6 +53,8 @@ type Controller struct {
 	Written func(*mirror.Node)
 	// Yield is called before anything is looked at, and waits while there is traffic to let go first. It may be nil.
 	Yield func(context.Context)
+	// Gate holds the workers back while the API server is away; the client has to be that of the gate. It may be nil.
+	Gate *outage.Gate
 
 	client   client.Client
 	recorder events.EventRecorder
@@ -76,7 +79,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, retry),
 		}).
-		Complete(c)
+		Complete(c.Gate.Reconciler(c))
 }
 
 // NodesChanged makes the controller look at the nodes that changed. It does not block.

@@ -16,6 +16,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
 // again is when to look at a Service again whose slices were changed by somebody else between the plan and the write.
@@ -31,6 +32,8 @@ type Controller struct {
 	// Written is called after each write that follows from a change of a node, with the time of that change; from several
 	// goroutines at once. It may be nil.
 	Written func(service types.NamespacedName, changed time.Time)
+	// Gate holds the workers back while the API server is away; the client has to be that of the gate. It may be nil.
+	Gate *outage.Gate
 
 	client client.Client
 	// live reads from the API server itself, where the cache is not enough to go by.

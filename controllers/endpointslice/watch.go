@@ -64,7 +64,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 			MaxConcurrentReconciles: concurrentServices,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),
 		}).
-		Complete(c)
+		Complete(c.Gate.Reconciler(c))
 }
 
 // NodesChanged tells of nodes that joined, left, or look different. It never blocks, and may be called before the

@@ -18,6 +18,7 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
 //+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=list;watch;patch
@@ -38,6 +39,8 @@ type Options struct {
 	Denied []netip.Prefix
 	// Follower sees the buckets beside the Mirrors; nil: nobody does.
 	Follower Follower
+	// Outage takes it that the API server does not answer; nil: that is an error of each registry.
+	Outage *outage.Outage
 }
 
 // Controller keeps one session and one Mirror per NodeRegistry.
@@ -80,7 +83,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 			MaxConcurrentReconciles: 4,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, time.Second),
 		}).
-		Complete(c)
+		Complete(c.options.Outage.Quiet(c))
 }
 
 // Reconcile makes a registry's session what its spec asks for, and its status what the session and the Mirror say.

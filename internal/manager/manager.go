@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,6 +35,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/podregistration"
 	"github.com/rollcall-dev/rollcall/controllers/registry"
 	"github.com/rollcall-dev/rollcall/internal/metricsauth"
+	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
 // leaderElectionID is the name of the Lease that the leader holds.
@@ -64,6 +67,8 @@ type Options struct {
 	MetricsCertPath string
 	// Controller holds what is the same for all controllers.
 	Controller config.Controller
+	// Logger gets what the manager and its controllers have to say; the zero value: ctrl.Log.
+	Logger logr.Logger
 }
 
 // New returns a manager with all controllers. It asks the API server for the cluster's name, unless o has it, but does
@@ -72,10 +77,13 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	// The API server's priority and fairness is the only limit: a limit of the client's own would make traffic wait.
 	config = rest.CopyConfig(config)
 	config.QPS = -1
+	config.Wrap(outage.Transport)
 	options, err := o.manager()
 	if err != nil {
 		return nil, err
 	}
+	away := outage.New(options.Logger.WithName("outage"), clock.RealClock{})
+	options.Cache.NewInformer = away.NewInformer
 	measured := metrics.New()
 	options.NewClient = measured.Client
 	mgr, err := ctrl.NewManager(config, options)
@@ -91,7 +99,7 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	}
 	o.checkMetrics(ctx, mgr.GetClient())
 	refused := serverAddresses(ctx, config)
-	return mgr, controllers.Setup(mgr, measured, registry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs})
+	return mgr, controllers.Setup(mgr, measured, away, registry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs})
 }
 
 func (o *Options) manager() (ctrl.Options, error) {
@@ -115,7 +123,12 @@ func (o *Options) manager() (ctrl.Options, error) {
 	if err != nil {
 		return ctrl.Options{}, err
 	}
+	log := o.Logger
+	if log.GetSink() == nil {
+		log = ctrl.Log
+	}
 	return ctrl.Options{
+		Logger:                        log,
 		Scheme:                        scheme,
 		Cache:                         caches,
 		Client:                        client.Options{FieldOwner: rollcallv1alpha1.FieldOwner},

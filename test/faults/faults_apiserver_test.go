@@ -36,15 +36,14 @@ func faultsOfTheAPIServer() []fault {
 // settleAPI is how long the endpoints of 1,000 nodes may take to show once the API server answers again.
 const settleAPI = 2 * time.Second
 
-// watchBackoff is how long the client library waits at most before it watches again what it could not watch: until then the
-// manager does not see what became of what it wrote.
-const watchBackoff = time.Minute
+// watchesBack is when the manager watches again at the latest: until then it does not see what became of what it wrote.
+const watchesBack = 3 * time.Second
 
 // withoutAPI opens a window in which the API server does not work. mended closes it: the endpoints have to be right soon
 // afterwards, the DiscoveredNodes once the manager's watches are back.
 func (r *rig) withoutAPI() (mended func(at time.Time)) {
 	endpoints := r.broken(window{settle: settleAPI + allowance()})
-	nodes := r.broken(window{settle: watchBackoff + settleAPI, nodesOnly: true})
+	nodes := r.broken(window{settle: watchesBack + settleAPI + allowance(), nodesOnly: true})
 	return func(at time.Time) {
 		r.mended(endpoints, at)
 		r.mended(nodes, at)
@@ -93,6 +92,7 @@ func downAPIServer(r *rig, n, size int, d time.Duration) {
 		poll(r.T, patience, "all endpoints", func() bool { return r.shown(r.observer.endpoints) })
 		r.row.blind = append(r.row.blind, time.Since(answered))
 		r.settle()
+		r.Logf("all DiscoveredNodes were right after %s", time.Since(answered).Round(time.Millisecond))
 	}
 	r.judge()
 }
@@ -291,8 +291,9 @@ func (r *rig) crd() (*unstructured.Unstructured, error) {
 	return crd, r.api.Get(r.Context(), client.ObjectKey{Name: "discoverednodes." + rollcallv1alpha1.GroupVersion.Group}, crd)
 }
 
-// crdBound is how long the DiscoveredNodes may take to be there again: the manager's informers have backed off by then.
-const crdBound = time.Minute
+// crdBound is how long the DiscoveredNodes may take to be there again: the manager asks for them every few seconds, and the
+// API server takes its time until it serves them.
+const crdBound = 8 * time.Second
 
 // deleteCRD deletes the definition of the DiscoveredNodes, and with it all of them. The endpoints have to stay.
 func deleteCRD(r *rig, n int) {

@@ -1,0 +1,190 @@
+package mainjob
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/internal/manager"
+)
+
+const (
+	// outage is so long that the client library would wait for many seconds before it watches again.
+	outage = 15 * time.Second
+	// soon is when all goes on after an outage: a second, and the time that a loaded machine needs.
+	soon = 5 * time.Second
+	// handful is how many lines the log may have about one outage.
+	handful = 6
+)
+
+// logged is what a manager logs. It is safe for concurrent use.
+type logged struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// take lets a manager log to l.
+func (l *logged) take(_ *rest.Config, o *manager.Options) {
+	o.Logger = funcr.New(func(_, args string) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.lines = append(l.lines, args)
+	}, funcr.Options{})
+}
+
+// since returns the lines after the first n.
+func (l *logged) since(n int) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines[n:len(l.lines):len(l.lines)]
+}
+
+// staysQuiet waits for the length of an outage, in which the log has to have no more than a handful of lines after the first
+// n, and something else has to hold.
+func (l *logged) staysQuiet(r *rig, n int, holds func() bool) {
+	r.Helper()
+	r.Cleanup(func() {
+		if r.Failed() {
+			r.Logf("the log: %.5000s", strings.Join(l.since(n), "\n"))
+		}
+	})
+	r.Throughout(outage, "a quiet log", func() bool { return len(l.since(n)) <= handful && holds() })
+}
+
+// tells fails the test unless the lines are a handful, and say as often that the API server is back as that it is away.
+func tells(t *testing.T, lines []string) {
+	t.Helper()
+	all := strings.Join(lines, "\n")
+	away, back := strings.Count(all, "requests to the API server fail"), strings.Count(all, "the API server answers again")
+	if len(lines) > handful || away == 0 || away != back {
+		t.Errorf("the outage has %d lines in the log: %d times away, %d times back", len(lines), away, back)
+	}
+}
+
+// downAPIServer kills the API server and returns what starts it again and waits until it is ready.
+func (r *rig) downAPIServer() (up func()) {
+	r.Helper()
+	kube, err := kubernetes.NewForConfig(env.Config)
+	if err != nil {
+		r.Fatal(err)
+	}
+	server, err := env.APIServer()
+	if err != nil {
+		r.Fatal(err)
+	}
+	if err := server.Kill(); err != nil {
+		r.Fatal(err)
+	}
+	up = sync.OnceFunc(func() {
+		if err := server.Start(); err != nil {
+			r.Fatal(err)
+		}
+		r.Within(patience, "the API server to be ready", func() bool {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			return kube.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error() == nil
+		})
+	})
+	r.Cleanup(up)
+	return up
+}
+
+func TestAfterAnOutageOfTheAPIServerAllGoesOnAtOnce(t *testing.T) {
+	const count = 200
+	r := newRig(t)
+	r.bucket(time.Hour)
+	r.registry()
+	r.service("web")
+	log := &logged{}
+	r.Start(log.take)
+	r.beatAll(0, count)
+	r.Within(patience, "all endpoints", r.serves(0, count))
+	r.Within(patience, "all nodes", func() bool { return len(r.nodes()) == count })
+	before := len(log.since(0))
+
+	up := r.downAPIServer()
+	for n := range count / 2 {
+		r.unregister(n)
+	}
+	r.beatAll(count, count+count/2)
+	log.staysQuiet(r, before, func() bool { return true })
+	up()
+	r.service("made-afterwards")
+	took := r.Within(soon, "the endpoints of a Service made afterwards", func() bool { return len(r.ready("made-afterwards")) == count })
+	t.Logf("a new Service had its endpoints after %s", took)
+	r.Within(soon, "all endpoints", r.serves(count/2, count+count/2))
+	took += r.Within(patience, "all nodes", func() bool {
+		return len(r.nodes()) == count && r.node(0) == nil && r.node(count) != nil
+	})
+	t.Logf("all DiscoveredNodes were right after %s", took)
+	tells(t, log.since(before))
+}
+
+// definition returns the definition of the DiscoveredNodes, nil if there is none.
+func (r *rig) definition() *unstructured.Unstructured {
+	r.Helper()
+	found := &unstructured.Unstructured{}
+	found.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+	err := r.API.Get(context.Background(), client.ObjectKey{Name: "discoverednodes." + rollcallv1alpha1.GroupVersion.Group}, found)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		r.Fatal(err)
+	}
+	return found
+}
+
+func TestADefinitionThatIsPutBackHasItsNodesAtOnce(t *testing.T) {
+	const count = 100
+	r := newRig(t)
+	r.bucket(time.Hour)
+	r.registry()
+	r.service("web")
+	log := &logged{}
+	r.Start(log.take)
+	r.beatAll(0, count)
+	r.Within(patience, "all nodes", func() bool { return len(r.nodes()) == count })
+	before := len(log.since(0))
+
+	definition := r.definition()
+	back := sync.OnceFunc(func() {
+		again := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": definition.GetAPIVersion(), "kind": definition.GetKind(),
+			"metadata": map[string]any{"name": definition.GetName()}, "spec": definition.Object["spec"],
+		}}
+		if err := r.API.Create(context.Background(), again); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := r.API.Delete(t.Context(), definition); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(back)
+	r.Within(patience, "the definition to go", func() bool { return r.definition() == nil })
+	log.staysQuiet(r, before, r.serves(0, count))
+	back()
+	took := r.Within(2*soon, "all nodes", func() bool {
+		list := &rollcallv1alpha1.DiscoveredNodeList{}
+		return r.API.List(t.Context(), list, client.InNamespace(r.Namespace)) == nil && len(list.Items) == count
+	})
+	t.Logf("all DiscoveredNodes were back after %s", took)
+	// A change by hand is undone only where there is a watch.
+	if err := r.API.Delete(t.Context(), r.node(0)); err != nil {
+		t.Fatal(err)
+	}
+	took += r.Within(2*soon, "a node that was deleted by hand", func() bool { return r.node(0) != nil })
+	t.Logf("the watch was back after %s at most", took)
+	tells(t, log.since(before))
+}
