@@ -36,14 +36,19 @@ func faultsOfTheAPIServer() []fault {
 // settleAPI is how long the endpoints of 1,000 nodes may take to show once the API server answers again.
 const settleAPI = 2 * time.Second
 
-// watchesBack is when the manager watches again at the latest: until then it does not see what became of what it wrote.
-const watchesBack = 3 * time.Second
+const (
+	// watchesBack is when the manager watches again at the latest: until then it does not see what became of what it wrote.
+	watchesBack = 3 * time.Second
+	// relistBackoff is the same for watches that expire again and again: the client library lists anew after ever longer waits.
+	relistBackoff = time.Minute
+)
 
 // withoutAPI opens a window in which the API server does not work. mended closes it: the endpoints have to be right soon
 // afterwards, the DiscoveredNodes once the manager's watches are back.
-func (r *rig) withoutAPI() (mended func(at time.Time)) {
+func (r *rig) withoutAPI(back time.Duration) (mended func(at time.Time)) {
 	endpoints := r.broken(window{settle: settleAPI + allowance()})
-	nodes := r.broken(window{settle: watchesBack + settleAPI + allowance(), nodesOnly: true})
+	_, usual := limits()
+	nodes := r.broken(window{settle: back + usual.arrive + allowance(), nodesOnly: true})
 	return func(at time.Time) {
 		r.mended(endpoints, at)
 		r.mended(nodes, at)
@@ -78,7 +83,7 @@ func downAPIServer(r *rig, n, size int, d time.Duration) {
 	r.set(s)
 	for range n {
 		r.row.tried++
-		mended := r.withoutAPI()
+		mended := r.withoutAPI(watchesBack)
 		must(r, apiServer(r).Kill())
 		killed := time.Now()
 		for _, id := range r.fleet.ids() {
@@ -102,7 +107,7 @@ func pauseAPIServer(r *rig, n int) {
 	stop := r.fleet.churn(busy)
 	for range n {
 		r.row.tried++
-		mended := r.withoutAPI()
+		mended := r.withoutAPI(watchesBack)
 		must(r, apiServer(r).Pause())
 		pass(5 * time.Second)
 		must(r, apiServer(r).Resume())
@@ -120,7 +125,7 @@ func slowEtcd(r *rig, n int) {
 	stop := r.fleet.churn(busy)
 	etcd, err := env.Etcd()
 	must(r, err)
-	mended := r.withoutAPI()
+	mended := r.withoutAPI(watchesBack)
 	for range n {
 		r.row.tried++
 		must(r, etcd.Pause())
@@ -142,7 +147,7 @@ func refuse(r *rig, n int) {
 	stop := r.fleet.churn(busy)
 	for range n {
 		r.row.tried++
-		mended := r.withoutAPI()
+		mended := r.withoutAPI(watchesBack)
 		liar.refusing(func(request *http.Request) int {
 			writing := request.Method == http.MethodPut || request.Method == http.MethodPatch
 			switch {
@@ -173,7 +178,7 @@ func expireWatches(r *rig, n int) {
 	r.set(usual())
 	stop := r.fleet.churn(busy)
 	for r.row.tried < n {
-		mended := r.withoutAPI()
+		mended := r.withoutAPI(relistBackoff)
 		r.row.tried += liar.expire()
 		mended(time.Now())
 		r.over(nil)
