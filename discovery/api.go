@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -61,8 +62,15 @@ func newJetStream(nc *nats.Conn, domain string) (jetstream.JetStream, error) {
 
 func (a *api) stream() string { return "KV_" + a.bucket }
 
+// sender sends a request and returns its answer.
+type sender func(ctx context.Context, subject string, payload []byte) (*nats.Msg, error)
+
 // request sends one request and decodes the answer into out, which may be nil.
 func (a *api) request(ctx context.Context, operation string, in, out any) error {
+	return a.requestBy(ctx, a.nc.RequestWithContext, operation, in, out)
+}
+
+func (a *api) requestBy(ctx context.Context, send sender, operation string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	var payload []byte
@@ -72,7 +80,7 @@ func (a *api) request(ctx context.Context, operation string, in, out any) error 
 			return err
 		}
 	}
-	msg, err := a.nc.RequestWithContext(ctx, a.prefix+operation, payload)
+	msg, err := send(ctx, a.prefix+operation, payload)
 	if err != nil {
 		return fmt.Errorf("requesting %s: %w", a.prefix+operation, classify(err))
 	}
@@ -89,6 +97,41 @@ func (a *api) request(ctx context.Context, operation string, in, out any) error 
 		return nil
 	}
 	return json.Unmarshal(msg.Data, out)
+}
+
+// askAgain is after how long at most a question is put again that nobody has answered.
+const askAgain = 400 * time.Millisecond
+
+// insist sends a request again and again until it is answered, so it must be one that does no more the second time: a
+// cluster that is electing a leader drops requests, and the leader that it finds knows nothing of them. None is given up
+// before ctx ends, since on a slow link the answer to the first may be on its way.
+func (a *api) insist(ctx context.Context, subject string, payload []byte) (*nats.Msg, error) {
+	type answer struct {
+		msg *nats.Msg
+		err error
+	}
+	answers := make(chan answer)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for again := time.After(0); ; {
+		select {
+		case <-again:
+			asking.Go(func() {
+				msg, err := a.nc.RequestWithContext(ctx, subject, payload)
+				select {
+				case answers <- answer{msg, err}:
+				case <-ctx.Done():
+				}
+			})
+			again = time.After(jitter(askAgain))
+		case first := <-answers:
+			return first.msg, first.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // classify adds the package's own error to those of the client and the server.
@@ -113,11 +156,24 @@ func classify(err error) error {
 	return err
 }
 
+// unanswered reports whether err says that the cluster can't answer: it may be electing a leader, and be able to in a moment.
+func unanswered(err error) bool { return errors.Is(err, ErrNoAnswer) || errors.Is(err, ErrUnavailable) }
+
 // info asks the stream's leader for the bucket's settings and state.
 func (a *api) info(ctx context.Context) (Bucket, error) {
+	return a.infoBy(ctx, a.nc.RequestWithContext)
+}
+
+// insistOnInfo is info for who must know at once when the stream has a leader again. It is not for each of a thousand nodes.
+func (a *api) insistOnInfo(ctx context.Context) (Bucket, error) { return a.infoBy(ctx, a.insist) }
+
+func (a *api) infoBy(ctx context.Context, send sender) (Bucket, error) {
 	asked := time.Now()
 	var si jetstream.StreamInfo
-	if err := a.request(ctx, "STREAM.INFO."+a.stream(), nil, &si); err != nil {
+	if err := a.requestBy(ctx, send, "STREAM.INFO."+a.stream(), nil, &si); err != nil {
+		return Bucket{}, err
+	}
+	if err := takesWrites(si.Cluster); err != nil {
 		return Bucket{}, err
 	}
 	b := bucketOf(a.bucket, &si)
@@ -149,13 +205,18 @@ func bucketOf(name string, si *jetstream.StreamInfo) Bucket {
 
 func subjectPrefix(bucket string) string { return "$KV." + bucket + "." }
 
-// createConsumer creates a consumer with the name in its configuration.
-func (a *api) createConsumer(ctx context.Context, c jetstream.ConsumerConfig) error {
+// createConsumer creates a consumer with the name in its configuration. Asking the cluster's leader twice would have it
+// replicate the consumer twice; the stream's leader finds that it has the consumer.
+func (a *api) createConsumer(ctx context.Context, c consumerConfig) error {
 	req := struct {
-		Stream string                   `json:"stream_name"`
-		Config jetstream.ConsumerConfig `json:"config"`
+		Stream string         `json:"stream_name"`
+		Config consumerConfig `json:"config"`
 	}{a.stream(), c}
-	return a.request(ctx, "CONSUMER.CREATE."+a.stream()+"."+c.Name+"."+c.FilterSubject, req, nil)
+	send := a.nc.RequestWithContext
+	if c.Direct {
+		send = a.insist
+	}
+	return a.requestBy(ctx, send, "CONSUMER.CREATE."+a.stream()+"."+c.Name+"."+c.FilterSubject, req, nil)
 }
 
 // deleteConsumer deletes a consumer; one that is gone already is no error.

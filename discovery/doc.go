@@ -18,6 +18,8 @@
 //     on the way was missing. Only then is it [Sink.Synced].
 //   - A key that the listing didn't hold is asked for at the stream's leader before it is told [Sink.Absent]. A read that
 //     fails confirms nothing.
+//   - If the cluster has no leader who could create a consumer, the stream's leader creates one by itself, so that the bucket is
+//     followed again as soon as it takes writes. A leader that hears from too few replicas for that counts as no answer.
 //   - Every few seconds the stream's state is compared with what was seen, because recreating or purging a bucket sends no
 //     message. Now and then the bucket is listed without need, by a second consumer, while the first goes on delivering.
 //

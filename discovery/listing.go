@@ -62,8 +62,17 @@ func (r *run) openFailed(err error) {
 		return
 	}
 	r.closed = errors.Is(err, nats.ErrConnectionClosed)
-	r.openAt = time.Now().Add(r.backoff.next())
+	r.openAt = time.Now().Add(r.rest(err))
 	r.tellDown(err)
+}
+
+// rest returns how long to wait after a failure. A cluster that is electing a leader answers from one moment to the next.
+func (r *run) rest(err error) time.Duration {
+	d := r.backoff.next()
+	if unanswered(err) {
+		d = min(d, jitter(askAgain))
+	}
+	return d
 }
 
 // otherBucket reports whether b is another bucket than the one that was seen up to position: it was created at another
@@ -146,7 +155,7 @@ func (r *run) advance(s *session) {
 func (r *run) requestMark(s *session) {
 	s.track.begin()
 	r.helpers.Go(func() {
-		b, err := r.api.info(s.ctx)
+		b, err := r.api.insistOnInfo(s.ctx)
 		r.post(func() { r.marked(s, b, err) })
 	})
 }

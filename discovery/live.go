@@ -14,7 +14,7 @@ func (r *run) requestInfo() {
 	s, position := r.current, r.position
 	r.infoPending = true
 	r.helpers.Go(func() {
-		b, err := r.api.info(s.ctx)
+		b, err := r.api.insistOnInfo(s.ctx)
 		r.post(func() { r.informed(s, b, err, position) })
 	})
 }

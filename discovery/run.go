@@ -264,7 +264,7 @@ func (r *run) fail(cause Cause, err error) {
 	// After a good time the first attempt is made at once.
 	r.openAt = time.Now()
 	if !r.settled {
-		r.openAt = r.openAt.Add(r.backoff.next())
+		r.openAt = r.openAt.Add(r.rest(err))
 	}
 	r.settled = false
 }

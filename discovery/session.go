@@ -2,18 +2,12 @@ package discovery
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
-
-// inactiveThreshold is after how long without a subscriber the server deletes a consumer that nobody could delete, since
-// the connection was lost first.
-const inactiveThreshold = 10 * time.Second
 
 // session is one consumer of the bucket and the subscription that it delivers to. Its fields belong to the watcher's
 // goroutine once it is open.
@@ -89,12 +83,6 @@ type opener struct {
 	leftover []leftover
 }
 
-// leftover is a consumer that couldn't be deleted, since the connection was lost.
-type leftover struct {
-	consumer string
-	since    time.Time
-}
-
 // open creates a consumer and subscribes to it. parent bounds the session's life, ctx the call alone.
 func (o *opener) open(parent, ctx context.Context) (*session, error) {
 	switch status := o.nc.Status(); status {
@@ -104,16 +92,21 @@ func (o *opener) open(parent, ctx context.Context) (*session, error) {
 	default:
 		return nil, ErrConnectionLost
 	}
-	before, err := o.api.info(ctx)
+	before, err := o.api.insistOnInfo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reconnects := o.nc.Stats().Reconnects
+	c, err := o.create(ctx, before.subjectPrefix)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{
-		consumer: "rollcall_" + rand.Text(), reconnects: o.nc.Stats().Reconnects,
+		consumer: c.Name, reconnects: reconnects,
 		in: &inbox{wake: o.wake, arrived: time.Now()}, progress: time.Now(),
 	}
 	s.ctx, s.cancel = context.WithCancel(parent)
-	if err := o.fill(ctx, s, before); err != nil {
+	if err := o.fill(ctx, s, c.DeliverSubject, before); err != nil {
 		o.close(s)
 		return nil, err
 	}
@@ -122,14 +115,10 @@ func (o *opener) open(parent, ctx context.Context) (*session, error) {
 
 // fill does the steps of open after which there is something to close. The subscription comes last: the server delivers
 // nothing before, and on a slow link the answers would have to wait behind megabytes of what it delivers.
-func (o *opener) fill(ctx context.Context, s *session, before Bucket) error {
-	inbox := o.nc.NewInbox()
-	if err := o.api.createConsumer(ctx, o.consumerConfig(s.consumer, inbox, before.subjectPrefix)); err != nil {
-		return err
-	}
+func (o *opener) fill(ctx context.Context, s *session, inbox string, before Bucket) error {
 	// The first mark has to be read once the consumer exists. If this is another bucket than before, the consumer may be the old one's.
 	var err error
-	if s.bucket, err = o.api.info(ctx); err != nil {
+	if s.bucket, err = o.api.insistOnInfo(ctx); err != nil {
 		return err
 	}
 	if !s.bucket.Created.Equal(before.Created) {
@@ -147,30 +136,6 @@ func (o *opener) fill(ctx context.Context, s *session, before Bucket) error {
 	return nil
 }
 
-func (o *opener) consumerConfig(name, inbox, subjectPrefix string) jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{
-		Name:              name,
-		DeliverSubject:    inbox,
-		DeliverPolicy:     jetstream.DeliverLastPerSubjectPolicy,
-		AckPolicy:         jetstream.AckNonePolicy,
-		ReplayPolicy:      jetstream.ReplayInstantPolicy,
-		FilterSubject:     filterSubject(subjectPrefix, o.prefix),
-		FlowControl:       true,
-		IdleHeartbeat:     o.heartbeat,
-		InactiveThreshold: inactiveThreshold,
-		MemoryStorage:     true,
-		Replicas:          1,
-	}
-}
-
-// filterSubject narrows the consumer to the key prefix where subjects can say so: at the end of a token.
-func filterSubject(subjectPrefix, keyPrefix string) string {
-	if keyPrefix != "" && keyPrefix[len(keyPrefix)-1] == '.' {
-		return subjectPrefix + keyPrefix + ">"
-	}
-	return subjectPrefix + ">"
-}
-
 // close ends the session and deletes its consumer, or remembers it for sweep.
 func (o *opener) close(s *session) {
 	s.cancel()
@@ -180,37 +145,5 @@ func (o *opener) close(s *session) {
 	}
 	if err := o.delete(s.consumer); err != nil {
 		o.remember(leftover{consumer: s.consumer, since: time.Now()})
-	}
-}
-
-func (o *opener) delete(consumer string) error {
-	if !o.nc.IsConnected() {
-		return ErrConnectionLost
-	}
-	// The session's context is over, and the watcher's may be.
-	return o.api.deleteConsumer(context.Background(), consumer)
-}
-
-func (o *opener) remember(l ...leftover) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.leftover = append(o.leftover, l...)
-}
-
-// sweep tries again to delete the consumers that couldn't be deleted. A storm of reconnects would leave one each time,
-// for as long as the server waits for a subscriber to come back.
-func (o *opener) sweep() {
-	o.mu.Lock()
-	left := o.leftover
-	o.leftover = nil
-	o.mu.Unlock()
-	for i, l := range left {
-		if time.Since(l.since) > 3*inactiveThreshold {
-			continue // The server has done it.
-		}
-		if o.delete(l.consumer) != nil {
-			o.remember(left[i:]...)
-			return
-		}
 	}
 }

@@ -53,7 +53,7 @@ type WatcherOptions struct {
 	InfoInterval time.Duration
 	// RelistInterval is how often the bucket is listed in full although nothing happened, up to a half less at random.
 	RelistInterval time.Duration
-	// APITimeout bounds one request to JetStream; 2 s if not set.
+	// APITimeout is how long an answer of JetStream is waited for; 2 s if not set. Meanwhile the question is put again.
 	APITimeout time.Duration
 	// Logger receives what a person may want to know; nil: nothing is logged.
 	Logger *slog.Logger
@@ -110,8 +110,9 @@ func NewWatcher(nc *nats.Conn, o WatcherOptions, sink Sink) (*Watcher, error) {
 }
 
 // Run watches until ctx ends, and returns its error. It never gives up: whatever fails is tried again, at first after at
-// most 250 ms and then less often, down to every 2 s, and at once when the connection is back. The one other end is that
-// of the connection, which is [nats.ErrConnectionClosed]: a closed connection never comes back.
+// most 250 ms and then less often, down to every 2 s, and at once when the connection is back; servers that give no answer,
+// as those of a cluster without a leader, are asked again every 0.2 to 0.4 s. The one other end is that of the connection,
+// which is [nats.ErrConnectionClosed]: a closed connection never comes back.
 //
 // When Run returns, no goroutine and no subscription of it is left, and no consumer either if the connection stood; one
 // that couldn't be deleted is removed by the server within seconds. That takes at most WatcherOptions.APITimeout. A

@@ -47,7 +47,7 @@ func newCluster(r *rig) *cluster {
 		c.servers, urls = append(c.servers, s), append(urls, s.url())
 	}
 	s := usual()
-	s.ttl = failover
+	s.ttl = clusterTTL
 	s.url = strings.Join(urls, ",")
 	s.bucket = func(config *jetstream.KeyValueConfig) { config.Replicas = 3 }
 	r.set(s)
@@ -95,17 +95,17 @@ func (c *cluster) whole() {
 	})
 }
 
-// failover is how long a cluster may need to serve a manager whose server was killed: it does not answer some requests, and
-// gives consumers to the server that is gone, until it has noticed that.
-const failover = 15 * time.Second
+// clusterTTL is the least TTL that the documentation recommends: a cluster may elect its leaders for 9 s.
+const clusterTTL = 15 * time.Second
 
 // failing opens a window in which a part of the cluster is gone. The manager may go on reading from another one.
 func (c *cluster) failing() *window {
-	return c.broken(window{holds: true, might: true, grace: c.ttl, settle: failover})
+	return c.broken(window{holds: true, might: true, grace: c.ttl, settle: outageSettle + allowance()})
 }
 
 // repeat kills a server again and again, and starts it once the others do without it.
 func (c *cluster) repeat(n int, victim func() int) {
+	c.row.prompt = true
 	stop := c.fleet.churn(2 * busy)
 	for range n {
 		c.row.tried++
@@ -142,8 +142,9 @@ func stepDown(r *rig) {
 
 func loseQuorum(r *rig) {
 	c := newCluster(r)
+	r.row.prompt = true
 	stop := r.fleet.churn(busy)
-	for range 2 {
+	for range 3 {
 		r.row.tried++
 		c.whole()
 		gone := []*natsServer{c.servers[r.fleet.random(3)]}
