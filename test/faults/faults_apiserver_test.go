@@ -37,9 +37,11 @@ func faultsOfTheAPIServer() []fault {
 const settleAPI = 2 * time.Second
 
 const (
-	// watchesBack is when the manager watches again at the latest: until then it does not see what became of what it wrote.
-	watchesBack = 3 * time.Second
-	// relistBackoff is the same for watches that expire again and again: the client library lists anew after ever longer waits.
+	// watchesBack is when the manager watches again at the latest: until then it does not see what became of what it wrote. An
+	// API server that was restarted answers old watches with 410, after which the client library waits before it lists: a
+	// second, and twice as long the next time within two minutes.
+	watchesBack = 15 * time.Second
+	// relistBackoff is the same for watches that expire more often than that.
 	relistBackoff = time.Minute
 )
 
