@@ -98,7 +98,9 @@ controlplane: ## Build the API server, etcd and kubectl of the tests; the last l
 .PHONY: test
 test: controlplane ## Run all tests, with the race detector, against a real API server and a real NATS server.
 	@echo "==> running the tests"
-	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race ./...
+	go list ./... | grep -v '/test/faults$$' | KUBEBUILDER_ASSETS="$(ASSETS)" xargs go test -race
+	@echo "==> breaking things, a few of each kind"
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race ./test/faults
 	@echo "==> running what the race detector makes too slow"
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -run TestTenThousandPods -timeout 5m ./test/pods
 	cd hack/image && go test -race ./...
