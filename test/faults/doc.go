@@ -4,5 +4,5 @@
 // node did, and by nothing that the manager says of itself.
 //
 // history.go is what happened, judge.go the verdict on it: pure, and tested by histories that must be condemned. The rest
-// are tests: rig_test.go puts the processes together, and faults_*_test.go are the faults.
+// are tests: rig_*_test.go put the processes together and take the times, and faults_*_test.go are the faults.
 package faults
