@@ -97,6 +97,7 @@ func newRegistry(nc *nats.Conn, o Options) (*Registry, error) {
 
 // ensure is EnsureBucket, repeated until ctx ends while the server can't be asked.
 func (r *Registry) ensure(ctx context.Context) (Bucket, error) {
+	var reason error
 	for b := (backoff{}); ; {
 		bucket, different, err := EnsureBucket(ctx, r.nc, r.config)
 		if err == nil {
@@ -106,10 +107,13 @@ func (r *Registry) ensure(ctx context.Context) (Bucket, error) {
 		if !unreachable(err) {
 			return Bucket{}, err
 		}
+		if reason == nil || ctx.Err() == nil {
+			reason = err // An attempt that ctx cut short knows less than the one before it.
+		}
 		select {
 		case <-time.After(b.next()):
 		case <-ctx.Done():
-			return Bucket{}, errors.Join(ctx.Err(), err)
+			return Bucket{}, errors.Join(ctx.Err(), reason)
 		}
 	}
 }
