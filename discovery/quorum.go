@@ -23,7 +23,8 @@ func takesWrites(c *jetstream.ClusterInfo) error {
 	}
 	heard := 1
 	for _, replica := range c.Replicas {
-		if replica.Active <= quorumSilence {
+		// Zero is also what a leader says of one that it has never heard from; that one isn't current.
+		if replica.Active <= quorumSilence && (replica.Active > 0 || replica.Current) {
 			heard++
 		}
 	}
