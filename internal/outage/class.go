@@ -23,11 +23,18 @@ func Unanswered(err error) bool {
 	}
 	if answer := apierrors.APIStatus(nil); errors.As(err, &answer) {
 		status := answer.Status()
+		if strings.Contains(status.Message, webhook) {
+			return false
+		}
 		return status.Code > http.StatusInternalServerError && !apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge) ||
 			status.Code == http.StatusInternalServerError && ofStorage(status.Message)
 	}
 	return cut(err)
 }
+
+// webhook is in what the API server says of an admission webhook that refused an object, with a code of the webhook's own, or
+// that failed: the object's own trouble.
+const webhook = "webhook \""
 
 // cut says whether a request ended without an answer. What http.Client itself returns is never of the API server's making;
 // the rest is for an answer that ends halfway.

@@ -62,6 +62,7 @@ func TestClasses(t *testing.T) {
 		"500, etcd slow":              {err: internal("etcdserver: request timed out"), unanswered: true},
 		"500, etcd away":              {err: internal("rpc error: code = Unavailable desc = connection refused"), unanswered: true},
 		"500, webhook":                {err: apierrors.NewInternalError(errors.New("failed calling webhook \"x\": connection refused"))},
+		"503 of a webhook":            {err: apierrors.NewServiceUnavailable("admission webhook \"x\" denied the request: later")},
 		"410":                         {err: apierrors.NewResourceExpired("too old resource version")},
 		"429":                         {err: apierrors.NewTooManyRequests("later", 1)},
 		"403":                         {err: apierrors.NewForbidden(nodes, "catga.web-1", errors.New("no right"))},

@@ -14,6 +14,10 @@ import (
 // is chosen at random, so that managers do not ask all at once.
 const probeAfter, probeSpread = 100 * time.Millisecond, 300 * time.Millisecond
 
+// probePatience is for how long one worker keeps the others out: what it asks for may take long for a reason of its own, as
+// an admission webhook that hangs.
+const probePatience = time.Second
+
 // Gate is what the workers of one controller go through. It is open until a write of the controller gets no answer. Then
 // it lets one worker in at a time, every so often, until a write is answered; the others wait in front of it, having read
 // nothing yet that could grow old. It is safe for concurrent use.
@@ -22,8 +26,10 @@ type Gate struct {
 
 	mu     sync.Mutex
 	closed bool
-	// probing says that one worker has been let in.
-	probing bool
+	// probing is the number of the worker that was let in, zero if none is inside, and since when it is.
+	probing uint64
+	since   time.Time
+	probes  uint64
 	// due is when the next one may go in.
 	due time.Time
 	// turned is closed, and made anew, when those who wait have to look again.
@@ -62,22 +68,29 @@ func (g *Gate) ask() (leave func(), wait time.Duration, turned <-chan struct{}) 
 	if !g.closed {
 		return func() {}, 0, nil
 	}
-	if g.probing {
-		return nil, 0, g.turned
+	now := g.outage.clock.Now()
+	if g.probing != 0 {
+		if wait := g.since.Add(probePatience).Sub(now); wait > 0 {
+			return nil, wait, g.turned
+		}
 	}
-	if wait := g.due.Sub(g.outage.clock.Now()); wait > 0 {
+	if wait := g.due.Sub(now); wait > 0 {
 		return nil, wait, g.turned
 	}
-	g.probing = true
-	return g.probed, 0, nil
+	g.probes++
+	number := g.probes
+	g.probing, g.since = number, now
+	return func() { g.probed(number) }, 0, nil
 }
 
 // probed lets the next worker in, now if this one has not found out anything.
-func (g *Gate) probed() {
+func (g *Gate) probed(number uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.probing = false
-	g.turn()
+	if g.probing == number {
+		g.probing = 0
+		g.turn()
+	}
 }
 
 // saw takes note of how a request ended.

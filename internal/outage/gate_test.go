@@ -219,11 +219,43 @@ func TestWhoWaitsLeavesWhenTheManagerEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer probe()
-		time.AfterFunc(time.Second, cancel)
+		time.AfterFunc(probePatience/2, cancel)
 		start := time.Now()
-		if _, err := gate.enter(ctx); !errors.Is(err, context.Canceled) || time.Since(start) != time.Second {
+		if _, err := gate.enter(ctx); !errors.Is(err, context.Canceled) || time.Since(start) != probePatience/2 {
 			t.Errorf("waited for %s: %v", time.Since(start), err)
 		}
+	})
+}
+
+// What one worker asks for may hang for a reason of its own.
+func TestAProbeThatHangsDoesNotHoldTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away, _ := newOutage()
+		gate := away.NewGate()
+		gate.saw(of(syscall.ECONNREFUSED))
+		hanging, err := gate.enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		second, err := gate.enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(start); waited != probePatience {
+			t.Errorf("the second one waited for %s", waited)
+		}
+		hanging() // It has lost its turn, so this lets nobody in.
+		start = time.Now()
+		third, err := gate.enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(start); waited != probePatience {
+			t.Errorf("the third one waited for %s", waited)
+		}
+		second()
+		third()
 	})
 }
 
