@@ -33,9 +33,12 @@ func (s *sessions) Start(ctx context.Context) error {
 	all := s.all
 	s.all, s.over = nil, true
 	s.mu.Unlock()
+	// Each may have to wait for an answer of its server.
+	var stopping sync.WaitGroup
 	for _, session := range all {
-		session.stop()
+		stopping.Go(session.stop)
 	}
+	stopping.Wait()
 	return nil
 }
 
