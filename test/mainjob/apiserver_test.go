@@ -100,18 +100,23 @@ func (r *rig) downAPIServer() (up func()) {
 	return up
 }
 
-func TestAfterAnOutageOfTheAPIServerAllGoesOnAtOnce(t *testing.T) {
-	const count = 200
-	r := newRig(t)
+// startLogged starts a manager over so many nodes, and returns once all show, with its log and how long that is so far.
+func startLogged(t *testing.T, count int) (r *rig, log *logged, before int) {
+	t.Helper()
+	r, log = newRig(t), &logged{}
 	r.bucket(time.Hour)
 	r.registry()
 	r.service("web")
-	log := &logged{}
 	r.Start(log.take)
 	r.beatAll(0, count)
 	r.Within(patience, "all endpoints", r.serves(0, count))
 	r.Within(patience, "all nodes", func() bool { return len(r.nodes()) == count })
-	before := len(log.since(0))
+	return r, log, len(log.since(0))
+}
+
+func TestAfterAnOutageOfTheAPIServerAllGoesOnAtOnce(t *testing.T) {
+	const count = 200
+	r, log, before := startLogged(t, count)
 
 	up := r.downAPIServer()
 	for n := range count / 2 {
@@ -148,15 +153,7 @@ func (r *rig) definition() *unstructured.Unstructured {
 
 func TestADefinitionThatIsPutBackHasItsNodesAtOnce(t *testing.T) {
 	const count = 100
-	r := newRig(t)
-	r.bucket(time.Hour)
-	r.registry()
-	r.service("web")
-	log := &logged{}
-	r.Start(log.take)
-	r.beatAll(0, count)
-	r.Within(patience, "all nodes", func() bool { return len(r.nodes()) == count })
-	before := len(log.since(0))
+	r, log, before := startLogged(t, count)
 
 	definition := r.definition()
 	back := sync.OnceFunc(func() {
