@@ -241,6 +241,10 @@ type messageRequest struct {
 
 // message reads one message from the stream's leader; errMessageNotFound says that the leader has none such.
 func (a *api) message(ctx context.Context, subjectPrefix string, req messageRequest) (Entry, error) {
+	return a.messageBy(ctx, a.nc.RequestWithContext, subjectPrefix, req)
+}
+
+func (a *api) messageBy(ctx context.Context, send sender, subjectPrefix string, req messageRequest) (Entry, error) {
 	var resp struct {
 		Message struct {
 			Subject  string    `json:"subject"`
@@ -250,7 +254,7 @@ func (a *api) message(ctx context.Context, subjectPrefix string, req messageRequ
 			Time     time.Time `json:"time"`
 		} `json:"message"`
 	}
-	if err := a.request(ctx, "STREAM.MSG.GET."+a.stream(), req, &resp); err != nil {
+	if err := a.requestBy(ctx, send, "STREAM.MSG.GET."+a.stream(), req, &resp); err != nil {
 		return Entry{}, err
 	}
 	m := resp.Message
@@ -267,4 +271,9 @@ func (a *api) message(ctx context.Context, subjectPrefix string, req messageRequ
 // last reads the last message of a key from the stream's leader.
 func (a *api) last(ctx context.Context, subjectPrefix, key string) (Entry, error) {
 	return a.message(ctx, subjectPrefix, messageRequest{Last: subjectPrefix + key})
+}
+
+// insistOnLast is last for who reads few keys at a time, and must know at once when the stream has a leader again.
+func (a *api) insistOnLast(ctx context.Context, subjectPrefix, key string) (Entry, error) {
+	return a.messageBy(ctx, a.insist, subjectPrefix, messageRequest{Last: subjectPrefix + key})
 }

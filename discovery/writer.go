@@ -169,10 +169,11 @@ func (w *Writer) Delete(key string, after uint64, done func(revision uint64, err
 	w.send(key, &m, done)
 }
 
-// Last reads the last message of a key from the stream's leader; its revision is 0 if there is none. The errors are
-// [ErrNoAnswer], [ErrUnavailable], [ErrConnectionLost] and [ErrBucketNotFound].
+// Last reads the last message of a key from the stream's leader; its revision is 0 if there is none. Until it is answered
+// it asks a few times a second, so it is not for thousands of keys at a time. The errors are [ErrNoAnswer],
+// [ErrUnavailable], [ErrConnectionLost] and [ErrBucketNotFound].
 func (w *Writer) Last(ctx context.Context, key string) (Entry, error) {
-	e, err := w.api.last(ctx, w.bucket, key)
+	e, err := w.api.insistOnLast(ctx, w.bucket, key)
 	if errors.Is(err, errMessageNotFound) {
 		return Entry{Key: key}, nil
 	}

@@ -25,7 +25,9 @@
 // # Failures
 //
 // A write that is overtaken, or whose answer is unclear, makes the key unknown; it is read from the stream's leader. While
-// the connection is down nothing is decided: claims stay what they are. Closing the Roster unregisters nothing.
+// the connection is down nothing is decided: claims stay what they are. While the stream takes nothing, because it has no
+// leader, one slot tries again at short intervals for all of them, and the others back off; when it gets through, all go
+// on at once. Closing the Roster unregisters nothing.
 //
 // # Cost
 //

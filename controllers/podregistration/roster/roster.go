@@ -67,6 +67,8 @@ type Roster struct {
 	leaving bool
 	// paused is until when nothing is sent, since the connection is down.
 	paused time.Time
+	// scout is the slot that tries again for all while the stream takes nothing; nil while it does, as far as is known.
+	scout *slot
 	// asked are the slots to be read, readers is how many goroutines do that.
 	asked   []*slot
 	readers int

@@ -20,6 +20,8 @@ const (
 	settleInterval = 50 * time.Millisecond
 	// reconnectInterval is how long nothing is sent after the connection was found to be down.
 	reconnectInterval = 100 * time.Millisecond
+	// scoutInterval is how long the scout waits at most before it tries again.
+	scoutInterval = 500 * time.Millisecond
 	// firstBackoff and lastBackoff bound the wait before something that failed is tried again.
 	firstBackoff = 250 * time.Millisecond
 	lastBackoff  = 30 * time.Second
@@ -214,8 +216,33 @@ func (r *Roster) later(s *slot, now time.Time) {
 	r.schedule(s, now.Add(d-rand.N(d/2+1))) //nolint:gosec // A jitter is no secret.
 }
 
+// balk schedules another attempt of a slot that the bucket's stream has stood in the way of, and not its key. One slot
+// tries again at short intervals, for all of them: the others need not ask a cluster that is electing a leader, and
+// none of them waits for its backoff once there is one.
+func (r *Roster) balk(s *slot, now time.Time) {
+	s.balked = true
+	if r.scout == nil {
+		r.scout = s
+	}
+	if s != r.scout {
+		r.later(s, now)
+		return
+	}
+	s.attempts++
+	r.schedule(s, now.Add(scoutInterval-rand.N(scoutInterval/2))) //nolint:gosec // A jitter is no secret.
+}
+
+// report has all slots looked at if it was the scout that got through, or that is going.
+func (r *Roster) report(s *slot) {
+	if s == r.scout {
+		r.scout = nil
+		r.everything()
+	}
+}
+
 // drop forgets a slot.
 func (r *Roster) drop(s *slot) {
+	r.report(s)
 	if s.index != unqueued {
 		heap.Remove(&r.checks, s.index)
 	}
@@ -265,6 +292,9 @@ func (r *Roster) written(s *slot, revision uint64, err error) {
 	if !f.scheduled.IsZero() {
 		r.beaten(Beat{Err: err, Lag: now.Sub(f.scheduled)})
 	}
+	if !pending(err) {
+		r.report(s)
+	}
 	if err == nil {
 		r.stored(s, &f, revision, now)
 	}
@@ -283,9 +313,15 @@ func settles(err error) bool {
 	return err == nil || errors.Is(err, discovery.ErrOvertaken) || errors.Is(err, discovery.ErrConnectionLost)
 }
 
+// pending reports whether err leaves open what the stream would say.
+func pending(err error) bool {
+	return errors.Is(err, discovery.ErrUnavailable) || errors.Is(err, discovery.ErrNoAnswer) ||
+		errors.Is(err, discovery.ErrConnectionLost) || errors.Is(err, discovery.ErrWriterClosed)
+}
+
 // stored takes in that a write is in the bucket.
 func (r *Roster) stored(s *slot, f *flight, revision uint64, now time.Time) {
-	s.attempts, s.unanswered, s.trouble = 0, 0, State{}
+	s.attempts, s.balked, s.unanswered, s.trouble = 0, false, 0, State{}
 	s.known = known{sure: true, revision: revision}
 	next := now
 	if f.kind == putting {
@@ -330,13 +366,20 @@ func (r *Roster) failed(s *slot, f *flight, err error, now time.Time) {
 			s.wrote = f.record
 		}
 		r.schedule(s, now)
-	case errors.Is(err, discovery.ErrUnavailable) && s.attempts < patience:
-		r.later(s, now)
+	case errors.Is(err, discovery.ErrUnavailable):
+		if s.attempts >= patience {
+			r.fail(s, err)
+		}
+		r.balk(s, now)
 	default:
-		s.trouble = State{Phase: Failed, Message: r.explain(s.key, err)}
-		r.judge(s)
+		r.fail(s, err)
 		r.later(s, now)
 	}
+}
+
+func (r *Roster) fail(s *slot, err error) {
+	s.trouble = State{Phase: Failed, Message: r.explain(s.key, err)}
+	r.judge(s)
 }
 
 // explain says what failed and what to do about it.
@@ -404,8 +447,13 @@ func (r *Roster) answered(s *slot, session int, e discovery.Entry, err error) {
 		if errors.Is(err, discovery.ErrConnectionLost) {
 			r.paused = now.Add(reconnectInterval)
 		}
-		r.later(s, now)
+		r.balk(s, now)
 		return
+	}
+	r.report(s)
+	if s.balked {
+		// What failed says nothing of the key.
+		s.attempts, s.balked = 0, false
 	}
 	next := &known{
 		sure: true, revision: e.Revision, live: e.Revision > 0 && e.Operation == discovery.Put,
@@ -424,7 +472,7 @@ func (r *Roster) reread(s *slot, next *known, now time.Time) {
 	switch {
 	case lost && s.attempts > 0:
 		// Once may be an outage of the server's, which this read has found to be over.
-		s.trouble = State{Phase: Failed, Message: r.explain(s.key, discovery.ErrNoAnswer)}
+		r.fail(s, discovery.ErrNoAnswer)
 	case !lost && s.trouble.Phase == Failed:
 		s.trouble = State{}
 	}

@@ -47,7 +47,7 @@ func (s *slot) abandon() {
 func (r *Roster) doubt() {
 	r.synced, r.settled, r.bucket = false, false, discovery.Bucket{}
 	clear(r.suspects)
-	r.namesake = ""
+	r.namesake, r.scout = "", nil
 	for _, s := range r.slots {
 		s.abandon()
 		s.known = known{}

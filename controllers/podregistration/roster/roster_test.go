@@ -1,0 +1,168 @@
+package roster
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollcall-dev/rollcall/discovery"
+)
+
+// stream is a Writer to a stream that can be without a leader. Keys are never removed.
+type stream struct {
+	mu       sync.Mutex
+	sequence uint64
+	last     map[string]discovery.Entry
+	stored   map[string]time.Time
+	refusal  error // what writes and reads end with, if anything
+	patience time.Duration
+	asked    int
+}
+
+func newStream() *stream {
+	return &stream{last: map[string]discovery.Entry{}, stored: map[string]time.Time{}, patience: time.Second}
+}
+
+// roster returns a Roster that writes to the stream, which it has found empty. It must be closed.
+func (s *stream) roster() *Roster {
+	r := New(Options{
+		Cluster: cluster, Settled: func() bool { return true }, Standing: func(*discovery.Owner) Standing { return Ours },
+		Changed: func([]Claim) {}, Followed: func() {},
+	})
+	r.Follow(s).Synced(discovery.Bucket{})
+	return r
+}
+
+// heartbeating returns the claim of a pod that is to heartbeat.
+func heartbeating(t *testing.T, uid string, interval time.Duration) Claim {
+	t.Helper()
+	return Claim{ID: ID{UID: types.UID(uid)}, Key: "node." + uid, Interval: interval, Record: template(t, uid, "http://10.0.0.1:80")}
+}
+
+func (s *stream) Put(key string, value []byte, after uint64, done func(uint64, error)) {
+	done(s.put(key, value, after))
+}
+
+func (s *stream) put(key string, value []byte, after uint64) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	switch {
+	case s.refusal != nil:
+		return 0, s.refusal
+	case s.last[key].Revision != after:
+		return 0, discovery.ErrOvertaken
+	}
+	s.sequence++
+	s.last[key] = discovery.Entry{Key: key, Revision: s.sequence, Operation: discovery.Put, Value: value, Written: time.Now()}
+	s.stored[key] = time.Now()
+	return s.sequence, nil
+}
+
+func (s *stream) Delete(string, uint64, func(uint64, error)) {}
+
+// Last asks again and again until it is answered, like discovery.Writer's.
+func (s *stream) Last(ctx context.Context, key string) (discovery.Entry, error) {
+	for until := time.Now().Add(s.patience); ; <-time.After(s.patience / 8) {
+		s.mu.Lock()
+		s.asked++
+		e, err := s.last[key], s.refusal
+		s.mu.Unlock()
+		if err == nil || ctx.Err() != nil || !time.Now().Before(until) {
+			return e, err
+		}
+	}
+}
+
+func (s *stream) Subject(key string) string { return key }
+
+func (s *stream) refuse(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusal, s.asked = err, 0
+}
+
+// since returns how many keys have been written since then, and how often the stream was asked for anything since it last
+// changed its mind.
+func (s *stream) since(at time.Time) (keys, asked int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, stored := range s.stored {
+		if !stored.Before(at) {
+			keys++
+		}
+	}
+	return keys, s.asked
+}
+
+// While the stream takes nothing one pod tries again for all of them, and when it gets through all heartbeat at once,
+// however long that took.
+func TestHeartbeatsResumeTogether(t *testing.T) {
+	const (
+		pods     = 100
+		interval = 10 * time.Second
+		outage   = 5 * time.Minute
+	)
+	for name, refusal := range map[string]error{"no leader": discovery.ErrUnavailable, "no answer": discovery.ErrNoAnswer} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStream()
+				r := s.roster()
+				defer r.Close()
+				for i := range pods {
+					r.Update(nil, []Claim{heartbeating(t, strconv.Itoa(i), interval)})
+				}
+				<-time.After(3 * interval)
+				if keys, _ := s.since(time.Now().Add(-interval - time.Second)); keys != pods {
+					t.Fatalf("%d of %d pods heartbeat", keys, pods)
+				}
+				s.refuse(refusal)
+				<-time.After(outage)
+				_, asked := s.since(time.Now())
+				// The one waits for at least 250 ms; the others back off to at least 15 s, and then write and read, which is at
+				// most ten questions.
+				if most := 10 * (int(outage/(250*time.Millisecond)) + pods*(8+int(outage/(15*time.Second)))); asked > most {
+					t.Errorf("the stream was asked %d times in %s, at most %d would do", asked, outage, most)
+				}
+				over := time.Now()
+				s.refuse(nil)
+				<-time.After(s.patience + scoutInterval + 100*time.Millisecond)
+				synctest.Wait()
+				if keys, _ := s.since(over); keys != pods {
+					t.Errorf("%d of %d pods have heartbeated %s after the outage", keys, pods, time.Since(over))
+				}
+			})
+		})
+	}
+}
+
+// A pod that tries for all, and is deleted meanwhile, leaves that to another one.
+func TestAnotherPodTriesForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStream()
+		s.refuse(discovery.ErrUnavailable)
+		r := s.roster()
+		defer r.Close()
+		first, second := heartbeating(t, "a", time.Minute), heartbeating(t, "b", time.Minute)
+		for _, c := range []Claim{first, second} {
+			r.Update(nil, []Claim{c})
+			<-time.After(time.Minute)
+		}
+		r.Update([]ID{first.ID}, nil)
+		<-time.After(time.Second)
+		over := time.Now()
+		s.refuse(nil)
+		<-time.After(scoutInterval + 100*time.Millisecond)
+		if keys, _ := s.since(over); keys != 1 {
+			t.Errorf("%d pods are registered after the outage, want 1", keys)
+		}
+		if state := r.State(second.ID); state.Phase != Registered {
+			t.Errorf("the pod is %+v", state)
+		}
+	})
+}
