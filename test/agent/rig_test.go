@@ -155,12 +155,13 @@ func (p *process) ends(code int) {
 	}
 }
 
-// says waits until the log holds all the texts.
+// says waits until the log holds all the texts, in upper case or lower: the client passes on a server's own words or its
+// own, whichever come first.
 func (p *process) says(texts ...string) {
 	p.rig.Helper()
 	p.rig.within(patience, fmt.Sprintf("the agent to say %q", texts), func() bool {
-		log := p.log.String()
-		return !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(log, text) })
+		log := strings.ToLower(p.log.String())
+		return !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(log, strings.ToLower(text)) })
 	})
 }
 
