@@ -149,6 +149,10 @@ func classify(err error) error {
 		return fmt.Errorf("%w, create it or allow its creation: %w", ErrBucketNotFound, err)
 	case hasCode(err, jetstream.JSErrCodeMessageNotFound):
 		return errMessageNotFound
+	case hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence):
+		return errOvertaken
+	case hasCode(err, jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case hasCode(err, jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount,
 		codeClusterNotAvailable, codeStreamOffline, codeStreamOfflineReason):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)

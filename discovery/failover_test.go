@@ -2,7 +2,9 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,4 +123,52 @@ func mustJetStream(t *testing.T, nc *nats.Conn) jetstream.JetStream {
 		t.Fatal(err)
 	}
 	return js
+}
+
+// A write that the stream's leader can't replicate stands in the way of the next one of the same key. That is no conflict:
+// nobody else writes, and the node goes on by itself once there is a majority.
+func TestALostQuorumIsNoConflict(t *testing.T) {
+	c := natstest.StartCluster(t, 3)
+	newBucket(t, c.Connect(t), jetstream.KeyValueConfig{Replicas: 3, TTL: time.Minute})
+	nc, others := leaderAndOthers(t, c)
+	r, err := Open(t.Context(), nc, Options{Bucket: "b", NoCreate: true, WriteOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	results := make(chan error, 1024)
+	ctx, cancel := context.WithCancel(t.Context())
+	var keeping sync.WaitGroup
+	keeping.Go(func() {
+		_ = r.KeepAlive(ctx, Node{ID: "node-1"}, KeepAliveOptions{Interval: 500 * time.Millisecond, Result: func(err error) { results <- err }})
+	})
+	defer keeping.Wait()
+	defer cancel()
+	w := newWriter(t, nc, WriterOptions{Bucket: "b", Timeout: 500 * time.Millisecond})
+	if err := <-results; err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range others {
+		s.Stop()
+	}
+	if r := putBy(t, w, "k", "1", 0); !errors.Is(r.err, ErrNoAnswer) {
+		t.Errorf("a write without a majority: %+v", r)
+	}
+	if r := putBy(t, w, "k", "2", 0); !errors.Is(r.err, ErrBusy) {
+		t.Errorf("a write of the same key: %+v", r)
+	}
+	failures := 0
+	for failures < 3 {
+		if err := <-results; errors.Is(err, ErrConflict) {
+			t.Fatalf("the node hears of a conflict: %v", err)
+		} else if err != nil {
+			failures++
+		}
+	}
+	for _, s := range others {
+		if err := s.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, func() error { return <-results })
 }

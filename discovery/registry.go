@@ -120,7 +120,7 @@ func (r *Registry) ensure(ctx context.Context) (Bucket, error) {
 
 // unreachable reports whether the server could not be asked, or could not answer.
 func unreachable(err error) bool {
-	return errors.Is(err, ErrConnectionLost) || errors.Is(err, ErrNoAnswer) || errors.Is(err, ErrUnavailable)
+	return errors.Is(err, ErrConnectionLost) || errors.Is(err, ErrNoAnswer) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy)
 }
 
 // settingsAge is how old the bucket's settings may become in a registry that doesn't follow the bucket.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // maxAttempts is how often a write is tried that others keep overtaking.
@@ -21,11 +20,21 @@ const maxAttempts = 5
 // errOvertaken: the key's last revision isn't the one that the write was based on.
 var errOvertaken = errors.New("overtaken by another write")
 
+// ErrBusy says that an earlier write of the key, perhaps one of one's own, is neither stored nor refused yet. The stream's
+// leader takes no other until it has replicated that one, or has lost its office: soon, or once there is a majority again.
+var ErrBusy = errors.New("an earlier write of the key is not replicated yet")
+
+// firstPause and lastPause bound the wait for an earlier write of the key.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = 200 * time.Millisecond
+)
+
 // Register writes the node's record, with LastSeen set to now, and so makes the node known, or replaces what it said of
 // itself before. An entry that has an owner is replaced by the same owner alone, and one without an owner only by a node
 // without one: [ErrConflict].
 //
-// Other errors are [ErrInvalidID], those of [Encode], [ErrReadOnly], [ErrNoAnswer], [ErrUnavailable] and
+// Other errors are [ErrInvalidID], those of [Encode], [ErrReadOnly], [ErrNoAnswer], [ErrBusy], [ErrUnavailable] and
 // [ErrConnectionLost]. After an error the entry may or may not have been written, except after the first three.
 func (r *Registry) Register(ctx context.Context, n Node) error {
 	key, err := Key(r.prefix, n.ID)
@@ -181,20 +190,31 @@ func (r *Registry) publish(ctx context.Context, key string, m *nats.Msg, after u
 		m.Subject = r.api.prefix + m.Subject
 	}
 	m.Header.Set(headerExpected, strconv.FormatUint(after, 10))
-	try, cancel := context.WithTimeout(ctx, r.api.timeout)
-	defer cancel()
-	ack, err := r.js.PublishMsg(try, m)
-	if err == nil {
-		return ack.Sequence, nil
-	}
-	if hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
-		return 0, errOvertaken
-	}
-	err = classify(err)
+	revision, err := r.publishInTurn(ctx, m)
 	if ctx.Err() != nil || !errors.Is(err, ErrNoAnswer) {
-		return 0, err
+		return revision, err
 	}
 	return r.readBack(ctx, key, m, after, err)
+}
+
+// publishInTurn publishes m, again and again while an earlier write of the key stands in its way.
+func (r *Registry) publishInTurn(ctx context.Context, m *nats.Msg) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.api.timeout)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		ack, err := r.js.PublishMsg(ctx, m)
+		if err == nil {
+			return ack.Sequence, nil
+		}
+		if err = classify(err); !errors.Is(err, ErrBusy) {
+			return 0, err
+		}
+		select {
+		case <-time.After(jitter(pause)):
+		case <-ctx.Done():
+			return 0, err
+		}
+	}
 }
 
 // readBack finds out whether the leader has stored m although it didn't say so.

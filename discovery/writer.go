@@ -151,8 +151,8 @@ func (w *Writer) Subject(key string) string { return w.subject + key }
 // the revision or an error, on any goroutine, and it must not block. Put itself waits while too many writes are without an
 // answer. The value must not be changed before done has been called.
 //
-// The errors are [ErrOvertaken], [ErrTooLarge], [ErrBucketFull], [ErrNoAnswer], [ErrUnavailable], [ErrConnectionLost],
-// [ErrWriterClosed], and what else the server answers.
+// The errors are [ErrOvertaken], [ErrBusy], [ErrTooLarge], [ErrBucketFull], [ErrNoAnswer], [ErrUnavailable],
+// [ErrConnectionLost], [ErrWriterClosed], and what else the server answers.
 func (w *Writer) Put(key string, value []byte, after uint64, done func(revision uint64, err error)) {
 	m := nats.Msg{Data: value, Header: nats.Header{headerExpected: {strconv.FormatUint(after, 10)}}}
 	w.send(key, &m, done)
@@ -299,8 +299,6 @@ func quickAnswer(data []byte) (uint64, bool) {
 // refused returns the error for the server's refusal of a write.
 func refused(e *jetstream.APIError) error {
 	switch {
-	case hasCode(e, jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant):
-		return ErrOvertaken
 	case hasCode(e, codeTooLarge):
 		return fmt.Errorf("%w: %w", ErrTooLarge, e)
 	case hasCode(e, codeAccountResources, codeInsufficient, codeMemoryResources, codeStorageResources),

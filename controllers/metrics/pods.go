@@ -18,7 +18,7 @@ const (
 func podDefinitions() []Definition {
 	return []Definition{
 		{
-			Name: podHeartbeats, Type: counter, Labels: perRegistry(Label{"result", "`success`, `overtaken` (somebody else has written or removed the entry, which is then looked at), or `error` (the server refused it, or did not answer)"}),
+			Name: podHeartbeats, Type: counter, Labels: perRegistry(Label{"result", "`success`, `overtaken` (somebody else has written or removed the entry, which is then looked at), or `error` (the server refused it, or did not answer); what waits for the connection counts once"}),
 			Help:   "Number of heartbeats sent for pods.",
 			Action: "The rate of success is about the number of registered pods divided by heartbeatInterval. error: the conditions of the PodRegistrations, and the NATS server. overtaken, for long: two owners fight for a key, see rollcall_pod_conflicts.",
 		},

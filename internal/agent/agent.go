@@ -110,7 +110,7 @@ func reason(err error) string {
 	case errors.Is(err, discovery.ErrBucketNotFound):
 		return "it does not exist: create it, or give --create-bucket"
 	case errors.Is(err, discovery.ErrUnavailable):
-		return "jetstream is not available: enable it on the server and for the account, or see --jetstream-domain"
+		return "jetstream is not available: wait until the bucket has a leader and a majority of its servers, enable it on the server and for the account, or see --jetstream-domain"
 	case errors.Is(err, discovery.ErrNoAnswer):
 		return "jetstream does not answer: look at the server, and at what the user may publish to"
 	}

@@ -41,7 +41,7 @@ type Options struct {
 	Changed func([]Claim)
 	// Followed hears that the bucket, its settings, or the way to it are other ones.
 	Followed func()
-	// Beaten hears of every heartbeat; it may be nil.
+	// Beaten hears of every heartbeat, and of one that waits for the connection once; it may be nil.
 	Beaten func(Beat)
 }
 

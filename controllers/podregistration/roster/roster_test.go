@@ -20,6 +20,7 @@ type stream struct {
 	last     map[string]discovery.Entry
 	stored   map[string]time.Time
 	refusal  error // what writes and reads end with, if anything
+	mute     bool  // reads are not answered, whatever becomes of writes
 	patience time.Duration
 	asked    int
 }
@@ -28,14 +29,25 @@ func newStream() *stream {
 	return &stream{last: map[string]discovery.Entry{}, stored: map[string]time.Time{}, patience: time.Second}
 }
 
-// roster returns a Roster that writes to the stream, which it has found empty. It must be closed.
-func (s *stream) roster() *Roster {
+// roster returns a Roster that writes to the stream, which it has found empty, and where it hears of the stream. It must be
+// closed.
+func (s *stream) roster() (*Roster, discovery.Sink) {
 	r := New(Options{
 		Cluster: cluster, Settled: func() bool { return true }, Standing: func(*discovery.Owner) Standing { return Ours },
 		Changed: func([]Claim) {}, Followed: func() {},
 	})
-	r.Follow(s).Synced(discovery.Bucket{})
-	return r
+	sink := r.Follow(s)
+	sink.Synced(discovery.Bucket{})
+	return r, sink
+}
+
+// remove removes a key, as a server does at the end of its TTL, and returns what a Watcher sees of that.
+func (s *stream) remove(key string) discovery.Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sequence++
+	s.last[key] = discovery.Entry{Key: key, Revision: s.sequence, Operation: discovery.Expire}
+	return s.last[key]
 }
 
 // heartbeating returns the claim of a pod that is to heartbeat.
@@ -72,6 +84,9 @@ func (s *stream) Last(ctx context.Context, key string) (discovery.Entry, error) 
 		s.mu.Lock()
 		s.asked++
 		e, err := s.last[key], s.refusal
+		if s.mute {
+			err = discovery.ErrNoAnswer
+		}
 		s.mu.Unlock()
 		if err == nil || ctx.Err() != nil || !time.Now().Before(until) {
 			return e, err
@@ -108,11 +123,13 @@ func TestHeartbeatsResumeTogether(t *testing.T) {
 		interval = 10 * time.Second
 		outage   = 5 * time.Minute
 	)
-	for name, refusal := range map[string]error{"no leader": discovery.ErrUnavailable, "no answer": discovery.ErrNoAnswer} {
+	for name, refusal := range map[string]error{
+		"no leader": discovery.ErrUnavailable, "no answer": discovery.ErrNoAnswer, "no majority": discovery.ErrBusy,
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStream()
-				r := s.roster()
+				r, _ := s.roster()
 				defer r.Close()
 				for i := range pods {
 					r.Update(nil, []Claim{heartbeating(t, strconv.Itoa(i), interval)})
@@ -146,7 +163,7 @@ func TestAnotherPodTriesForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStream()
 		s.refuse(discovery.ErrUnavailable)
-		r := s.roster()
+		r, _ := s.roster()
 		defer r.Close()
 		first, second := heartbeating(t, "a", time.Minute), heartbeating(t, "b", time.Minute)
 		for _, c := range []Claim{first, second} {
@@ -163,6 +180,74 @@ func TestAnotherPodTriesForAll(t *testing.T) {
 		}
 		if state := r.State(second.ID); state.Phase != Registered {
 			t.Errorf("the pod is %+v", state)
+		}
+	})
+}
+
+// Servers elect a leader for some seconds. Nothing is said of the pods before it takes longer, and nothing afterwards.
+func TestAnElectionIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStream()
+		r, _ := s.roster()
+		defer r.Close()
+		pod := heartbeating(t, "a", time.Second)
+		r.Update(nil, []Claim{pod})
+		<-time.After(5 * time.Second)
+		s.refuse(discovery.ErrUnavailable)
+		for range 9 {
+			<-time.After(time.Second)
+			if state := r.State(pod.ID); state.Phase != Registered {
+				t.Fatalf("the pod is %+v", state)
+			}
+		}
+		<-time.After(5 * time.Second)
+		if state := r.State(pod.ID); state.Phase != Failed || !state.Live {
+			t.Errorf("after 14 s the pod is %+v", state)
+		}
+		s.refuse(nil)
+		<-time.After(time.Second)
+		if state := r.State(pod.ID); state.Phase != Registered {
+			t.Errorf("after the election the pod is %+v", state)
+		}
+	})
+}
+
+// A user who may not read the bucket's last message still hears of its removals, also while the question is open.
+func TestWhatIsOverheardNeedsNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStream()
+		s.mute = true
+		r, sink := s.roster()
+		defer r.Close()
+		pod := heartbeating(t, "a", time.Second)
+		r.Update(nil, []Claim{pod})
+		<-time.After(5 * time.Second)
+		s.refuse(discovery.ErrNoAnswer)
+		<-time.After(10 * time.Second)
+		s.refuse(nil)
+		removed := time.Now()
+		sink.Entry(s.remove(pod.Key))
+		<-time.After(2 * s.patience)
+		if keys, _ := s.since(removed); keys != 1 {
+			t.Error("the pod is not registered again")
+		}
+	})
+}
+
+// A heartbeat that waits for the connection is tried ten times a second, and counted once.
+func TestAWaitingHeartbeatCountsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStream()
+		r, _ := s.roster()
+		defer r.Close()
+		r.Update(nil, []Claim{heartbeating(t, "a", time.Second)})
+		<-time.After(5 * time.Second)
+		s.refuse(discovery.ErrConnectionLost)
+		<-time.After(time.Minute)
+		s.refuse(nil)
+		<-time.After(5 * time.Second)
+		if tally := r.Tally(); tally.Failed != 1 || tally.Stored < 8 {
+			t.Errorf("%+v", tally)
 		}
 	})
 }

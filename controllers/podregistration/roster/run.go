@@ -29,8 +29,8 @@ const (
 	maxReaders = 16
 	// readTimeout bounds one read.
 	readTimeout = 3 * time.Second
-	// patience is how many times in a row a write may fail in a way that passes by itself before that is said.
-	patience = 3
+	// patience is for how long the stream may take nothing before that is said. Servers elect a leader for up to 9 s.
+	patience = 10 * time.Second
 )
 
 // operation is one thing to send.
@@ -220,7 +220,9 @@ func (r *Roster) later(s *slot, now time.Time) {
 // tries again at short intervals, for all of them: the others need not ask a cluster that is electing a leader, and
 // none of them waits for its backoff once there is one.
 func (r *Roster) balk(s *slot, now time.Time) {
-	s.balked = true
+	if s.balked.IsZero() {
+		s.balked = now
+	}
 	if r.scout == nil {
 		r.scout = s
 	}
@@ -232,9 +234,10 @@ func (r *Roster) balk(s *slot, now time.Time) {
 	r.schedule(s, now.Add(scoutInterval-rand.N(scoutInterval/2))) //nolint:gosec // A jitter is no secret.
 }
 
-// report has all slots looked at if it was the scout that got through, or that is going.
+// report has all slots looked at if it is the scout that got through, or that is going, or another one that the stream
+// stood in the way of.
 func (r *Roster) report(s *slot) {
-	if s == r.scout {
+	if r.scout != nil && (s == r.scout || !s.balked.IsZero()) {
 		r.scout = nil
 		r.everything()
 	}
@@ -289,9 +292,7 @@ func (r *Roster) written(s *slot, revision uint64, err error) {
 	}
 	s.flight, s.overheard = flight{}, nil
 	now := time.Now()
-	if !f.scheduled.IsZero() {
-		r.beaten(Beat{Err: err, Lag: now.Sub(f.scheduled)})
-	}
+	r.count(s, &f, err, now)
 	if !pending(err) {
 		r.report(s)
 	}
@@ -310,18 +311,18 @@ func (r *Roster) written(s *slot, revision uint64, err error) {
 
 // settles reports whether it is certain, after a write that ended so, that an entry which was overheard is not its own.
 func settles(err error) bool {
-	return err == nil || errors.Is(err, discovery.ErrOvertaken) || errors.Is(err, discovery.ErrConnectionLost)
+	return err == nil || errors.Is(err, discovery.ErrOvertaken) || errors.Is(err, discovery.ErrBusy) || errors.Is(err, discovery.ErrConnectionLost)
 }
 
 // pending reports whether err leaves open what the stream would say.
 func pending(err error) bool {
-	return errors.Is(err, discovery.ErrUnavailable) || errors.Is(err, discovery.ErrNoAnswer) ||
+	return errors.Is(err, discovery.ErrUnavailable) || errors.Is(err, discovery.ErrNoAnswer) || errors.Is(err, discovery.ErrBusy) ||
 		errors.Is(err, discovery.ErrConnectionLost) || errors.Is(err, discovery.ErrWriterClosed)
 }
 
 // stored takes in that a write is in the bucket.
 func (r *Roster) stored(s *slot, f *flight, revision uint64, now time.Time) {
-	s.attempts, s.balked, s.unanswered, s.trouble = 0, false, 0, State{}
+	s.attempts, s.balked, s.unanswered, s.trouble = 0, time.Time{}, 0, State{}
 	s.known = known{sure: true, revision: revision}
 	next := now
 	if f.kind == putting {
@@ -366,11 +367,12 @@ func (r *Roster) failed(s *slot, f *flight, err error, now time.Time) {
 			s.wrote = f.record
 		}
 		r.schedule(s, now)
-	case errors.Is(err, discovery.ErrUnavailable):
-		if s.attempts >= patience {
+	case errors.Is(err, discovery.ErrUnavailable), errors.Is(err, discovery.ErrBusy):
+		// What the stream is busy with may be this very slot's write before. The Watcher tells once that is stored.
+		r.balk(s, now)
+		if now.Sub(s.balked) >= patience {
 			r.fail(s, err)
 		}
-		r.balk(s, now)
 	default:
 		r.fail(s, err)
 		r.later(s, now)
@@ -447,13 +449,18 @@ func (r *Roster) answered(s *slot, session int, e discovery.Entry, err error) {
 		if errors.Is(err, discovery.ErrConnectionLost) {
 			r.paused = now.Add(reconnectInterval)
 		}
+		if over != nil && over.revision > s.known.revision {
+			r.learn(s, over)
+			r.schedule(s, now)
+			return
+		}
 		r.balk(s, now)
 		return
 	}
 	r.report(s)
-	if s.balked {
+	if !s.balked.IsZero() {
 		// What failed says nothing of the key.
-		s.attempts, s.balked = 0, false
+		s.attempts, s.balked = 0, time.Time{}
 	}
 	next := &known{
 		sure: true, revision: e.Revision, live: e.Revision > 0 && e.Operation == discovery.Put,

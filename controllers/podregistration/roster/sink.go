@@ -161,6 +161,7 @@ func (r *Roster) local(server time.Time) time.Time {
 
 // learn takes over what a key's last message is.
 func (r *Roster) learn(s *slot, next *known) {
+	r.report(s)
 	if next.live && next.owner == nil {
 		if node, err := discovery.Decode(next.value); err == nil {
 			next.owner = node.Owner

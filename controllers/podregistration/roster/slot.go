@@ -21,9 +21,12 @@ type slot struct {
 	unanswered uint64
 	// trouble is what stands in the way of the first claim; its zero value if nothing does.
 	trouble State
-	// attempts counts the failures in a row; balked says that the stream, and not the key, was the cause of the last one.
+	// attempts counts the failures in a row; balked is since when the stream, and not the key, has been the cause; zero: it
+	// isn't.
 	attempts int
-	balked   bool
+	balked   time.Time
+	// unsent says that the last write could not be sent.
+	unsent bool
 	// beat is when the next heartbeat is scheduled; zero: none has been sent.
 	beat time.Time
 	// due is when the slot is to be looked at next, and index its place in the heap.

@@ -2,6 +2,7 @@ package roster
 
 import (
 	"errors"
+	"time"
 
 	"github.com/rollcall-dev/rollcall/discovery"
 )
@@ -33,17 +34,22 @@ func (r *Roster) Tally() Tally {
 	return t
 }
 
-// beaten counts a heartbeat.
-func (r *Roster) beaten(b Beat) {
+// count counts a write that was a heartbeat; one that waits for the connection, once.
+func (r *Roster) count(s *slot, f *flight, err error, now time.Time) {
+	waited := s.unsent
+	s.unsent = errors.Is(err, discovery.ErrConnectionLost)
+	if f.scheduled.IsZero() || (waited && s.unsent) {
+		return
+	}
 	switch {
-	case b.Err == nil:
+	case err == nil:
 		r.tally.Stored++
-	case errors.Is(b.Err, discovery.ErrOvertaken):
+	case errors.Is(err, discovery.ErrOvertaken):
 		r.tally.Overtaken++
 	default:
 		r.tally.Failed++
 	}
 	if r.o.Beaten != nil {
-		r.o.Beaten(b)
+		r.o.Beaten(Beat{Err: err, Lag: now.Sub(f.scheduled)})
 	}
 }
