@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -141,7 +143,8 @@ func classify(err error) error {
 		return fmt.Errorf("%w in time, check the server and the permissions: %w", ErrNoAnswer, err)
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting):
+	case errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting),
+		errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed): // The network took a part of it at most.
 		return fmt.Errorf("%w: %w", ErrConnectionLost, err)
 	}
 	switch {

@@ -98,6 +98,33 @@ func TestWatcherNoticesAFrozenConnection(t *testing.T) {
 	})
 }
 
+// Who writes much finds the peer's silence by a buffer that is full. A connection that waits for room in it answers nothing
+// else, so it is given up long before the client would by default, and the watcher hears of it.
+func TestWatcherNoticesAFullBuffer(t *testing.T) {
+	s := natstest.Start(t)
+	kv := newBucket(t, s.Connect(t), jetstream.KeyValueConfig{})
+	p := natstest.StartProxy(t, s)
+	nc, err := nats.Connect(p.URL(), ConnectOptions()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	r := watch(t, nc, WatcherOptions{Bucket: "b"})
+	r.await(t, "Synced", 1)
+	p.Strand()
+	stranded := time.Now()
+	for data, err := make([]byte, 256<<10), error(nil); !errors.Is(classify(err), ErrConnectionLost); err = nc.Publish("void", data) {
+		if err != nil || time.Since(stranded) > 2*writeTimeout {
+			t.Fatalf("after %v a write ends with %v", time.Since(stranded), err)
+		}
+	}
+	put(t, kv, "after", "1")
+	r.awaitLive(t, map[string]string{"after": "1"})
+	if took := time.Since(stranded); took > 3*writeTimeout {
+		t.Errorf("the watcher saw nothing for %v", took)
+	}
+}
+
 func TestWatcherFindsALostMessage(t *testing.T) {
 	nc := natstest.Start(t).Connect(t)
 	kv := newBucket(t, nc, jetstream.KeyValueConfig{})
