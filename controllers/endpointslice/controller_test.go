@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -261,78 +259,6 @@ func TestCost(t *testing.T) {
 	if got := o.fullPasses(); got != 1 {
 		t.Errorf("%d full passes, want 1", got)
 	}
-}
-
-// TestRestartWithoutNodes: what was written before stays until the registry has been listed.
-func TestRestartWithoutNodes(t *testing.T) {
-	o := startWith(t, fleet(150)...)
-	o.service()
-	o.hasEndpoints(150)
-	o.hasReason(rollcallv1alpha1.ReasonSynced)
-	first := o.Node("", "catga.web-00000")
-	o.stop()
-	o = start(t, o.namespace, &fakeMirror{nodes: map[string]*mirror.Node{}, unsettled: map[string]bool{"catga": true}})
-	eventually(t, func() error {
-		if o.fullPasses() == 0 {
-			return errors.New("nothing was looked at after the restart")
-		}
-		return nil
-	})
-	o.set(but(first, phase(rollcallv1alpha1.NodeStale)))
-	o.hasEndpoints(149)
-	if got := o.writes.take(); got["PUT endpointslices"] != 1 || len(got) != 1 {
-		t.Errorf("the first node that comes back costs %v, want one update", got)
-	}
-	o.settle(o.namespace, "catga")
-	o.hasEndpoints(0)
-	if got := len(o.slices()); got != 1 {
-		t.Errorf("%d slices are left, want that of the one node that is known", got)
-	}
-}
-
-// TestEndpointsOutrankMemory: slices are written before DiscoveredNodes, so after a start they may know better.
-func TestEndpointsOutrankMemory(t *testing.T) {
-	o := startWith(t, fleet(4)...)
-	o.service()
-	o.hasEndpoints(4)
-	o.hasReason(rollcallv1alpha1.ReasonSynced)
-	o.stop()
-
-	remembered := func(n *mirror.Node) { n.Remembered = true }
-	older := map[string]*mirror.Node{}
-	for i, change := range []func(*mirror.Node){
-		func(n *mirror.Node) { n.Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.1")} },
-		phase(rollcallv1alpha1.NodeExpired),
-		port(9090),
-		func(n *mirror.Node) { n.Cordoned = true },
-	} {
-		node := but(but(in(o.namespace, fleet(4)[i]), change), remembered)
-		older[node.Name] = node
-	}
-	o = start(t, o.namespace, &fakeMirror{nodes: older, unsettled: map[string]bool{"catga": true}})
-	o.hasEndpoints(3)
-	moved := older["catga.web-00000"]
-	o.set(but(moved, func(n *mirror.Node) { n.Zone = "elsewhere" }))
-	o.settle(o.namespace, "another")
-	eventually(t, func() error {
-		if o.fullPasses() < 2 {
-			return errors.New("nothing was looked at again")
-		}
-		return nil
-	})
-	o.hasEndpoints(3)
-	if diff := cmp.Diff([]string{"10.0.0.0", "10.0.0.1", "10.0.0.2"}, o.addresses()); diff != "" {
-		t.Error(diff)
-	}
-	if got := o.writes.take(); got["PUT endpointslices"] != 1 || len(got) != 1 {
-		t.Errorf("memory costs %v, want one update: for the node that a person has cordoned", got)
-	}
-
-	for _, node := range fleet(4) {
-		o.set(in(o.namespace, node))
-	}
-	o.settle(o.namespace, "catga")
-	o.hasEndpoints(4)
 }
 
 // TestOutage: writes that fail are made up for, and the latency that is told is that of the change.

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/utils/ptr"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
@@ -147,6 +148,17 @@ func (s *shape) resolve(node *mirror.Node) portSet {
 		}
 	}
 	return newPortSet(ports)
+}
+
+// fits says whether nodes can have these ports of the Service, as it is now. There may be fewer than the Service has.
+func (s *shape) fits(ports portSet) bool {
+	return !slices.ContainsFunc(ports.ports, func(found discoveryv1.EndpointPort) bool {
+		return !slices.ContainsFunc(s.ports, func(port corev1.ServicePort) bool {
+			like := discoveryv1.EndpointPort{Name: &port.Name, Protocol: &port.Protocol, Port: found.Port, AppProtocol: port.AppProtocol}
+			return portKey(&found) == portKey(&like) &&
+				(port.TargetPort.Type == intstr.String || ptr.Deref(found.Port, 0) == port.TargetPort.IntVal)
+		})
+	})
 }
 
 func targetPort(port *corev1.ServicePort, node *mirror.Node) (int32, bool) {

@@ -72,11 +72,11 @@ func (e *entry) claims() iter.Seq[claim] {
 	}
 }
 
-// outrankedBy says whether an endpoint that was found is to stay as it is: where a node that is only remembered was
-// elsewhere, the endpoint was written later.
-func (e *entry) outrankedBy(found *discoveryv1.Endpoint, in *group) bool {
+// outrankedBy says whether an endpoint that was found with those ports is to stay as it is: where a node that is only
+// remembered was elsewhere, the endpoint was written later.
+func (e *entry) outrankedBy(found *discoveryv1.Endpoint, ports portSet) bool {
 	return e.node != nil && e.node.Remembered && len(found.Addresses) > 0 &&
-		(e.addr.String() != found.Addresses[0] || e.ports.key != in.ports.key)
+		(e.addr.String() != found.Addresses[0] || e.ports.key != ports.key)
 }
 
 // rank orders the entries that make the same claim: the first keeps it. An endpoint whose node is not known gives way to

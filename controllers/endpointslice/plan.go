@@ -142,8 +142,13 @@ func (r *pass) retain(s *slice, from picture) {
 			continue
 		}
 		if e := r.entries[key]; e != nil {
-			if e.outrankedBy(&base.Endpoints[i], s.group) {
-				r.keep(key, s.group.ports, &base.Endpoints[i])
+			ports := s.group.ports
+			if !r.shape.fits(ports) {
+				// It is the Service that has changed since, not the node.
+				ports = e.ports
+			}
+			if e.outrankedBy(&base.Endpoints[i], ports) {
+				r.keep(key, ports, &base.Endpoints[i])
 			}
 			continue
 		}

@@ -1,0 +1,124 @@
+package endpointslice
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+)
+
+// TestRestartWithoutNodes: what was written before stays until the registry has been listed.
+func TestRestartWithoutNodes(t *testing.T) {
+	o := startWith(t, fleet(150)...)
+	o.service()
+	o.hasEndpoints(150)
+	o.hasReason(rollcallv1alpha1.ReasonSynced)
+	first := o.Node("", "catga.web-00000")
+	o.stop()
+	o = start(t, o.namespace, &fakeMirror{nodes: map[string]*mirror.Node{}, unsettled: map[string]bool{"catga": true}})
+	eventually(t, func() error {
+		if o.fullPasses() == 0 {
+			return errors.New("nothing was looked at after the restart")
+		}
+		return nil
+	})
+	o.set(but(first, phase(rollcallv1alpha1.NodeStale)))
+	o.hasEndpoints(149)
+	if got := o.writes.take(); got["PUT endpointslices"] != 1 || len(got) != 1 {
+		t.Errorf("the first node that comes back costs %v, want one update", got)
+	}
+	o.settle(o.namespace, "catga")
+	o.hasEndpoints(0)
+	if got := len(o.slices()); got != 1 {
+		t.Errorf("%d slices are left, want that of the one node that is known", got)
+	}
+}
+
+// TestEndpointsOutrankMemory: slices are written before DiscoveredNodes, so after a start they may know better.
+func TestEndpointsOutrankMemory(t *testing.T) {
+	o := startWith(t, fleet(4)...)
+	o.service()
+	o.hasEndpoints(4)
+	o.hasReason(rollcallv1alpha1.ReasonSynced)
+	o.stop()
+
+	remembered := func(n *mirror.Node) { n.Remembered = true }
+	older := map[string]*mirror.Node{}
+	for i, change := range []func(*mirror.Node){
+		func(n *mirror.Node) { n.Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.1")} },
+		phase(rollcallv1alpha1.NodeExpired),
+		port(9090),
+		func(n *mirror.Node) { n.Cordoned = true },
+	} {
+		node := but(but(in(o.namespace, fleet(4)[i]), change), remembered)
+		older[node.Name] = node
+	}
+	o = start(t, o.namespace, &fakeMirror{nodes: older, unsettled: map[string]bool{"catga": true}})
+	o.hasEndpoints(3)
+	moved := older["catga.web-00000"]
+	o.set(but(moved, func(n *mirror.Node) { n.Zone = "elsewhere" }))
+	o.settle(o.namespace, "another")
+	eventually(t, func() error {
+		if o.fullPasses() < 2 {
+			return errors.New("nothing was looked at again")
+		}
+		return nil
+	})
+	o.hasEndpoints(3)
+	if diff := cmp.Diff([]string{"10.0.0.0", "10.0.0.1", "10.0.0.2"}, o.addresses()); diff != "" {
+		t.Error(diff)
+	}
+	if got := o.writes.take(); got["PUT endpointslices"] != 1 || len(got) != 1 {
+		t.Errorf("memory costs %v, want one update: for the node that a person has cordoned", got)
+	}
+
+	for _, node := range fleet(4) {
+		o.set(in(o.namespace, node))
+	}
+	o.settle(o.namespace, "catga")
+	o.hasEndpoints(4)
+}
+
+// TestAnEditedServiceOutranksEndpoints: what a person has changed since does not wait for the registry.
+func TestAnEditedServiceOutranksEndpoints(t *testing.T) {
+	for name, edit := range map[string]func(*corev1.ServicePort){
+		"another name":     func(p *corev1.ServicePort) { p.Name = "web" },
+		"another number":   func(p *corev1.ServicePort) { p.TargetPort = intstr.FromInt32(9090) },
+		"another protocol": func(p *corev1.ServicePort) { p.AppProtocol = new("kubernetes.io/h2c") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := startWith(t, fleet(4)...)
+			service := o.service(func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromInt32(8080) })
+			o.hasEndpoints(4)
+			o.stop()
+			o.edit(service, func() { edit(&service.Spec.Ports[0]) })
+			older := map[string]*mirror.Node{}
+			for _, node := range fleet(4) {
+				node = but(in(o.namespace, node), func(n *mirror.Node) { n.Remembered = true })
+				older[node.Name] = node
+			}
+			moved := older["catga.web-00000"]
+			older[moved.Name] = but(moved, func(n *mirror.Node) { n.Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.1")} })
+			o = start(t, o.namespace, &fakeMirror{nodes: older, unsettled: map[string]bool{"catga": true}})
+			port := &service.Spec.Ports[0]
+			eventually(t, func() error {
+				for _, slice := range o.slices() {
+					got := &slice.Ports[0]
+					if *got.Name != port.Name || *got.Port != port.TargetPort.IntVal || ptr.Deref(got.AppProtocol, "") != ptr.Deref(port.AppProtocol, "") {
+						return fmt.Errorf("the ports are %v", slice.Ports)
+					}
+				}
+				return nil
+			})
+			o.hasAddresses("10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.3")
+		})
+	}
+}
