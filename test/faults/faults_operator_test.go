@@ -31,27 +31,23 @@ func (r *rig) down() *window {
 func killManager(r *rig, n int) {
 	r.set(usual())
 	stop := r.fleet.churn(busy)
-	var since time.Time
 	var w *window
-	for range n {
+	for i := range n {
 		r.row.tried++
 		if w == nil {
 			w = r.down()
 		}
 		must(r, r.manager.kill())
 		r.begin()
-		since = time.Now()
-		// Some are killed before they have done anything, and some long after.
-		if r.fleet.random(3) > 0 {
-			r.started(w, since, startBound)
-			w = nil
-			pass(time.Duration(r.fleet.random(500)) * time.Millisecond)
+		since := time.Now()
+		// Some are killed before they have done anything, and some long after. The last one lives.
+		if r.fleet.random(3) == 0 && i < n-1 {
+			pass(time.Duration(r.fleet.random(2500)) * time.Millisecond)
 			continue
 		}
-		pass(time.Duration(r.fleet.random(2500)) * time.Millisecond)
-	}
-	if w != nil {
-		r.started(w, since, startBound+3*time.Second)
+		r.started(w, since, startBound)
+		w = nil
+		pass(time.Duration(r.fleet.random(500)) * time.Millisecond)
 	}
 	stop()
 	r.judge()
