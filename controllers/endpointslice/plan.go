@@ -135,30 +135,44 @@ func (r *pass) settle() []endpointKey {
 // start alone and then were elsewhere.
 func (r *pass) retain(s *slice, from picture) {
 	base := s.base()
+	fits := r.shape.fits(s.group.ports)
 	for i := range base.Endpoints {
-		name, ours := r.shape.nodeOf(&base.Endpoints[i])
-		key := endpointKey{node: name, family: base.AddressType}
+		found := &base.Endpoints[i]
+		name, ours := r.shape.nodeOf(found)
 		if !ours {
 			continue
 		}
-		if e := r.entries[key]; e != nil {
-			ports := s.group.ports
-			if !r.shape.fits(ports) {
-				// It is the Service that has changed since, not the node.
-				ports = e.ports
-			}
-			if e.outrankedBy(&base.Endpoints[i], ports) {
-				r.keep(key, ports, &base.Endpoints[i])
-			}
-			continue
-		}
-		// The node may have become known since: then it is no reason to take its endpoint away for a moment.
-		if node, keep := from.lookup(name); node != nil {
-			r.learn(name, node, from.causes[name])
-		} else if keep {
-			r.keep(key, s.group.ports, &base.Endpoints[i])
+		key := endpointKey{node: name, family: base.AddressType}
+		if ports, stays := r.retained(key, found, s.group.ports, fits, from); stays {
+			delete(r.portless, name)
+			r.keep(key, ports, found)
 		}
 	}
+}
+
+// retained says whether an endpoint that was found with those ports stays as it is, and with which ports. fits says whether
+// the Service can still have them.
+func (r *pass) retained(key endpointKey, found *discoveryv1.Endpoint, ports portSet, fits bool, from picture) (portSet, bool) {
+	e := r.entries[key]
+	if e == nil {
+		node, keep := from.lookup(key.node)
+		if node == nil {
+			return ports, keep
+		}
+		if !r.keeps(key.node) {
+			// It may have become known since: then it is no reason to take its endpoint away for a moment.
+			r.learn(key.node, node, from.causes[key.node])
+		}
+		if e = r.entries[key]; e == nil {
+			// What is remembered may lack what the node has got since: the port, or an address of the family.
+			return ports, node.Remembered && fits
+		}
+	}
+	if !fits {
+		// It is the Service that has changed since, not the node.
+		ports = e.ports
+	}
+	return ports, e.outrankedBy(found, ports)
 }
 
 // match finds the places of endpoints in an existing slice, and corrects the slice where it is not as it should be.

@@ -44,9 +44,9 @@ func TestRestartWithoutNodes(t *testing.T) {
 
 // TestEndpointsOutrankMemory: slices are written before DiscoveredNodes, so after a start they may know better.
 func TestEndpointsOutrankMemory(t *testing.T) {
-	o := startWith(t, fleet(4)...)
+	o := startWith(t, fleet(5)...)
 	o.service()
-	o.hasEndpoints(4)
+	o.hasEndpoints(5)
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
 	o.stop()
 
@@ -56,13 +56,14 @@ func TestEndpointsOutrankMemory(t *testing.T) {
 		func(n *mirror.Node) { n.Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.1")} },
 		phase(rollcallv1alpha1.NodeExpired),
 		port(9090),
+		func(n *mirror.Node) { n.Ports = nil },
 		func(n *mirror.Node) { n.Cordoned = true },
 	} {
-		node := but(but(in(o.namespace, fleet(4)[i]), change), remembered)
+		node := but(but(in(o.namespace, fleet(5)[i]), change), remembered)
 		older[node.Name] = node
 	}
 	o = start(t, o.namespace, &fakeMirror{nodes: older, unsettled: map[string]bool{"catga": true}})
-	o.hasEndpoints(3)
+	o.hasEndpoints(4)
 	moved := older["catga.web-00000"]
 	o.set(but(moved, func(n *mirror.Node) { n.Zone = "elsewhere" }))
 	o.settle(o.namespace, "another")
@@ -72,19 +73,19 @@ func TestEndpointsOutrankMemory(t *testing.T) {
 		}
 		return nil
 	})
-	o.hasEndpoints(3)
-	if diff := cmp.Diff([]string{"10.0.0.0", "10.0.0.1", "10.0.0.2"}, o.addresses()); diff != "" {
+	o.hasEndpoints(4)
+	if diff := cmp.Diff([]string{"10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.3"}, o.addresses()); diff != "" {
 		t.Error(diff)
 	}
 	if got := o.writes.take(); got["PUT endpointslices"] != 1 || len(got) != 1 {
 		t.Errorf("memory costs %v, want one update: for the node that a person has cordoned", got)
 	}
 
-	for _, node := range fleet(4) {
+	for _, node := range fleet(5) {
 		o.set(in(o.namespace, node))
 	}
 	o.settle(o.namespace, "catga")
-	o.hasEndpoints(4)
+	o.hasEndpoints(5)
 }
 
 // TestAnEditedServiceOutranksEndpoints: what a person has changed since does not wait for the registry.
