@@ -144,7 +144,7 @@ func classify(err error) error {
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting),
-		errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed): // The network took a part of it at most.
+		cutShort(err):
 		return fmt.Errorf("%w: %w", ErrConnectionLost, err)
 	}
 	switch {
@@ -161,6 +161,12 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
+}
+
+// cutShort reports whether err is the network's, which took a part of the message at most.
+func cutShort(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "write" || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed)
 }
 
 // unanswered reports whether err says that the cluster can't answer: it may be electing a leader, and be able to in a moment.

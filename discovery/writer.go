@@ -189,6 +189,10 @@ func (w *Writer) send(key string, m *nats.Msg, done func(uint64, error)) {
 	m.Subject = w.subject + key
 	m.Reply = w.inbox + strconv.FormatUint(uint64(use)<<32|uint64(i), 36)
 	if err := w.nc.PublishMsg(m); err != nil {
+		if cutShort(err) {
+			// The client has dropped this write with those before it that were not sent yet, and might go on without them.
+			_ = w.nc.ForceReconnect()
+		}
 		w.resolve(i, use, 0, unsent(err))
 	}
 }

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -169,6 +173,72 @@ func TestWriterOutages(t *testing.T) {
 	}
 	if r := putBy(t, w, "k", "3", 0); !errors.Is(r.err, ErrUnavailable) {
 		t.Errorf("a write without a bucket: %+v", r)
+	}
+}
+
+// stuck is a way to the server that has no room for more than a ping once err is set.
+type stuck struct {
+	net.Conn
+
+	err *atomic.Pointer[error]
+}
+
+func (s stuck) Write(b []byte) (int, error) {
+	if err := s.err.Load(); err != nil && len(b) > 1<<10 {
+		return 0, *err
+	}
+	return s.Conn.Write(b)
+}
+
+// stucker dials the server of a test.
+type stucker struct{ err atomic.Pointer[error] }
+
+func (s *stucker) Dial(network, address string) (net.Conn, error) {
+	c, err := net.Dial(network, address)
+	if err != nil {
+		return nil, err
+	}
+	s.err.Store(nil)
+	return stuck{c, &s.err}, nil
+}
+
+// What the network refuses is no refusal of the server's. The client drops what it had to send then, so it is to connect anew
+// even if nothing else fails.
+func TestWriterLeavesAStuckConnection(t *testing.T) {
+	for name, failure := range map[string]error{
+		"full":  &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded},
+		"reset": &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.ECONNRESET)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dialer := &stucker{}
+			nc, err := nats.Connect(natstest.Start(t).URL(), append(ConnectOptions(), nats.SetCustomDialer(dialer))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			w := newWriter(t, nc, WriterOptions{Bucket: "b"})
+			if err := nc.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			dialer.err.Store(&failure)
+			// The client writes at once what is larger than its buffer.
+			if r := putBy(t, w, "k", strings.Repeat("1", 64<<10), 0); !errors.Is(r.err, ErrConnectionLost) {
+				t.Errorf("the write ends with %v", r.err)
+			}
+			eventually(t, func() error {
+				if nc.Stats().Reconnects == 0 {
+					return errors.New("the connection is the same")
+				}
+				return nil
+			})
+			eventually(t, func() error {
+				e, err := w.Last(t.Context(), "k")
+				if err != nil {
+					return err
+				}
+				return putBy(t, w, "k", "2", e.Revision).err
+			})
+		})
 	}
 }
 
