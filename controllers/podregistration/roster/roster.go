@@ -201,6 +201,8 @@ func (r *Roster) Info() Info {
 func (r *Roster) Leave(ctx context.Context) {
 	r.mu.Lock()
 	r.leaving = true
+	// The scout may be one that has no entry to remove.
+	r.scout = nil
 	for _, s := range r.slots {
 		r.schedule(s, time.Now())
 	}

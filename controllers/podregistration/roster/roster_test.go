@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-dev/rollcall/discovery"
 )
 
-// stream is a Writer to a stream that can be without a leader. Keys are never removed.
+// stream is a Writer to a stream that can be without a leader.
 type stream struct {
 	mu       sync.Mutex
 	sequence uint64
@@ -21,6 +21,7 @@ type stream struct {
 	stored   map[string]time.Time
 	refusal  error // what writes and reads end with, if anything
 	mute     bool  // reads are not answered, whatever becomes of writes
+	deaf     bool  // writes are stored, and not answered
 	patience time.Duration
 	asked    int
 }
@@ -37,7 +38,7 @@ func (s *stream) roster() (*Roster, discovery.Sink) {
 		Changed: func([]Claim) {}, Followed: func() {},
 	})
 	sink := r.Follow(s)
-	sink.Synced(discovery.Bucket{})
+	sink.Synced(discovery.Bucket{ServerTime: time.Now(), ReceivedAt: time.Now()})
 	return r, sink
 }
 
@@ -73,10 +74,32 @@ func (s *stream) put(key string, value []byte, after uint64) (uint64, error) {
 	s.sequence++
 	s.last[key] = discovery.Entry{Key: key, Revision: s.sequence, Operation: discovery.Put, Value: value, Written: time.Now()}
 	s.stored[key] = time.Now()
+	if s.deaf {
+		return 0, discovery.ErrNoAnswer
+	}
 	return s.sequence, nil
 }
 
-func (s *stream) Delete(string, uint64, func(uint64, error)) {}
+func (s *stream) Delete(key string, after uint64, done func(uint64, error)) {
+	s.mu.Lock()
+	err := s.refusal
+	if err == nil && s.last[key].Revision != after {
+		err = discovery.ErrOvertaken
+	}
+	s.mu.Unlock()
+	if err != nil {
+		done(0, err)
+		return
+	}
+	done(s.remove(key).Revision, nil)
+}
+
+// entry returns the last message of a key.
+func (s *stream) entry(key string) discovery.Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last[key]
+}
 
 // Last asks again and again until it is answered, like discovery.Writer's.
 func (s *stream) Last(ctx context.Context, key string) (discovery.Entry, error) {
@@ -248,6 +271,100 @@ func TestAWaitingHeartbeatCountsOnce(t *testing.T) {
 		<-time.After(5 * time.Second)
 		if tally := r.Tally(); tally.Failed != 1 || tally.Stored < 8 {
 			t.Errorf("%+v", tally)
+		}
+	})
+}
+
+// A server that is slow answers late, while the Watcher shows what was written. It is not asked for thousands of keys then.
+func TestWhatIsSeenNeedsNoAnswer(t *testing.T) {
+	const pods = 100
+	for name, late := range map[string]time.Duration{"seen before the answer is given up": 0, "seen afterwards": 100 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStream()
+				s.mute, s.deaf = true, true
+				w := &watched{stream: s, late: late}
+				r, _ := s.roster()
+				defer r.Close()
+				w.sink = r.Follow(w)
+				w.sink.Synced(discovery.Bucket{ServerTime: time.Now(), ReceivedAt: time.Now()})
+				var claims []Claim
+				for i := range pods {
+					claims = append(claims, heartbeating(t, strconv.Itoa(i), time.Minute))
+				}
+				r.Update(nil, claims)
+				<-time.After(s.patience + late)
+				synctest.Wait()
+				for _, c := range claims {
+					if state := r.State(c.ID); state.Phase != Registered {
+						t.Errorf("the pod %s is %+v", c.UID, state)
+					}
+				}
+				if _, asked := s.since(time.Now()); asked > 3*pods {
+					t.Errorf("the stream was asked %d times for %d pods", asked, pods)
+				}
+			})
+		})
+	}
+}
+
+// watched is a Writer whose writes the Watcher sees.
+type watched struct {
+	*stream
+
+	sink discovery.Sink
+	late time.Duration // how long after the end of the write
+}
+
+func (w *watched) Put(key string, value []byte, after uint64, done func(uint64, error)) {
+	revision, err := w.put(key, value, after)
+	entry := w.entry(key)
+	if w.late > 0 {
+		time.AfterFunc(w.late, func() { w.sink.Entry(entry) })
+	} else {
+		w.sink.Entry(entry)
+	}
+	done(revision, err)
+}
+
+// What stood in the way of a slot in a session that is over says nothing of the next one.
+func TestANewSessionIsANewStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStream()
+		s.refuse(discovery.ErrUnavailable)
+		r, _ := s.roster()
+		defer r.Close()
+		pod := heartbeating(t, "a", time.Minute)
+		r.Update(nil, []Claim{pod})
+		<-time.After(time.Second)
+		r.Unfollow()
+		<-time.After(2 * patience)
+		r.Follow(s).Synced(discovery.Bucket{})
+		<-time.After(time.Second)
+		if state := r.State(pod.ID); state.Phase != Waiting {
+			t.Errorf("the pod is %+v", state)
+		}
+	})
+}
+
+// Who leaves during an election removes its entries as soon as it is over.
+func TestLeavingInAnElection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStream()
+		r, _ := s.roster()
+		defer r.Close()
+		r.Update(nil, []Claim{heartbeating(t, "a", time.Minute)})
+		<-time.After(time.Second)
+		s.refuse(discovery.ErrUnavailable)
+		// It is the first to be refused, and tries for all.
+		r.Update(nil, []Claim{heartbeating(t, "b", time.Minute)})
+		<-time.After(5 * time.Minute)
+		time.AfterFunc(time.Second, func() { s.refuse(nil) })
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		r.Leave(ctx)
+		if e := s.entry("node.a"); e.Operation == discovery.Put || ctx.Err() != nil {
+			t.Errorf("the last message is %+v, and leaving ended with %v", e, ctx.Err())
 		}
 	})
 }

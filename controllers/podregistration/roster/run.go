@@ -157,8 +157,8 @@ func (s *slot) says(c *claim) bool {
 	return s.wrote.Equal(c.Record)
 }
 
-// adopt takes an entry of a claim's pod for this process' own, though another process may have written it. Its heartbeats
-// go on where they were.
+// adopt takes an entry of a claim's pod for this process' own, though another process may have written it. It counts as a
+// heartbeat: the next one is due an interval later.
 func (r *Roster) adopt(s *slot, c *claim, now time.Time) {
 	if s.known.value == nil {
 		return
@@ -167,11 +167,10 @@ func (r *Roster) adopt(s *slot, c *claim, now time.Time) {
 	if s.trouble.Phase == Conflict {
 		s.trouble = State{}
 	}
-	if s.beat.IsZero() {
-		s.beat = r.local(s.known.written).Add(shorten(c.Interval))
-		if s.beat.Before(now) {
-			s.beat = now
-		}
+	if next := r.local(s.known.written).Add(shorten(c.Interval)); s.beat.IsZero() && next.Before(now) {
+		s.beat = now
+	} else if s.beat.Before(next) {
+		s.beat = next
 	}
 	r.judge(s)
 }
@@ -243,6 +242,13 @@ func (r *Roster) report(s *slot) {
 	}
 }
 
+// forgive forgets the failures of a slot that the stream stood in the way of: they say nothing of the key.
+func (s *slot) forgive() {
+	if !s.balked.IsZero() {
+		s.attempts, s.balked = 0, time.Time{}
+	}
+}
+
 // drop forgets a slot.
 func (r *Roster) drop(s *slot) {
 	r.report(s)
@@ -292,6 +298,10 @@ func (r *Roster) written(s *slot, revision uint64, err error) {
 	}
 	s.flight, s.overheard = flight{}, nil
 	now := time.Now()
+	if errors.Is(err, discovery.ErrNoAnswer) && f.shows(over) {
+		// The answer is late, or lost, but the write is not.
+		revision, err = over.revision, nil
+	}
 	r.count(s, &f, err, now)
 	if !pending(err) {
 		r.report(s)
@@ -307,6 +317,17 @@ func (r *Roster) written(s *slot, revision uint64, err error) {
 	if err != nil {
 		r.failed(s, &f, err, now)
 	}
+}
+
+// shows reports whether an entry that was overheard during a write is what was written.
+func (f *flight) shows(over *known) bool {
+	switch {
+	case over == nil || over.revision <= f.after:
+		return false
+	case f.kind == removing:
+		return !over.live
+	}
+	return over.live && f.record.Made(over.value)
 }
 
 // settles reports whether it is certain, after a write that ended so, that an entry which was overheard is not its own.
@@ -424,15 +445,27 @@ func (r *Roster) read() {
 		}
 		s, w, session := r.asked[0], r.writer, r.session
 		r.asked = r.asked[1:]
-		stale := w == nil || s.flight.kind != reading
-		r.mu.Unlock()
-		if !stale {
+		vain := w == nil || s.flight.kind != reading || r.heard(s)
+		r.unlockAndTell()
+		if !vain {
 			ctx, cancel := context.WithTimeout(r.ctx, readTimeout)
 			e, err := w.Last(ctx, s.key)
 			cancel()
 			r.answered(s, session, e, err)
 		}
 	}
+}
+
+// heard settles the question for a slot if the Watcher has answered it meanwhile, as it does after a write whose answer was
+// late. Should it be behind, then the next write is told.
+func (r *Roster) heard(s *slot) bool {
+	over := s.overheard
+	if over == nil || over.revision <= s.known.revision {
+		return false
+	}
+	s.flight, s.overheard = flight{}, nil
+	r.reread(s, over, time.Now())
+	return true
 }
 
 // answered takes in what the stream's leader says of a key.
@@ -458,10 +491,7 @@ func (r *Roster) answered(s *slot, session int, e discovery.Entry, err error) {
 		return
 	}
 	r.report(s)
-	if !s.balked.IsZero() {
-		// What failed says nothing of the key.
-		s.attempts, s.balked = 0, time.Time{}
-	}
+	s.forgive()
 	next := &known{
 		sure: true, revision: e.Revision, live: e.Revision > 0 && e.Operation == discovery.Put,
 		value: e.Value, written: e.Written,

@@ -51,7 +51,8 @@ func (r *Roster) doubt() {
 	for _, s := range r.slots {
 		s.abandon()
 		s.known = known{}
-		s.overheard = nil
+		s.overheard, s.unanswered, s.unsent = nil, 0, false
+		s.forgive()
 	}
 	r.news = true
 }
@@ -162,6 +163,7 @@ func (r *Roster) local(server time.Time) time.Time {
 // learn takes over what a key's last message is.
 func (r *Roster) learn(s *slot, next *known) {
 	r.report(s)
+	s.forgive()
 	if next.live && next.owner == nil {
 		if node, err := discovery.Decode(next.value); err == nil {
 			next.owner = node.Owner
