@@ -53,7 +53,7 @@ func TestKilledItExpires(t *testing.T) {
 	r.registered("web-1")
 	agent.signal(syscall.SIGKILL)
 	agent.ends(-1)
-	if took := r.gone("web-1"); took > ttl+time.Second {
+	if took := r.gone("web-1"); took > ttl+5*time.Second {
 		t.Errorf("the entry was there for %s more, with a TTL of %s", took, ttl)
 	}
 	if got := r.removal("web-1"); got != jetstream.KeyValuePurge.String() {
@@ -167,7 +167,7 @@ func TestAnEntryThatIsPurgedComesBack(t *testing.T) {
 		began := time.Now()
 		r.registered("web-1")
 		t.Logf("after %s it is back within %s", name, time.Since(began))
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("after %s it took %s", name, took)
 		}
 	}
@@ -231,7 +231,7 @@ func TestTheLoadIsThatOfACommand(t *testing.T) {
 	r.bucket(time.Minute)
 	file := filepath.Join(t.TempDir(), "load")
 	write(t, file, "0.5\n")
-	agent := r.agent("--load-command", "cat "+file, "--load-timeout", "100ms")
+	agent := r.agent("--load-command", "cat "+file, "--heartbeat-interval", "1s", "--load-timeout", "1s")
 	if n := r.registered("web-1"); n.Load == nil || *n.Load != 0.5 {
 		t.Errorf("the load is %v", n.Load)
 	}
@@ -240,7 +240,7 @@ func TestTheLoadIsThatOfACommand(t *testing.T) {
 		last, _ := r.node("web-1")
 		r.within(patience, "a heartbeat "+what, func() bool {
 			n, _ := r.node("web-1")
-			return n.LastSeen.Sub(last.LastSeen) > 2*interval
+			return n.LastSeen.Sub(last.LastSeen) > 2*time.Second
 		})
 		if n, _ := r.node("web-1"); n.Load == nil || *n.Load != 0.5 {
 			t.Errorf("%s the load is %v", what, n.Load)

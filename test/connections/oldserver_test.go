@@ -61,8 +61,8 @@ func TestOldServer(t *testing.T) {
 	nc, err := nats.Connect(url)
 	must(t, err)
 	defer nc.Close()
-	r.put(nc, "web-1")
 	written := time.Now()
+	r.put(nc, "web-1")
 	r.Within(patience, "the node's endpoint", func() bool { return r.endpoints() == 1 })
 	r.Within(patience, "the node to time out", func() bool { return r.endpoints() == 0 })
 	if after := time.Since(written); after < 6*time.Second {

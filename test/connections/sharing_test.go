@@ -54,7 +54,7 @@ func TestSharedConnections(t *testing.T) {
 // A suspended registry keeps what it knows, and no connection.
 func TestSuspend(t *testing.T) {
 	r := newRig(t, nil)
-	r.registry("catga", func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Bucket.TTL = seconds(3) })
+	r.registry("catga", func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Bucket.TTL = seconds(6) })
 	r.service()
 	r.await("catga", "Ready", "True/Ready")
 	admin := r.nats.Connect(t)
@@ -65,7 +65,7 @@ func TestSuspend(t *testing.T) {
 	end := r.keeps(2)
 	r.Within(patience, "the connection to go", func() bool { return r.nats.NATS().NumClients() == 1 })
 	suspended := time.Now()
-	r.Within(patience, "the nodes to be past their TTL", func() bool { return time.Since(suspended) > 5*time.Second })
+	r.Within(patience, "the nodes to be past their TTL", func() bool { return time.Since(suspended) > 8*time.Second })
 	end()
 	if nodes := r.get("catga").Status.Nodes; nodes == nil || nodes.Ready != 2 {
 		t.Errorf("the status says %+v", nodes)

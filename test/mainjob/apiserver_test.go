@@ -22,8 +22,9 @@ import (
 const (
 	// outage is so long that the client library would wait for many seconds before it watches again.
 	outage = 15 * time.Second
-	// soon is when all goes on after an outage: a second, and the time that a loaded machine needs.
-	soon = 5 * time.Second
+	// soon is when all goes on after an outage: a second, or three where the resource was gone, and the time that a loaded
+	// machine needs.
+	soon = 10 * time.Second
 	// handful is how many lines the log may have about one outage.
 	handful = 6
 )
@@ -111,10 +112,11 @@ func startLogged(t *testing.T, count int) (r *rig, log *logged, before int) {
 	r.bucket(time.Hour)
 	r.registry()
 	r.service("web")
-	r.Start(log.take)
+	manager := r.Start(log.take)
 	r.beatAll(0, count)
 	r.Within(patience, "all endpoints", r.serves(0, count))
 	r.Within(patience, "all nodes", func() bool { return len(r.nodes()) == count })
+	manager.Quiet(patience)
 	return r, log, len(log.since(0))
 }
 
@@ -176,7 +178,7 @@ func TestADefinitionThatIsPutBackHasItsNodesAtOnce(t *testing.T) {
 	r.Within(patience, "the definition to go", func() bool { return r.definition() == nil })
 	log.staysQuiet(r, before, r.serves(0, count))
 	back()
-	took := r.Within(2*soon, "all nodes", func() bool {
+	took := r.Within(soon, "all nodes", func() bool {
 		list := &rollcallv1alpha1.DiscoveredNodeList{}
 		return r.API.List(t.Context(), list, client.InNamespace(r.Namespace)) == nil && len(list.Items) == count
 	})
@@ -185,7 +187,7 @@ func TestADefinitionThatIsPutBackHasItsNodesAtOnce(t *testing.T) {
 	if err := r.API.Delete(t.Context(), r.node(0)); err != nil {
 		t.Fatal(err)
 	}
-	took += r.Within(2*soon, "a node that was deleted by hand", func() bool { return r.node(0) != nil })
+	took += r.Within(soon, "a node that was deleted by hand", func() bool { return r.node(0) != nil })
 	t.Logf("the watch was back after %s at most", took)
 	log.tells(r, before)
 }

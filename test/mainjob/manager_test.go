@@ -65,7 +65,7 @@ func TestNamespacedModeNeedsNoClusterWideRight(t *testing.T) {
 	}
 
 	forbidden := &refusals{}
-	r.Start(restricted, func(c *rest.Config, o *manager.Options) {
+	r.startReady(restricted, func(c *rest.Config, o *manager.Options) {
 		o.ClusterName = "here"
 		c.Wrap(forbidden.wrap)
 	})

@@ -1,6 +1,7 @@
 package mainjob
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -77,11 +78,11 @@ func TestMetrics(t *testing.T) {
 	}
 	want := func(samples scraped) {
 		t.Helper()
-		got := scrape()
 		for name, value := range samples {
-			if n, there := got[name]; n != value || !there {
-				t.Errorf("%s is %v, %t; want %v", name, n, there, value)
-			}
+			r.Within(patience, fmt.Sprintf("%s to be %v", name, value), func() bool {
+				n, there := scrape()[name]
+				return there && n == value
+			})
 		}
 	}
 	r.Within(patience, "the registry to be synced", is(`rollcall_registry_synced{registry="catga"}`, 1))
@@ -215,7 +216,7 @@ func TestGuardMetrics(t *testing.T) {
 	r.bucket(2 * time.Second)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Bucket.TTL = seconds(2) })
 	change, scrape := r.serveMetrics()
-	r.Start(change)
+	r.startReady(change)
 	r.beatAll(0, count)
 	r.Within(patience, "the guard to hold all nodes", func() bool {
 		got := scrape()

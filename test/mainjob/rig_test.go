@@ -14,10 +14,12 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/internal/manager"
 	"github.com/rollcall-dev/rollcall/internal/natstest"
 	"github.com/rollcall-dev/rollcall/internal/testenv"
 	"github.com/rollcall-dev/rollcall/internal/testrig"
@@ -91,6 +93,14 @@ func (r *rig) service(name string, change ...func(*corev1.Service)) *corev1.Serv
 func nodeID(n int) string { return fmt.Sprintf("web-%d", n) }
 
 func address(n int) string { return fmt.Sprintf("10.1.%d.%d", n/250, n%250+1) }
+
+// startReady starts a manager and waits until the bucket has been listed: a TTL that is shorter than a start is over before.
+func (r *rig) startReady(change ...func(*rest.Config, *manager.Options)) *testrig.Manager {
+	r.Helper()
+	m := r.Start(change...)
+	r.Within(patience, "the registry to be Ready", func() bool { return r.condition("Ready") == "True/Ready" })
+	return m
+}
 
 // beat registers a node, or sends its heartbeat.
 func (r *rig) beat(n int) {

@@ -86,9 +86,11 @@ func TestTwoPodsWithOneNodeID(t *testing.T) {
 }
 
 func TestRemovedEntryIsWrittenAgain(t *testing.T) {
+	// soon is long before the next heartbeat, mostly.
+	const interval, soon = 10 * time.Second, 5 * time.Second
 	r := newRig(t)
 	r.registry()
-	r.registration("web")
+	r.registration("web", func(s *rollcallv1alpha1.PodRegistrationSpec) { s.HeartbeatInterval = seconds(10) })
 	r.start()
 	pod := r.pod("web-0")
 	present := r.registered("web-0", pod)
@@ -97,17 +99,17 @@ func TestRemovedEntryIsWrittenAgain(t *testing.T) {
 	if err := r.kv.Delete(t.Context(), "node.web-0"); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("after a delete: %s", r.Within(time.Second, "the deleted entry to be back", present))
+	t.Logf("after a delete: %s", r.Within(soon, "the deleted entry to be back", present))
 	if err := r.kv.Purge(t.Context(), "node.web-0"); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("after a purge: %s", r.Within(time.Second, "the purged entry to be back", present))
+	t.Logf("after a purge: %s", r.Within(soon, "the purged entry to be back", present))
 	// What a late marker of a clustered server looks like.
 	marker := r.message("$KV."+bucket+".node.web-0", map[string]string{"Nats-Marker-Reason": "MaxAge", "KV-Operation": "PURGE"})
 	if err := r.nats.Connect(t).PublishMsg(marker); err != nil {
 		t.Fatal(err)
 	}
-	r.Within(time.Second, "the entry that expired to be back", func() bool { return r.revision("web-0") > 5 && present() })
+	r.Within(soon, "the entry that expired to be back", func() bool { return r.revision("web-0") > 5 && present() })
 
 	js, err := jetstream.New(r.nats.Connect(t))
 	if err != nil {
@@ -120,7 +122,7 @@ func TestRemovedEntryIsWrittenAgain(t *testing.T) {
 	if err := stream.Purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("after a purge of the whole bucket: %s", r.Within(1500*time.Millisecond, "the entry to be back", present))
+	t.Logf("after a purge of the whole bucket: %s", r.Within(interval+soon, "the entry to be back", present))
 
 	if err := r.nats.Wipe(); err != nil {
 		t.Fatal(err)

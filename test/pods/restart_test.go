@@ -90,7 +90,8 @@ func TestCleanStopHandsOver(t *testing.T) {
 	r.Within(patience, "a pod that came meanwhile", r.registered("web-1", next))
 	took := time.Since(stopped)
 	t.Logf("handed over after %s", took)
-	if took > 3*time.Second {
+	// A Lease that was not released is waited for, for 15 s.
+	if took > 10*time.Second || took > 3*time.Second && !raced {
 		t.Errorf("handing over took %s", took)
 	}
 	r.beats("web-0", 1)

@@ -175,7 +175,7 @@ func TestWriterRate(t *testing.T) {
 	}
 	slices.Sort(ratios)
 	t.Logf("ratio %.2f", ratios[1])
-	if ratios[1] < 0.6 {
+	if ratios[1] < 0.6 && !raced {
 		t.Errorf("the writer's rate is %.2f of a bare loop's, want 0.6", ratios[1])
 	}
 }

@@ -168,9 +168,9 @@ func TestLocalEntries(t *testing.T) {
 	r.Within(patience, "the entry of another cluster", r.serves("10.0.0.2"))
 	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.IncludeLocalPods = true })
 	r.Within(patience, "those of this cluster as well", r.serves("10.0.0.1", "10.0.0.2"))
-	if origin := r.nodes()["node.theirs"].Labels[rollcallv1alpha1.LabelOrigin]; origin != "there" {
-		t.Errorf("its origin is %q", origin)
-	}
+	r.Within(patience, "the origin of the other's", func() bool {
+		return r.nodes()["node.theirs"].Labels[rollcallv1alpha1.LabelOrigin] == "there"
+	})
 	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.IncludeLocalPods = false })
 	r.Within(patience, "those of this cluster to go", r.serves("10.0.0.2"))
 	r.Within(patience, "their nodes to go", func() bool { return len(r.nodes()) == 1 })

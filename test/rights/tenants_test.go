@@ -48,6 +48,11 @@ func (s *scene) tenant() client.Client {
 	c.Impersonate.UserName = "tenant-" + s.Namespace
 	tenant, err := client.New(c, client.Options{Scheme: s.API.Scheme()})
 	must(s, err)
+	// The API server learns of rights a moment later than of other objects.
+	s.Within(patience, "the tenant's rights", func() bool {
+		in := client.InNamespace(s.Namespace)
+		return tenant.List(s.Context(), &rollcallv1alpha1.NodeRegistryList{}, in) == nil && tenant.List(s.Context(), &corev1.ServiceList{}, in) == nil
+	})
 	return tenant
 }
 
