@@ -2,7 +2,6 @@ package roster
 
 import (
 	"container/heap"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -25,10 +24,6 @@ const (
 	// firstBackoff and lastBackoff bound the wait before something that failed is tried again.
 	firstBackoff = 250 * time.Millisecond
 	lastBackoff  = 30 * time.Second
-	// maxReaders bounds the reads from the stream's leader at a time.
-	maxReaders = 16
-	// readTimeout bounds one read.
-	readTimeout = 3 * time.Second
 	// patience is for how long the stream may take nothing before that is said. Servers elect a leader for up to 9 s.
 	patience = 10 * time.Second
 )
@@ -167,9 +162,10 @@ func (r *Roster) adopt(s *slot, c *claim, now time.Time) {
 	if s.trouble.Phase == Conflict {
 		s.trouble = State{}
 	}
-	if next := r.local(s.known.written).Add(shorten(c.Interval)); s.beat.IsZero() && next.Before(now) {
+	if s.beat.IsZero() {
 		s.beat = now
-	} else if s.beat.Before(next) {
+	}
+	if next := r.local(s.known.written).Add(shorten(c.Interval)); s.beat.Before(next) {
 		s.beat = next
 	}
 	r.judge(s)
@@ -422,101 +418,4 @@ func (r *Roster) explain(key string, err error) string {
 		return fmt.Sprintf("the server takes no write of %q: look at the bucket's stream and its leader", key)
 	}
 	return fmt.Sprintf("the server refuses to write %q: %v", key, err)
-}
-
-// ask has a slot read from the stream's leader.
-func (r *Roster) ask(s *slot) {
-	s.flight = flight{kind: reading}
-	r.asked = append(r.asked, s)
-	if r.readers < maxReaders {
-		r.readers++
-		r.done.Go(r.read)
-	}
-}
-
-// read reads what was asked for until nothing more is.
-func (r *Roster) read() {
-	for {
-		r.mu.Lock()
-		if len(r.asked) == 0 || r.ctx.Err() != nil {
-			r.readers--
-			r.mu.Unlock()
-			return
-		}
-		s, w, session := r.asked[0], r.writer, r.session
-		r.asked = r.asked[1:]
-		vain := w == nil || s.flight.kind != reading || r.heard(s)
-		r.unlockAndTell()
-		if !vain {
-			ctx, cancel := context.WithTimeout(r.ctx, readTimeout)
-			e, err := w.Last(ctx, s.key)
-			cancel()
-			r.answered(s, session, e, err)
-		}
-	}
-}
-
-// heard settles the question for a slot if the Watcher has answered it meanwhile, as it does after a write whose answer was
-// late. Should it be behind, then the next write is told.
-func (r *Roster) heard(s *slot) bool {
-	over := s.overheard
-	if over == nil || over.revision <= s.known.revision {
-		return false
-	}
-	s.flight, s.overheard = flight{}, nil
-	r.reread(s, over, time.Now())
-	return true
-}
-
-// answered takes in what the stream's leader says of a key.
-func (r *Roster) answered(s *slot, session int, e discovery.Entry, err error) {
-	r.mu.Lock()
-	defer r.unlockAndTell()
-	if s.flight.kind != reading || session != r.session {
-		return
-	}
-	over := s.overheard
-	s.flight, s.overheard = flight{}, nil
-	now := time.Now()
-	if err != nil {
-		if errors.Is(err, discovery.ErrConnectionLost) {
-			r.paused = now.Add(reconnectInterval)
-		}
-		if over != nil && over.revision > s.known.revision {
-			r.learn(s, over)
-			r.schedule(s, now)
-			return
-		}
-		r.balk(s, now)
-		return
-	}
-	r.report(s)
-	s.forgive()
-	next := &known{
-		sure: true, revision: e.Revision, live: e.Revision > 0 && e.Operation == discovery.Put,
-		value: e.Value, written: e.Written,
-	}
-	if over != nil && over.revision > e.Revision {
-		next = over
-	}
-	r.reread(s, next, now)
-}
-
-// reread takes over what was read of a key, and finds out whether a write that was not answered got lost.
-func (r *Roster) reread(s *slot, next *known, now time.Time) {
-	lost := s.unanswered == next.revision+1
-	s.unanswered = 0
-	switch {
-	case lost && s.attempts > 0:
-		// Once may be an outage of the server's, which this read has found to be over.
-		r.fail(s, discovery.ErrNoAnswer)
-	case !lost && s.trouble.Phase == Failed:
-		s.trouble = State{}
-	}
-	r.learn(s, next)
-	if lost {
-		r.later(s, now)
-		return
-	}
-	r.schedule(s, now)
 }
