@@ -39,7 +39,7 @@ func TestWatcherRecoversFromARestart(t *testing.T) {
 	r.await(t, "Synced", 2)
 	blind := r.when("Synced", 2).Sub(up)
 	t.Logf("listed %v after the server was up", blind)
-	if blind > 5*time.Second {
+	if blind > 2*time.Second {
 		t.Errorf("it took %v to list a bucket of two keys after the restart", blind)
 	}
 	r.awaitLive(t, map[string]string{"a": "1", "b": "1"})
@@ -81,7 +81,7 @@ func TestWatcherNoticesAFrozenConnection(t *testing.T) {
 	r.await(t, silent, 1)
 	noticed := r.when(silent, 1).Sub(frozen)
 	t.Logf("noticed after %v", noticed)
-	if noticed > 3*time.Second {
+	if noticed > 1500*time.Millisecond {
 		t.Errorf("a frozen connection was noticed after %v", noticed)
 	}
 	p.Heal()

@@ -22,9 +22,8 @@ import (
 const (
 	// outage is so long that the client library would wait for many seconds before it watches again.
 	outage = 15 * time.Second
-	// soon is when all goes on after an outage: a second, or three where the resource was gone, and the time that a loaded
-	// machine needs.
-	soon = 10 * time.Second
+	// soon is when all goes on after an outage: a second, and the time that a loaded machine needs.
+	soon = 5 * time.Second
 	// handful is how many lines the log may have about one outage.
 	handful = 6
 )
@@ -178,7 +177,7 @@ func TestADefinitionThatIsPutBackHasItsNodesAtOnce(t *testing.T) {
 	r.Within(patience, "the definition to go", func() bool { return r.definition() == nil })
 	log.staysQuiet(r, before, r.serves(0, count))
 	back()
-	took := r.Within(soon, "all nodes", func() bool {
+	took := r.Within(2*soon, "all nodes", func() bool {
 		list := &rollcallv1alpha1.DiscoveredNodeList{}
 		return r.API.List(t.Context(), list, client.InNamespace(r.Namespace)) == nil && len(list.Items) == count
 	})
@@ -187,7 +186,7 @@ func TestADefinitionThatIsPutBackHasItsNodesAtOnce(t *testing.T) {
 	if err := r.API.Delete(t.Context(), r.node(0)); err != nil {
 		t.Fatal(err)
 	}
-	took += r.Within(soon, "a node that was deleted by hand", func() bool { return r.node(0) != nil })
+	took += r.Within(2*soon, "a node that was deleted by hand", func() bool { return r.node(0) != nil })
 	t.Logf("the watch was back after %s at most", took)
 	log.tells(r, before)
 }

@@ -28,13 +28,13 @@ func TestRegisterUnregisterDie(t *testing.T) {
 	r.beatAll(0, 3)
 	died := time.Now()
 	r.unregister(0)
-	took := r.Within(ttl, "the node that unregistered to go from the slices", r.serves(1, 3))
-	r.Within(patience, "its DiscoveredNode to go", func() bool { return r.node(0) == nil })
+	took := r.Within(ttl/2, "the node that unregistered to go from the slices", r.serves(1, 3))
+	r.Within(ttl/2, "its DiscoveredNode to go", func() bool { return r.node(0) == nil })
 	t.Logf("unregistered, and out of the slices after %s", took)
 
-	r.Within(ttl+5*time.Second-time.Since(died), "the nodes that died to go from the slices", r.serves(0, 0))
+	r.Within(ttl+time.Second-time.Since(died), "the nodes that died to go from the slices", r.serves(0, 0))
 	t.Logf("died, and out of the slices %s after the TTL", time.Since(died)-ttl)
-	r.Within(patience, "them to be Expired", func() bool {
+	r.Within(time.Second, "them to be Expired", func() bool {
 		return r.phase(1) == rollcallv1alpha1.NodeExpired && r.phase(2) == rollcallv1alpha1.NodeExpired
 	})
 	r.Within(patience, "them to be forgotten", func() bool { return len(r.nodes()) == 0 })

@@ -86,11 +86,11 @@ func TestTwoPodsWithOneNodeID(t *testing.T) {
 }
 
 func TestRemovedEntryIsWrittenAgain(t *testing.T) {
-	// soon is long before the next heartbeat, mostly.
+	// The Watcher tells of a removal, so it takes less than a heartbeat; that the bucket is empty, the next one may have to.
 	const interval, soon = 10 * time.Second, 5 * time.Second
 	r := newRig(t)
 	r.registry()
-	r.registration("web", func(s *rollcallv1alpha1.PodRegistrationSpec) { s.HeartbeatInterval = seconds(10) })
+	r.registration("web", func(s *rollcallv1alpha1.PodRegistrationSpec) { s.HeartbeatInterval.Duration = interval })
 	r.start()
 	pod := r.pod("web-0")
 	present := r.registered("web-0", pod)
