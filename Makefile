@@ -100,7 +100,7 @@ test: controlplane ## Run all tests, with the race detector, against a real API 
 	@echo "==> running the tests"
 	go list ./... | grep -v '/test/faults$$' | KUBEBUILDER_ASSETS="$(ASSETS)" xargs go test -race
 	@echo "==> breaking things, a few of each kind"
-	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race ./test/faults
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -count=1 ./test/faults
 	@echo "==> running what the race detector makes too slow to measure"
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -run 'TestTenThousand|TestWriterRate|TestCleanStopHandsOver' -timeout 5m ./test/pods
 	cd hack/image && go test -race ./...
