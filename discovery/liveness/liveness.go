@@ -1,0 +1,108 @@
+// Package liveness is the arithmetic of silence: how long a node has been silent, and when that is a death.
+//
+// # The listening clock
+//
+// A node is silent only while somebody listens. So a registry has a clock of its own, which advances when something arrives
+// from the server, by the time since the last arrival. A process that was frozen, throttled or cut off therefore finds a
+// gap, and not a thousand deaths:
+//
+//	arrivals    |  |  |  |          |  |  |      ✕ lost            | |  |  |
+//	            ├──┴──┴──┤  pause   ├──┴──┤      listing           ├─┴──┴──┤
+//	the clock   advances  stands    advances     stands             advances
+//	gap ends                        ▲                               ▲
+//
+// A pause that is longer than the limit of silence is a gap; so is the time from a lost session to a complete listing, and
+// the time in which the store takes no writes. No wall clock is read, so no step of one moves a deadline.
+//
+// # When silence is a death
+//
+// With h the clock when the node was last heard, a the age that its message had then, and g the clock at the end of the last
+// gap, a node that was not heard since that gap dies at
+//
+//	min(h − a + TTL + grace, max(h − a + TTL, g + grace))
+//
+// and one that was heard since at h − a + TTL. A gap may have cut off the nodes as well, so each has grace to come back. The
+// first term bounds that: a hundred gaps don't keep a dead node alive.
+package liveness
+
+import "time"
+
+// Clock is the listening clock of one registry: a duration that has been listened for. The zero value stands still; NewClock
+// makes one. It is not safe for concurrent use.
+type Clock struct {
+	limit     time.Duration
+	now       time.Duration
+	gap       time.Duration // the clock at the end of the last gap
+	last      time.Time     // the last arrival
+	listening bool          // since the last complete listing nothing was lost
+	held      bool          // the store takes no writes
+}
+
+// NewClock returns a clock that stands until Start. limit is the limit of silence: the longest time between two arrivals in
+// which nothing can have been missed.
+func NewClock(limit time.Duration) Clock { return Clock{limit: limit} }
+
+// Now returns for how long the registry has been listened to.
+func (c *Clock) Now() time.Duration { return c.now }
+
+// Listening returns true from a complete listing until the next gap.
+func (c *Clock) Listening() bool { return c.listening }
+
+// Advancing returns true if the clock advances with the next arrival.
+func (c *Clock) Advancing() bool { return c.listening && !c.held }
+
+// Arrived notes that something has arrived from the server. at is monotonic.
+func (c *Clock) Arrived(at time.Time) {
+	if !c.listening {
+		return
+	}
+	switch pause := at.Sub(c.last); {
+	case pause > c.limit:
+		c.gap = c.now
+	case !c.held && pause > 0:
+		c.now += pause
+	}
+	c.last = at
+}
+
+// Stop begins a gap: messages may be missed from now on.
+func (c *Clock) Stop() { c.listening = false }
+
+// Start ends a gap: everything was listed. at is monotonic.
+func (c *Clock) Start(at time.Time) { c.listening, c.last, c.gap = true, at, c.now }
+
+// Hold makes the clock stand while the store takes no writes: nobody can heartbeat. Once it takes them again, the nodes need
+// time to notice, as after a gap.
+func (c *Clock) Hold(held bool) {
+	if c.held && !held {
+		c.gap = c.now
+	}
+	c.held = held
+}
+
+// Forgive ends a gap that only some keys had: their heartbeats were refused and are taken again.
+func (c *Clock) Forgive() { c.gap = c.now }
+
+// Heard is a node's last sign of life.
+type Heard struct {
+	// At is the listening clock when it came in.
+	At time.Duration
+	// Age is how old it was then, at least; zero for a message that came in as it was written.
+	Age time.Duration
+}
+
+// Hear returns a sign of life that comes in now, of a node that lives for ttl without another; zero: no bound. The age is an
+// estimate of another clock, so it counts between zero and ttl only.
+func (c *Clock) Hear(age, ttl time.Duration) Heard {
+	return Heard{At: c.now, Age: max(0, min(age, ttl))}
+}
+
+// Deadline returns when, on the listening clock, a silence of that length since the sign of life has lasted long enough;
+// grace is how long nodes have to come back after a gap.
+func (c *Clock) Deadline(h Heard, silence, grace time.Duration) time.Duration {
+	own := h.At - h.Age + silence
+	if h.At > c.gap {
+		return own
+	}
+	return min(own+grace, max(own, c.gap+grace))
+}
