@@ -29,6 +29,14 @@ func (d denial) String() string {
 	return fmt.Sprintf("publish to %q", d.subject)
 }
 
+// optional reports whether the user may do without it: account info. Only a bucket that is to be created needs it.
+func (d denial) optional() bool {
+	return !d.subscribe && strings.HasPrefix(d.subject, "$JS.") && strings.HasSuffix(d.subject, "API.INFO")
+}
+
+// read reports whether it is about reading a single key from the stream's leader.
+func (d denial) read() bool { return strings.Contains(d.subject, "API.STREAM.MSG.GET.") }
+
 var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subscription) to "([^"\s]+)"`)
 
 // denialOf returns what the server denies with that error; false: it is no denial.
@@ -66,6 +74,9 @@ func denialOf(err error, inboxPrefix string) (denial, bool) {
 // denialMemory is for how long a denial counts that doesn't recur while the bucket can't be read: longer than it takes
 // until everything that may be denied has been tried again.
 const denialMemory = 15 * time.Second
+
+// readDenialMemory is for how long a denial of reading single keys counts that doesn't recur on the same connection.
+const readDenialMemory = time.Hour
 
 // denials are the denials that a session met, with the time of the last of each.
 type denials map[denial]time.Time

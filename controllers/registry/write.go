@@ -24,7 +24,7 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 	if session := c.sessions.get(name); session != nil {
 		o.session = session.snapshot()
 	}
-	if rest := o.unsettled(); rest > 0 && len(registry.Status.Conditions) > 0 {
+	if rest := o.untold(); rest > 0 && len(registry.Status.Conditions) > 0 {
 		return ctrl.Result{RequeueAfter: rest}, nil
 	}
 	status := statusOf(registry, o)
@@ -37,19 +37,15 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	c.written.set(name, o.now)
-	c.tell(registry, before.Status.Conditions)
+	c.emit(registry, before.Status.Conditions)
 	return ctrl.Result{RequeueAfter: o.within(interval(registry))}, nil
 }
 
-// tell records an Event for each condition that another reason holds for now. Ready is a summary and tells nothing new.
-func (c *Controller) tell(registry *rollcallv1alpha1.NodeRegistry, before []metav1.Condition) {
-	for _, now := range registry.Status.Conditions {
-		was := meta.FindStatusCondition(before, now.Type)
-		if now.Type == rollcallv1alpha1.ConditionReady || was == nil || (was.Status == now.Status && was.Reason == now.Reason) {
-			continue
-		}
+// emit records the Events that say what became of the conditions.
+func (c *Controller) emit(registry *rollcallv1alpha1.NodeRegistry, before []metav1.Condition) {
+	for _, now := range changed(before, registry.Status.Conditions) {
 		kind := corev1.EventTypeWarning
-		if (now.Status == metav1.ConditionTrue) != (now.Type == rollcallv1alpha1.ConditionDegraded) {
+		if (now.Status == metav1.ConditionTrue) != (now.Type == rollcallv1alpha1.ConditionDegraded) || now.Reason == rollcallv1alpha1.ReasonSuspended {
 			kind = corev1.EventTypeNormal
 		}
 		c.recorder.Eventf(registry, nil, kind, now.Reason, "Observe", "%s", now.Message)
