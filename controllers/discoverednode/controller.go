@@ -70,11 +70,12 @@ type Controller struct {
 	clock    clock.PassiveClock
 	queue    mirror.Queue
 	schedule *schedule
+	budget   *budget
 }
 
 // New returns a Controller. The client must read from a cache.
 func New(c client.Client, recorder events.EventRecorder, nodes Nodes, clk clock.PassiveClock) *Controller {
-	return &Controller{client: c, recorder: recorder, nodes: nodes, clock: clk, schedule: newSchedule()}
+	return &Controller{client: c, recorder: recorder, nodes: nodes, clock: clk, schedule: newSchedule(), budget: newBudget(clk)}
 }
 
 // SetupWithManager adds the controller to the manager.
@@ -103,6 +104,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if c.Yield != nil {
 		c.Yield(ctx)
 	}
+	c.emitSum(ctx, client.ObjectKey{Namespace: req.Namespace, Name: mirror.RegistryOf(req.Name)})
 	existing := &rollcallv1alpha1.DiscoveredNode{}
 	if err := c.client.Get(ctx, req.NamespacedName, existing); apierrors.IsNotFound(err) {
 		existing = nil
@@ -121,7 +123,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if registry == nil {
 		return ctrl.Result{}, err // An object needs an owner. One that comes back has all of them looked at.
 	}
-	return c.write(ctx, node, existing, project(node, registry, existing), interval(registry))
+	return c.write(ctx, node, registry, existing)
 }
 
 // registry returns the NodeRegistry of that name, nil if there is none, or it is about to go.
@@ -174,7 +176,8 @@ func created() predicate.Predicate {
 }
 
 // write sends the difference, if there is one and its time has come.
-func (c *Controller) write(ctx context.Context, node *mirror.Node, existing, want *rollcallv1alpha1.DiscoveredNode, interval time.Duration) (ctrl.Result, error) {
+func (c *Controller) write(ctx context.Context, node *mirror.Node, registry *rollcallv1alpha1.NodeRegistry, existing *rollcallv1alpha1.DiscoveredNode) (ctrl.Result, error) {
+	want, interval := project(node, registry, existing), interval(registry)
 	name := client.ObjectKeyFromObject(want)
 	if existing == nil {
 		err := c.client.Create(ctx, want)
@@ -195,11 +198,14 @@ func (c *Controller) write(ctx context.Context, node *mirror.Node, existing, wan
 		}
 	case visible:
 	}
-	err := c.client.Update(ctx, want)
-	if err == nil {
-		c.tell(existing, want)
+	if err := c.client.Update(ctx, want); err != nil {
+		return c.after(node, interval, err)
 	}
-	return c.after(node, interval, err)
+	result, err := c.after(node, interval, nil)
+	if wait := c.emit(registry, existing, want); wait > 0 {
+		result.RequeueAfter = min(result.RequeueAfter, wait)
+	}
+	return result, err
 }
 
 // after says when to look at the object again after a write that ended with err.
