@@ -14,7 +14,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/discoverednode"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 var (
@@ -49,7 +49,7 @@ func runEvent(ctx context.Context, args []string, c *child) error {
 	defer connection.Close()
 	s := newSimulation(c)
 	go s.project(ctx, *size)
-	watcher, err := discovery.NewWatcher(connection, discovery.WatcherOptions{
+	watcher, err := kv.NewWatcher(connection, kv.WatcherOptions{
 		Bucket: *bucket, KeyPrefix: keyPrefix, Logger: slog.New(slog.DiscardHandler),
 	}, s)
 	if err != nil {
@@ -77,8 +77,8 @@ func newSimulation(c *child) *simulation {
 	return s
 }
 
-// Entry implements discovery.Sink.
-func (s *simulation) Entry(e discovery.Entry) {
+// Entry implements kv.Sink.
+func (s *simulation) Entry(e kv.Entry) {
 	s.told = false
 	s.Mirror.Entry(e)
 	if !s.told {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // podCluster is the cluster whose pods the child registers.
@@ -68,7 +69,7 @@ func runPods(ctx context.Context, args []string, c *child) error {
 		return err
 	}
 	defer connection.Close()
-	writer, err := discovery.NewWriter(connection, discovery.WriterOptions{Bucket: *bucket})
+	writer, err := kv.NewWriter(connection, kv.WriterOptions{Bucket: *bucket})
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func runPods(ctx context.Context, args []string, c *child) error {
 	if err != nil {
 		return err
 	}
-	watcher, err := discovery.NewWatcher(connection, discovery.WatcherOptions{
+	watcher, err := kv.NewWatcher(connection, kv.WatcherOptions{
 		Bucket: *bucket, KeyPrefix: keyPrefix, Logger: slog.New(slog.DiscardHandler),
 	}, r.Follow(writer))
 	if err != nil {

@@ -3,6 +3,8 @@ package discovery
 import (
 	"container/heap"
 	"time"
+
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // deadlines is a queue of keys by the time at which their deadline is to be looked at. A heartbeat moves a deadline away
@@ -89,7 +91,7 @@ func (c *cache) deadline(n *cached) (time.Time, bool) {
 }
 
 // setBucket takes in new settings; another TTL moves every deadline. The caller holds mu and calls arm.
-func (c *cache) setBucket(b Bucket) {
+func (c *cache) setBucket(b kv.Bucket) {
 	changed := b.TTL != c.bucket.TTL || b.MessageTTL != c.bucket.MessageTTL
 	c.bucket = b
 	if !changed {

@@ -27,7 +27,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 type connections map[types.NamespacedName]bool
@@ -61,16 +61,16 @@ func newRig(t *testing.T) *rig {
 
 func (r *rig) serverTime() time.Time { return r.clock.Now().Add(time.Hour) }
 
-func (r *rig) list(cause discovery.Cause) {
+func (r *rig) list(cause kv.Cause) {
 	r.mirror.Listing(cause)
-	r.mirror.Synced(discovery.Bucket{Name: "b", TTL: time.Minute, ServerTime: r.serverTime(), ReceivedAt: r.clock.Now()})
+	r.mirror.Synced(kv.Bucket{Name: "b", TTL: time.Minute, ServerTime: r.serverTime(), ReceivedAt: r.clock.Now()})
 }
 
 func (r *rig) beat(id string) *mirror.Node {
 	r.revision++
-	r.mirror.Entry(discovery.Entry{
+	r.mirror.Entry(kv.Entry{
 		Key: "node." + id, Value: []byte(`{"NodeId":"` + id + `","Endpoint":"http://10.0.0.` + id + `:80"}`),
-		Revision: r.revision, Written: r.serverTime(), Operation: discovery.Put,
+		Revision: r.revision, Written: r.serverTime(), Operation: kv.Put,
 	})
 	return r.mirror.Node("catga." + id)
 }
@@ -134,11 +134,11 @@ func TestARegistryThatWasNeverListed(t *testing.T) {
 func TestWhatIsSaidOfARegistry(t *testing.T) {
 	r := newRig(t)
 	r.up[catga] = true
-	r.list(discovery.CauseStart)
+	r.list(kv.CauseStart)
 	r.beat("1")
 	r.beat("1")
 	r.beat("2")
-	r.mirror.Entry(discovery.Entry{Key: "node.2", Operation: discovery.Unregister, Written: r.serverTime()})
+	r.mirror.Entry(kv.Entry{Key: "node.2", Operation: kv.Unregister, Written: r.serverTime()})
 	r.beat("3")
 	r.want(map[string]string{
 		"rollcall_registry_connected" + of:                              "1",
@@ -163,7 +163,7 @@ func TestWhatIsSaidOfARegistry(t *testing.T) {
 		r.mirror.Advance()
 	}
 	r.up[catga] = false
-	r.mirror.Disconnected(discovery.ErrConnectionLost)
+	r.mirror.Disconnected(kv.ErrConnectionLost)
 	r.want(map[string]string{
 		"rollcall_registry_connected" + of:                 "0",
 		"rollcall_registry_synced" + of:                    "0",
@@ -184,7 +184,7 @@ func TestLatencies(t *testing.T) {
 	r := newRig(t)
 	early := r.beat("1")
 	r.clock.Step(time.Second)
-	r.list(discovery.CauseStart)
+	r.list(kv.CauseStart)
 	r.NodeWritten(early) // The listing found it.
 	r.SliceWritten("fleet", early.Changed)
 	r.clock.Step(time.Minute)
@@ -296,7 +296,7 @@ func TestWritesAreCounted(t *testing.T) {
 
 func TestDefinitions(t *testing.T) {
 	r := newRig(t)
-	r.list(discovery.CauseStart)
+	r.list(kv.CauseStart)
 	r.writes.WithLabelValues("Service", "patch", "success").Inc()
 	served := map[string]string{}
 	families, err := r.served.Gather()

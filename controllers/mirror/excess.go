@@ -3,7 +3,7 @@ package mirror
 import (
 	"container/list"
 
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // maxExcessBytes bounds the values that are kept of entries beyond MaxNodes. Past that only their keys are, and they wait
@@ -12,7 +12,7 @@ const maxExcessBytes = 32 << 20
 
 // excess are the entries beyond MaxNodes, in the order in which they came. The zero value is ready for use.
 type excess struct {
-	byKey map[string]*list.Element // whose values are *discovery.Entry
+	byKey map[string]*list.Element // whose values are *kv.Entry
 	order list.List
 	bytes int
 }
@@ -20,13 +20,13 @@ type excess struct {
 func (x *excess) len() int { return len(x.byKey) }
 
 // put lets the entry wait, where it waits already if it does; added says that it did not.
-func (x *excess) put(entry discovery.Entry) (added bool) {
+func (x *excess) put(entry kv.Entry) (added bool) {
 	element := x.byKey[entry.Key]
 	if added = element == nil; added {
 		if x.byKey == nil {
 			x.byKey = map[string]*list.Element{}
 		}
-		element = x.order.PushBack(&discovery.Entry{Key: entry.Key})
+		element = x.order.PushBack(&kv.Entry{Key: entry.Key})
 		x.byKey[entry.Key] = element
 	}
 	waiting := waitingIn(element)
@@ -52,18 +52,18 @@ func (x *excess) drop(key string) bool {
 }
 
 // next takes out the entry that has waited longest of those whose value is known; ok is false if there is none.
-func (x *excess) next() (entry discovery.Entry, ok bool) {
+func (x *excess) next() (entry kv.Entry, ok bool) {
 	for element := x.order.Front(); element != nil; element = element.Next() {
 		if entry = *waitingIn(element); entry.Value != nil {
 			x.drop(entry.Key)
 			return entry, true
 		}
 	}
-	return discovery.Entry{}, false
+	return kv.Entry{}, false
 }
 
 // prune drops the entries that are late, and says whether there were any.
-func (x *excess) prune(late func(*discovery.Entry) bool) (dropped bool) {
+func (x *excess) prune(late func(*kv.Entry) bool) (dropped bool) {
 	for element := x.order.Front(); element != nil; {
 		waiting := waitingIn(element)
 		element = element.Next()
@@ -74,8 +74,8 @@ func (x *excess) prune(late func(*discovery.Entry) bool) (dropped bool) {
 	return dropped
 }
 
-func waitingIn(element *list.Element) *discovery.Entry {
-	return element.Value.(*discovery.Entry) //nolint:errcheck // Only put makes elements.
+func waitingIn(element *list.Element) *kv.Entry {
+	return element.Value.(*kv.Entry) //nolint:errcheck // Only put makes elements.
 }
 
 // full says whether no more entries are mirrored.

@@ -15,6 +15,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // facts are what a record says of its node, as far as a projection shows it. A heartbeat leaves them as they are.
@@ -79,7 +80,7 @@ const (
 
 // read turns an entry of the bucket into facts and the load that it says it has. It never fails: what can't be read gives
 // facts with a fault.
-func read(x *discovery.Entry, p *Policy) (f facts, load string) {
+func read(x *kv.Entry, p *Policy) (f facts, load string) {
 	f.origin = rollcallv1alpha1.OriginExternal
 	if f.fault = f.identify(x.Key, p); f.fault.reason != "" {
 		return f, ""

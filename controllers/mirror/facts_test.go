@@ -15,7 +15,7 @@ import (
 	netutils "k8s.io/utils/net"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // wantHarmless checks that the API server takes the node, and that a person can read what it says.
@@ -251,7 +251,7 @@ func FuzzAddress(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		facts, _ := read(&discovery.Entry{Key: "node.x", Value: value}, &p)
+		facts, _ := read(&kv.Entry{Key: "node.x", Value: value}, &p)
 		facts.judge(newLabeller("reg", p.Labels), &p)
 		if facts.verdict.reason != "" {
 			return

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // beatAll lets nodes from..to-1 heartbeat every 10 s, spread over the interval, for d.
@@ -120,7 +120,7 @@ func TestGuardHoldsAfterAWipe(t *testing.T) {
 	f := newFleet(t, testPolicy)
 	f.beatAll(0, 20, 30*time.Second)
 	keys := f.Keys()
-	f.list(discovery.CauseRecreated)
+	f.list(kv.CauseRecreated)
 	f.Absent(keys)
 	f.pass(3 * testTTL)
 	f.wantGuard(true)

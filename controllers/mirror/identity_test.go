@@ -11,6 +11,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // foreign reads entries whose key says nothing about the node: {"id": …, "ip": …}.
@@ -113,7 +114,7 @@ func TestDuplicateIDs(t *testing.T) {
 	f.say("k4", "other", 2)
 	f.wantReason("reg.other", rollcallv1alpha1.ReasonHeartbeating)
 	f.revision++
-	f.Entry(discovery.Entry{Key: "k4", Revision: f.revision, Written: f.now(), Operation: discovery.Unregister})
+	f.Entry(kv.Entry{Key: "k4", Revision: f.revision, Written: f.now(), Operation: kv.Unregister})
 	// Heartbeats change nothing.
 	f.take()
 	for n, key := range []string{"k3", "k2", "k1"} {
@@ -124,7 +125,7 @@ func TestDuplicateIDs(t *testing.T) {
 	}
 
 	f.revision++
-	f.Entry(discovery.Entry{Key: "k1", Revision: f.revision, Written: f.now(), Operation: discovery.Unregister})
+	f.Entry(kv.Entry{Key: "k1", Revision: f.revision, Written: f.now(), Operation: kv.Unregister})
 	if there, gone := f.shown(); !slices.Equal(there, []string{"reg.web"}) || !slices.Equal(gone, []string{second}) {
 		t.Errorf("the end of the older told %v and the end of %v", there, gone)
 	}
@@ -177,10 +178,10 @@ func TestDuplicatesSurviveARestart(t *testing.T) {
 		}
 	}
 	g.take()
-	g.Listing(discovery.CauseStart)
+	g.Listing(kv.CauseStart)
 	for _, key := range []string{"k2", "k1", "k3", "k4"} {
 		e := f.entries[key]
-		g.Entry(discovery.Entry{Key: key, Value: f.values[key], Revision: e.revision, Written: e.written, Operation: discovery.Put})
+		g.Entry(kv.Entry{Key: key, Value: f.values[key], Revision: e.revision, Written: e.written, Operation: kv.Put})
 	}
 	g.Synced(f.link.bucket)
 	if there, gone := g.shown(); len(there)+len(gone) != 0 {
@@ -210,8 +211,8 @@ func TestAnotherReaderReadsTheSameRevisionsAnew(t *testing.T) {
 	before := f.entries["k1"].written
 	f.pass(testTTL / 2)
 	f.SetPolicy(foreignPolicy())
-	f.Listing(discovery.CauseStart)
-	f.Entry(discovery.Entry{Key: "k1", Value: f.values["k1"], Revision: f.revision, Written: before, Operation: discovery.Put})
+	f.Listing(kv.CauseStart)
+	f.Entry(kv.Entry{Key: "k1", Value: f.values["k1"], Revision: f.revision, Written: before, Operation: kv.Put})
 	f.Synced(f.bucket(testTTL))
 	if there, gone := f.shown(); !slices.Equal(there, []string{"reg.web"}) || !slices.Equal(gone, []string{"reg.k1"}) {
 		t.Errorf("told %v and the end of %v", there, gone)

@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/clock"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // observer hears of what changes in a Mirror. Its methods must not block; they are called without the Mirror's lock, told
@@ -23,7 +23,7 @@ type observer interface {
 	stateChanged(registry types.NamespacedName)
 }
 
-// Mirror holds the last known state of every key of one NodeRegistry. It is a discovery.Sink, which the bucket's Watcher
+// Mirror holds the last known state of every key of one NodeRegistry. It is a kv.Sink, which the bucket's Watcher
 // fills; the passing of deadlines, which Advance notices, and the disruption guard do the rest. It is safe for concurrent
 // use.
 type Mirror struct {
@@ -56,17 +56,17 @@ type link struct {
 	// reading says that the bucket is being watched and was listed completely since the last gap: deadlines pass.
 	reading bool
 	// listing is the cause of the listing that is under way; empty if none is.
-	listing discovery.Cause
+	listing kv.Cause
 	// listed says that the bucket was listed completely since start, lastSync when that was the last time.
 	listed   bool
 	lastSync time.Time
 	// since is when reading last changed, err why the bucket can't be read.
 	since  time.Time
 	err    error
-	bucket discovery.Bucket
+	bucket kv.Bucket
 }
 
-var _ discovery.Sink = &Mirror{}
+var _ kv.Sink = &Mirror{}
 
 // newMirror returns a Mirror that knows nothing yet.
 func newMirror(registry types.NamespacedName, p Policy, c clock.Clock, o observer) *Mirror {

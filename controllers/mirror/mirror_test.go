@@ -11,7 +11,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 const testTTL = 60 * time.Second
@@ -31,8 +31,8 @@ func (f *fleet) nodesChanged(changes []Change)          { f.changes = append(f.c
 func (f *fleet) registrySettled(_ types.NamespacedName) { f.settled++ }
 func (f *fleet) stateChanged(_ types.NamespacedName)    {}
 func (f *fleet) take() (changes []Change)               { changes, f.changes = f.changes, nil; return changes }
-func (f *fleet) bucket(ttl time.Duration) discovery.Bucket {
-	return discovery.Bucket{Name: "b", TTL: ttl, ServerTime: f.clock.Now().Add(10 * time.Minute), ReceivedAt: f.clock.Now()}
+func (f *fleet) bucket(ttl time.Duration) kv.Bucket {
+	return kv.Bucket{Name: "b", TTL: ttl, ServerTime: f.clock.Now().Add(10 * time.Minute), ReceivedAt: f.clock.Now()}
 }
 
 var testPolicy = Policy{
@@ -45,13 +45,13 @@ func newFleet(t *testing.T, p Policy) *fleet {
 	t.Helper()
 	f := &fleet{T: t, clock: clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))}
 	f.Mirror = newMirror(types.NamespacedName{Namespace: "ns", Name: "reg"}, p, f.clock, f)
-	f.list(discovery.CauseStart)
+	f.list(kv.CauseStart)
 	f.pass(2 * testTTL)
 	return f
 }
 
 // list is a complete listing with these nodes in it.
-func (f *fleet) list(cause discovery.Cause, ids ...int) {
+func (f *fleet) list(cause kv.Cause, ids ...int) {
 	f.Listing(cause)
 	for _, id := range ids {
 		f.beat(id)
@@ -75,7 +75,7 @@ func (f *fleet) put(key, value string) {
 		f.values = map[string][]byte{}
 	}
 	f.values[key] = []byte(value)
-	f.Entry(discovery.Entry{Key: key, Value: f.values[key], Revision: f.revision, Written: f.now(), Operation: discovery.Put})
+	f.Entry(kv.Entry{Key: key, Value: f.values[key], Revision: f.revision, Written: f.now(), Operation: kv.Put})
 }
 
 func (f *fleet) beat(n int) {
@@ -84,12 +84,12 @@ func (f *fleet) beat(n int) {
 
 func (f *fleet) unregister(n int) {
 	f.revision++
-	f.Entry(discovery.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.now(), Operation: discovery.Unregister})
+	f.Entry(kv.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.now(), Operation: kv.Unregister})
 }
 
 func (f *fleet) marker(n int) {
 	f.revision++
-	f.Entry(discovery.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.now(), Operation: discovery.Expire})
+	f.Entry(kv.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.now(), Operation: kv.Expire})
 }
 
 // phase returns the node's phase, "" if it is unknown.
@@ -201,7 +201,7 @@ func TestMessageTTL(t *testing.T) {
 			bucket := f.bucket(testTTL)
 			bucket.MessageTTL = test.allowed
 			f.Bucket(bucket)
-			f.Entry(discovery.Entry{Key: "node.n1", Value: []byte(`{"NodeId":"n1","Endpoint":"10.0.0.1:80"}`), Revision: 1, Written: f.now(), TTL: test.ttl, Operation: discovery.Put})
+			f.Entry(kv.Entry{Key: "node.n1", Value: []byte(`{"NodeId":"n1","Endpoint":"10.0.0.1:80"}`), Revision: 1, Written: f.now(), TTL: test.ttl, Operation: kv.Put})
 			f.pass(test.after)
 			f.want(1, test.want)
 		})
@@ -216,7 +216,7 @@ func TestNoDeadlinePassesWhileTheBucketIsAway(t *testing.T) {
 	f.pass(10 * testTTL)
 	f.want(1, rollcallv1alpha1.NodeReady)
 	// The server lost everything: the nodes get the grace to come back, and one does.
-	f.list(discovery.CauseReconnect)
+	f.list(kv.CauseReconnect)
 	f.Absent([]string{"node.n1", "node.n2"})
 	f.pass(testTTL - time.Second)
 	f.beat(2)
@@ -237,7 +237,7 @@ func TestReconnectGrace(t *testing.T) {
 	f := newFleet(t, p)
 	f.pass(2 * testTTL)
 	f.beat(1)
-	f.Listing(discovery.CauseSequenceGap)
+	f.Listing(kv.CauseSequenceGap)
 	f.Synced(f.bucket(testTTL))
 	f.pass(p.ReconnectGrace - time.Second)
 	f.want(1, rollcallv1alpha1.NodeReady)
@@ -249,7 +249,7 @@ func TestPeriodicListingGivesNoGrace(t *testing.T) {
 	f := newFleet(t, testPolicy)
 	f.beat(1)
 	f.pass(testTTL / 2)
-	f.list(discovery.CausePeriodic)
+	f.list(kv.CausePeriodic)
 	f.Absent([]string{"node.n1"})
 	f.pass(testTTL/2 - time.Second)
 	f.want(1, rollcallv1alpha1.NodeReady)
@@ -286,7 +286,7 @@ func TestStale(t *testing.T) {
 		t.Errorf("a stale node has traffic %v", got)
 	}
 	// A gap is no sign of life.
-	f.list(discovery.CauseReconnect)
+	f.list(kv.CauseReconnect)
 	f.pass(time.Second)
 	f.want(1, rollcallv1alpha1.NodeStale)
 	f.beat(1)
@@ -327,7 +327,7 @@ func TestPolicyChangesWhileRunning(t *testing.T) {
 func TestChangesDuringAListingAreToldTogether(t *testing.T) {
 	f := newFleet(t, testPolicy)
 	f.take()
-	f.Listing(discovery.CauseStart)
+	f.Listing(kv.CauseStart)
 	for n := range 5 {
 		f.beat(n)
 	}
@@ -340,7 +340,7 @@ func TestChangesDuringAListingAreToldTogether(t *testing.T) {
 	if changes := f.take(); len(changes) != 5 {
 		t.Errorf("told %d changes after the listing, want 5", len(changes))
 	}
-	f.Listing(discovery.CauseReconnect)
+	f.Listing(kv.CauseReconnect)
 	f.beat(6)
 	f.pass(listingPatience)
 	if changes := f.take(); len(changes) != 1 {
@@ -350,8 +350,8 @@ func TestChangesDuringAListingAreToldTogether(t *testing.T) {
 
 func TestSettledOnce(t *testing.T) {
 	f := newFleet(t, testPolicy)
-	f.list(discovery.CauseReconnect)
-	f.list(discovery.CausePeriodic)
+	f.list(kv.CauseReconnect)
+	f.list(kv.CausePeriodic)
 	if f.settled != 1 {
 		t.Errorf("settled %d times", f.settled)
 	}

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // written returns the DiscoveredNode that was written down of a node.
@@ -69,11 +69,11 @@ func TestRestartGoesOnFromWhatWasWrittenDown(t *testing.T) {
 
 	// The listing shows what was there; it is no sign of life, and no change.
 	g.take()
-	g.Listing(discovery.CauseStart)
+	g.Listing(kv.CauseStart)
 	for _, n := range f.Nodes() {
 		if n.Phase != rollcallv1alpha1.NodeExpired {
 			e := f.entries[n.Key]
-			g.Entry(discovery.Entry{Key: n.Key, Value: f.values[n.Key], Revision: e.revision, Written: e.written, Operation: discovery.Put})
+			g.Entry(kv.Entry{Key: n.Key, Value: f.values[n.Key], Revision: e.revision, Written: e.written, Operation: kv.Put})
 		}
 	}
 	g.Synced(f.link.bucket)
@@ -95,7 +95,7 @@ func TestRestartWhileTheBucketIsAwayKeepsEverything(t *testing.T) {
 		t.Error("a bucket that was never read counts as listed")
 	}
 	// Unregistered meanwhile: the listing holds its deletion.
-	g.Listing(discovery.CauseStart)
+	g.Listing(kv.CauseStart)
 	g.unregister(1)
 	g.Synced(g.bucket(testTTL))
 	g.want(1, gone)

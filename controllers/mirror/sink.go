@@ -3,19 +3,19 @@ package mirror
 import (
 	"time"
 
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // listingPatience is how long a listing may hold back the changes that it finds. A listing of 100,000 keys takes a quarter
 // of a second; over a slow link it must not blind everybody for longer than this.
 const listingPatience = time.Second
 
-// Listing implements discovery.Sink.
-func (m *Mirror) Listing(cause discovery.Cause) {
+// Listing implements kv.Sink.
+func (m *Mirror) Listing(cause kv.Cause) {
 	m.mu.Lock()
 	m.tally.listing(cause)
 	m.link.listing = cause
-	if cause == discovery.CauseStart {
+	if cause == kv.CauseStart {
 		m.excess = excess{} // Every key is delivered anew, and nobody would tell which of these are gone.
 	}
 	if cause.Gap() {
@@ -26,7 +26,7 @@ func (m *Mirror) Listing(cause discovery.Cause) {
 	m.unlockAndTell()
 }
 
-// Disconnected implements discovery.Sink.
+// Disconnected implements kv.Sink.
 func (m *Mirror) Disconnected(err error) {
 	m.mu.Lock()
 	m.link.listing = ""
@@ -43,8 +43,8 @@ func (m *Mirror) stopReading(err error) {
 	m.outbox.state = true
 }
 
-// Synced implements discovery.Sink.
-func (m *Mirror) Synced(b discovery.Bucket) {
+// Synced implements kv.Sink.
+func (m *Mirror) Synced(b kv.Bucket) {
 	m.mu.Lock()
 	m.setBucket(b)
 	m.link.lastSync = m.clock.Now()
@@ -70,14 +70,14 @@ func (m *Mirror) startReading() {
 	m.recheck()
 }
 
-// Bucket implements discovery.Sink.
-func (m *Mirror) Bucket(b discovery.Bucket) {
+// Bucket implements kv.Sink.
+func (m *Mirror) Bucket(b kv.Bucket) {
 	m.mu.Lock()
 	m.setBucket(b)
 	m.unlockAndTell()
 }
 
-func (m *Mirror) setBucket(b discovery.Bucket) {
+func (m *Mirror) setBucket(b kv.Bucket) {
 	old := m.link.bucket
 	m.link.bucket = b
 	if old.TTL != b.TTL || old.MessageTTL != b.MessageTTL || old.ServerTime.IsZero() {
@@ -89,17 +89,17 @@ func (m *Mirror) setBucket(b discovery.Bucket) {
 		old.Markers != b.Markers || old.ServerVersion != b.ServerVersion
 }
 
-// Entry implements discovery.Sink.
-func (m *Mirror) Entry(x discovery.Entry) {
+// Entry implements kv.Sink.
+func (m *Mirror) Entry(x kv.Entry) {
 	m.mu.Lock()
 	m.tally.event(x.Operation)
 	e := m.entries[x.Key]
 	switch {
-	case x.Operation == discovery.Put:
+	case x.Operation == kv.Put:
 		m.put(e, x)
 	case e == nil:
 		m.forgo(x.Key)
-	case x.Operation == discovery.Unregister:
+	case x.Operation == kv.Unregister:
 		m.remove(e, x.Written)
 	default:
 		// The server's word that the key is past its TTL is a hint: on a cluster it may have overtaken a fresh heartbeat.
@@ -108,7 +108,7 @@ func (m *Mirror) Entry(x discovery.Entry) {
 	m.unlockAndTell()
 }
 
-// Absent implements discovery.Sink.
+// Absent implements kv.Sink.
 func (m *Mirror) Absent(keys []string) {
 	m.mu.Lock()
 	for _, key := range keys {
@@ -137,7 +137,7 @@ func (m *Mirror) miss(e *entry) {
 }
 
 // put takes in a message that holds a record.
-func (m *Mirror) put(e *entry, x discovery.Entry) {
+func (m *Mirror) put(e *entry, x kv.Entry) {
 	f, load := read(&x, &m.policy)
 	if !m.policy.mirrors(x.Key, f.origin) {
 		m.forgo(x.Key)
@@ -162,7 +162,7 @@ func (m *Mirror) put(e *entry, x discovery.Entry) {
 
 // confirm takes in a message that a listing shows again: what is known already, and no sign of life. What was last written
 // down, or read by another Reader, is read anew.
-func (m *Mirror) confirm(e *entry, x discovery.Entry, f facts, load string) {
+func (m *Mirror) confirm(e *entry, x kv.Entry, f facts, load string) {
 	e.written, e.ttl = x.Written, x.TTL
 	if e.generation != m.generation {
 		m.revise(e, m.now(), func() { e.adopt(m.generation, f, load) })
@@ -180,7 +180,7 @@ func (e *entry) adopt(generation int, f facts, load string) {
 }
 
 // join makes a new node known. One whose deadline has passed, on a server that does not drop such keys, joins Expired.
-func (m *Mirror) join(x discovery.Entry, f facts, load string) {
+func (m *Mirror) join(x kv.Entry, f facts, load string) {
 	e := &entry{
 		key: x.Key, facts: f, load: load, generation: m.generation, firstSeen: x.Written,
 		written: x.Written, ttl: x.TTL, revision: x.Revision, heard: m.link.reading,
@@ -192,14 +192,14 @@ func (m *Mirror) join(x discovery.Entry, f facts, load string) {
 }
 
 // late says whether a message is past its TTL, as far as the server's clock is known.
-func (m *Mirror) late(x *discovery.Entry) bool {
+func (m *Mirror) late(x *kv.Entry) bool {
 	life := m.d.life(&entry{ttl: x.TTL})
 	return life > 0 && !m.link.bucket.ServerTime.IsZero() && m.now().After(x.Written.Add(life))
 }
 
 // heartbeat takes in a sign of life of a known node. Where it changes nothing that is shown, it costs no more than a new
 // Node.
-func (m *Mirror) heartbeat(e *entry, x discovery.Entry, f facts, load string) {
+func (m *Mirror) heartbeat(e *entry, x kv.Entry, f facts, load string) {
 	if e.held {
 		m.guard.returned = true
 		m.prod()

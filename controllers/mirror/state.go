@@ -5,7 +5,7 @@ import (
 	"time"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // State is what there is to say of a Mirror as a whole.
@@ -19,7 +19,7 @@ type State struct {
 	Listed   bool
 	LastSync time.Time
 	// Bucket is the last that the server said of the bucket.
-	Bucket discovery.Bucket
+	Bucket kv.Bucket
 	// Guard says that the disruption guard holds nodes, Held how many.
 	Guard bool
 	Held  int

@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // leaveTimeout bounds how long a registry's end waits for a Follower to leave.
@@ -18,7 +18,7 @@ const leaveTimeout = 3 * time.Second
 type Follower interface {
 	// Follow says that a bucket is about to be watched, and can be written through w. What the Watcher sees goes to the
 	// Sink until Unfollow. It must not block.
-	Follow(registry types.NamespacedName, w *discovery.Writer) discovery.Sink
+	Follow(registry types.NamespacedName, w *kv.Writer) kv.Sink
 	// Unfollow ends what Follow began; the writer is closed already. It must not block.
 	Unfollow(registry types.NamespacedName)
 	// Leave removes what the Follower has written, for the registry is gone or names another bucket. It returns when that
@@ -27,11 +27,11 @@ type Follower interface {
 }
 
 // follow has the Follower, if there is one, see what sink sees, until the returned function is called.
-func (s *session) follow(nc *nats.Conn, sink discovery.Sink) (discovery.Sink, func(), error) {
+func (s *session) follow(nc *nats.Conn, sink kv.Sink) (kv.Sink, func(), error) {
 	if s.follower == nil {
 		return sink, func() {}, nil
 	}
-	w, err := discovery.NewWriter(nc, discovery.WriterOptions{Bucket: s.plan.bucket.Name, Domain: s.plan.bucket.Domain})
+	w, err := kv.NewWriter(nc, kv.WriterOptions{Bucket: s.plan.bucket.Name, Domain: s.plan.bucket.Domain})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -58,39 +58,39 @@ func (s *sessions) leave(name types.NamespacedName, next *plan) {
 }
 
 // both hands everything on to two Sinks.
-type both [2]discovery.Sink
+type both [2]kv.Sink
 
-// Listing implements discovery.Sink.
-func (b both) Listing(cause discovery.Cause) {
+// Listing implements kv.Sink.
+func (b both) Listing(cause kv.Cause) {
 	b[0].Listing(cause)
 	b[1].Listing(cause)
 }
 
-// Entry implements discovery.Sink.
-func (b both) Entry(e discovery.Entry) {
+// Entry implements kv.Sink.
+func (b both) Entry(e kv.Entry) {
 	b[0].Entry(e)
 	b[1].Entry(e)
 }
 
-// Synced implements discovery.Sink.
-func (b both) Synced(bucket discovery.Bucket) {
+// Synced implements kv.Sink.
+func (b both) Synced(bucket kv.Bucket) {
 	b[0].Synced(bucket)
 	b[1].Synced(bucket)
 }
 
-// Absent implements discovery.Sink.
+// Absent implements kv.Sink.
 func (b both) Absent(keys []string) {
 	b[0].Absent(keys)
 	b[1].Absent(keys)
 }
 
-// Bucket implements discovery.Sink.
-func (b both) Bucket(bucket discovery.Bucket) {
+// Bucket implements kv.Sink.
+func (b both) Bucket(bucket kv.Bucket) {
 	b[0].Bucket(bucket)
 	b[1].Bucket(bucket)
 }
 
-// Disconnected implements discovery.Sink.
+// Disconnected implements kv.Sink.
 func (b both) Disconnected(err error) {
 	b[0].Disconnected(err)
 	b[1].Disconnected(err)

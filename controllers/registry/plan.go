@@ -11,13 +11,13 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/record"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // plan is what a session is made for. A change of it takes another session.
 type plan struct {
 	connection   rollcallv1alpha1.Connection
-	bucket       discovery.BucketConfig
+	bucket       kv.BucketConfig
 	keyPrefix    string
 	includeLocal bool
 	record       rollcallv1alpha1.Record
@@ -31,7 +31,7 @@ func planOf(registry *rollcallv1alpha1.NodeRegistry) plan {
 	}
 	return plan{
 		connection: spec.Connection,
-		bucket: discovery.BucketConfig{
+		bucket: kv.BucketConfig{
 			Name:     spec.Bucket.Name,
 			TTL:      duration(spec.Bucket.TTL),
 			History:  int(ptr.Deref(spec.Bucket.History, 1)),

@@ -13,7 +13,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // patience is how long a connection may be away, or a listing take, before the status says so. A shorter interruption is
@@ -133,7 +133,7 @@ func (o *observation) synced() metav1.Condition {
 		return condition(kind, true, rollcallv1alpha1.ReasonListed, "the bucket was listed completely and is being watched")
 	case !o.session.link.connected:
 		return no(rollcallv1alpha1.ReasonNotListed, "there is no connection to NATS: the last known state stands")
-	case errors.Is(o.session.bucketErr, discovery.ErrBucketNotFound):
+	case errors.Is(o.session.bucketErr, kv.ErrBucketNotFound):
 		return no(rollcallv1alpha1.ReasonBucketNotFound, "the bucket does not exist, and spec.bucket.creationPolicy is Never")
 	case denied != "":
 		return no(rollcallv1alpha1.ReasonPermissionDenied, "the bucket can't be read: the server does not let the user "+denied)
@@ -225,7 +225,7 @@ func countsOf(phases map[rollcallv1alpha1.NodePhase]int) *rollcallv1alpha1.NodeC
 	return counts
 }
 
-func bucketOf(b *discovery.Bucket) *rollcallv1alpha1.BucketStatus {
+func bucketOf(b *kv.Bucket) *rollcallv1alpha1.BucketStatus {
 	storage := rollcallv1alpha1.StorageFile
 	if b.Storage == jetstream.MemoryStorage {
 		storage = rollcallv1alpha1.StorageMemory
