@@ -73,7 +73,7 @@ func newSimulation(c *child) *simulation {
 		s.told = true
 		s.changed <- changes
 	})
-	s.Mirror = store.Add(simulatedRegistry, mirror.Policy{KeyPrefix: keyPrefix, Labels: map[string]string{"role": "role"}}, nil)
+	s.Mirror = store.Add(simulatedRegistry, mirror.Policy{KeyPrefix: keyPrefix, Labels: map[string]string{"role": "role"}}, nil, nil)
 	return s
 }
 

@@ -55,7 +55,7 @@ func newRig(t *testing.T) *rig {
 	if err := r.Register(r.served, r.store, r.up); err != nil {
 		t.Fatal(err)
 	}
-	r.mirror = r.store.Add(catga, mirror.Policy{KeyPrefix: "node.", MinNodes: 2, MaxExpiredPercent: 50}, nil)
+	r.mirror = r.store.Add(catga, mirror.Policy{KeyPrefix: "node.", MinNodes: 2, MaxSilentPercent: 50}, nil, nil)
 	return r
 }
 

@@ -107,7 +107,7 @@ func (m *Mirror) decide(dying []*entry, now time.Time) {
 		m.release(now)
 	}
 	if len(dying) > 0 && !m.guard.active && m.guard.trips(c, &m.policy) {
-		m.guard.active, m.guard.returned = true, false
+		m.guard.active, m.guard.since, m.guard.returned = true, m.clock.Now().UTC().Truncate(time.Second), false
 		m.outbox.state = true
 	}
 	for _, e := range dying {
@@ -163,9 +163,14 @@ func (m *Mirror) expire(e *entry, now time.Time) {
 	m.queue(e)
 }
 
-// AcceptExpiry lets go the nodes that are overdue and held, as a person has decided, and returns how many were held.
-func (m *Mirror) AcceptExpiry() int {
+// AcceptExpiry lets go the nodes that have been held since then, as a person has decided, and returns how many were held. ok
+// is false if none are, or since another time.
+func (m *Mirror) AcceptExpiry(since time.Time) (released int, ok bool) {
 	m.mu.Lock()
+	if !m.guard.active || !m.guard.since.Equal(since) {
+		m.mu.Unlock()
+		return 0, false
+	}
 	held, now := 0, m.now()
 	for _, e := range m.entries {
 		if e.held {
@@ -179,5 +184,5 @@ func (m *Mirror) AcceptExpiry() int {
 	m.guard = guard{}
 	m.outbox.state = true
 	m.unlockAndTell()
-	return held
+	return held, true
 }

@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
+const reasonAddressConflict = "AddressConflict"
+
 // claim is what no two nodes of a registry can both have.
 type claim struct {
 	addr     netip.Addr

@@ -30,7 +30,7 @@
 //
 // # The disruption guard
 //
-// If more than maxExpiredPercent of the nodes would expire within one TTL, none does: the cause is more likely a network
+// If more than maxSilentPercent of the nodes would expire within one TTL, none does: the cause is more likely a network
 // than the nodes. A node is counted as overdue once it has been silent for two thirds of its TTL, so that all nodes that
 // stopped together are counted when the first of them is due. The guard lets go when heartbeats come back and those that
 // did not are few enough (they get another grace), or when a person accepts the expiry.

@@ -73,7 +73,7 @@ func (e *entry) phase() (phase rollcallv1alpha1.NodePhase, reason, message strin
 		return rollcallv1alpha1.NodeInvalid, rollcallv1alpha1.ReasonDuplicateNodeID,
 			bounded(fmt.Sprintf("another entry of the bucket, which is older, has the node ID %.120q as well", e.facts.id))
 	case e.rival != "":
-		return rollcallv1alpha1.NodeInvalid, rollcallv1alpha1.ReasonAddressConflict,
+		return rollcallv1alpha1.NodeInvalid, reasonAddressConflict,
 			fmt.Sprintf("the older node %s has the same address and port", e.rival)
 	case e.stale:
 		return rollcallv1alpha1.NodeStale, rollcallv1alpha1.ReasonStale, e.remarked("no heartbeat within staleAfter")

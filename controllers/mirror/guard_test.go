@@ -22,7 +22,7 @@ func (f *fleet) beatAll(from, to int, d time.Duration) {
 
 func (f *fleet) wantGuard(active bool) {
 	f.Helper()
-	if got := f.State().Guard; got != active {
+	if got := f.State().Held != nil; got != active {
 		f.Fatalf("the guard's activity is %v, want %v", got, active)
 	}
 }
@@ -33,8 +33,8 @@ func TestGuardHoldsAFleetThatGoesSilent(t *testing.T) {
 	f.pass(5 * testTTL)
 	f.wantGuard(true)
 	f.wantAll(0, 20, rollcallv1alpha1.NodeReady)
-	if held := f.State().Held; held != 20 {
-		t.Errorf("%d nodes are held, want 20", held)
+	if held := f.State().Held; held.Silent != 20 {
+		t.Errorf("%d nodes are held, want 20", held.Silent)
 	}
 }
 
@@ -107,7 +107,7 @@ func TestGuardReleasesByAcceptance(t *testing.T) {
 	f.beatAll(0, 20, 30*time.Second)
 	f.beatAll(0, 5, 2*testTTL)
 	f.wantGuard(true)
-	if released := f.AcceptExpiry(); released != 15 {
+	if released, ok := f.AcceptExpiry(f.State().Held.Since); !ok || released != 15 {
 		t.Errorf("released %d nodes, want 15", released)
 	}
 	f.beatAll(0, 5, 2*time.Second)

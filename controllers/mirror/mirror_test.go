@@ -36,7 +36,7 @@ func (f *fleet) bucket(ttl time.Duration) kv.Bucket {
 }
 
 var testPolicy = Policy{
-	KeyPrefix: "node.", RetainExpired: 30 * time.Second, MaxExpiredPercent: 50, MinNodes: 10, Cluster: "here",
+	KeyPrefix: "node.", RetainExpired: 30 * time.Second, MaxSilentPercent: 50, MinNodes: 10, Cluster: "here",
 	Labels: map[string]string{"role": "role"},
 }
 
@@ -407,7 +407,7 @@ func TestAddressConflict(t *testing.T) {
 	f.want(1, rollcallv1alpha1.NodeReady)
 	f.want(4, rollcallv1alpha1.NodeReady)
 	for _, n := range []int{2, 3} {
-		if node := f.Node("reg." + id(n)); node.Reason != rollcallv1alpha1.ReasonAddressConflict || !strings.Contains(node.Message, "reg.n1") {
+		if node := f.Node("reg." + id(n)); node.Reason != reasonAddressConflict || !strings.Contains(node.Message, "reg.n1") {
 			t.Errorf("%s: %s %q", node.ID, node.Reason, node.Message)
 		}
 	}

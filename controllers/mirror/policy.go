@@ -27,8 +27,8 @@ type Policy struct {
 	ReconnectGrace time.Duration
 	// FallbackTTL is the TTL wished for, in force only for keys that are absent from a bucket which has none.
 	FallbackTTL time.Duration
-	// MaxExpiredPercent and MinNodes are the disruption guard's.
-	MaxExpiredPercent, MinNodes int
+	// MaxSilentPercent and MinNodes are the disruption guard's.
+	MaxSilentPercent, MinNodes int
 	// Labels maps label keys of the DiscoveredNode to metadata keys of the record.
 	Labels map[string]string
 	// Cluster is the name of this cluster, IncludeLocal whether entries that it owns are mirrored too.

@@ -53,7 +53,7 @@ func (m *Mirror) remember(dn *rollcallv1alpha1.DiscoveredNode) *entry {
 	if ready == nil {
 		return e
 	}
-	e.junior = ready.Reason == rollcallv1alpha1.ReasonAddressConflict
+	e.junior = ready.Reason == reasonAddressConflict
 	switch ready.Reason {
 	case rollcallv1alpha1.ReasonInvalidRecord, rollcallv1alpha1.ReasonInvalidKey, rollcallv1alpha1.ReasonNodeIDMismatch:
 		e.facts.fault = fault{ready.Reason, ready.Message}

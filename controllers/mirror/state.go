@@ -20,13 +20,22 @@ type State struct {
 	LastSync time.Time
 	// Bucket is the last that the server said of the bucket.
 	Bucket kv.Bucket
-	// Guard says that the disruption guard holds nodes, Held how many.
-	Guard bool
-	Held  int
+	// Held says why silence removes no node; nil: it does.
+	Held *Held
 	// Excess counts the entries beyond MaxNodes, which are not mirrored.
 	Excess int
 	// Nodes counts the nodes by phase.
 	Nodes map[rollcallv1alpha1.NodePhase]int
+}
+
+// Held is what there is to say while silence removes no node.
+type Held struct {
+	// Since is when that began, in whole seconds.
+	Since time.Time
+	// Reason is why.
+	Reason rollcallv1alpha1.HeldReason
+	// Silent is how many nodes are kept although they are silent, Of how many there are.
+	Silent, Of int
 }
 
 // State returns the state of the Mirror.
@@ -36,15 +45,12 @@ func (m *Mirror) State() State {
 	s := State{
 		Reading: m.link.reading, Since: m.link.since, Err: m.link.err,
 		Listed: m.link.listed, LastSync: m.link.lastSync, Bucket: m.link.bucket,
-		Guard: m.guard.active, Excess: m.excess.len(), Nodes: make(map[rollcallv1alpha1.NodePhase]int, len(m.counts)),
+		Excess: m.excess.len(), Nodes: make(map[rollcallv1alpha1.NodePhase]int, len(m.counts)),
 	}
 	maps.Copy(s.Nodes, m.counts)
 	if m.guard.active {
-		for _, e := range m.entries {
-			if e.held {
-				s.Held++
-			}
-		}
+		c := m.census(m.now())
+		s.Held = &Held{Since: m.guard.since, Reason: rollcallv1alpha1.HeldGuard, Silent: c.held, Of: c.live}
 	}
 	return s
 }

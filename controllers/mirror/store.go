@@ -39,8 +39,9 @@ func (s *Store) OnSettled(f func(types.NamespacedName)) { s.onSettled = append(s
 // OnState makes f hear of registries whose Mirror.State is another one.
 func (s *Store) OnState(f func(types.NamespacedName)) { s.onState = append(s.onState, f) }
 
-// Add returns a new Mirror for the registry, seeded with the DiscoveredNodes that there are of it.
-func (s *Store) Add(registry types.NamespacedName, p Policy, nodes []*rollcallv1alpha1.DiscoveredNode) *Mirror {
+// Add returns a new Mirror for the registry, seeded with the DiscoveredNodes that there are of it, and with what was held when
+// its status was written.
+func (s *Store) Add(registry types.NamespacedName, p Policy, _ *Held, nodes []*rollcallv1alpha1.DiscoveredNode) *Mirror {
 	m := newMirror(registry, p, s.clock, s)
 	s.mu.Lock()
 	s.mirrors[registry] = m

@@ -85,7 +85,7 @@ func TestAgeInANamespaceWithTwoServers(t *testing.T) {
 		{Namespace: "ns", Name: "b"}:    0,
 		{Namespace: "other", Name: "c"}: 5 * time.Minute,
 	} {
-		m := store.Add(name, testPolicy, nil)
+		m := store.Add(name, testPolicy, nil, nil)
 		m.Listing(kv.CauseStart)
 		m.Synced(kv.Bucket{Name: "b", ServerTime: clock.Now().Add(ahead), ReceivedAt: clock.Now()})
 	}

@@ -51,19 +51,19 @@ func planOf(registry *rollcallv1alpha1.NodeRegistry) plan {
 func policyOf(registry *rollcallv1alpha1.NodeRegistry, mapping *record.Mapping, o Options) mirror.Policy {
 	spec := registry.Spec.DeepCopy()
 	p := mirror.Policy{
-		KeyPrefix:         ptr.Deref(spec.Bucket.KeyPrefix, ""),
-		StaleAfter:        duration(spec.Liveness.StaleAfter),
-		RetainExpired:     duration(spec.Liveness.RetainExpired),
-		ReconnectGrace:    duration(spec.Liveness.ReconnectGrace),
-		FallbackTTL:       duration(spec.Bucket.TTL),
-		MaxExpiredPercent: int(ptr.Deref(spec.Liveness.MaxExpiredPercent, 100)),
-		MinNodes:          int(ptr.Deref(spec.Liveness.MinNodes, 0)),
-		MaxNodes:          int(ptr.Deref(spec.MaxNodes, 0)),
-		Labels:            spec.Labels,
-		Cluster:           o.Cluster,
-		IncludeLocal:      spec.IncludeLocalPods,
-		Refused:           o.Refused,
-		DeniedToAll:       o.Denied,
+		KeyPrefix:        ptr.Deref(spec.Bucket.KeyPrefix, ""),
+		StaleAfter:       duration(spec.Liveness.StaleAfter),
+		RetainExpired:    duration(spec.Liveness.RetainExpired),
+		ReconnectGrace:   duration(spec.Liveness.ReconnectGrace),
+		FallbackTTL:      duration(spec.Bucket.TTL),
+		MaxSilentPercent: int(ptr.Deref(spec.Liveness.MaxSilentPercent, 100)),
+		MinNodes:         int(ptr.Deref(spec.Liveness.MinNodes, 0)),
+		MaxNodes:         int(ptr.Deref(spec.MaxNodes, 0)),
+		Labels:           spec.Labels,
+		Cluster:          o.Cluster,
+		IncludeLocal:     spec.IncludeLocalPods,
+		Refused:          o.Refused,
+		DeniedToAll:      o.Denied,
 	}
 	if mapping != nil {
 		p.Reader = mapping

@@ -68,9 +68,16 @@ func comeBack(r *rig, ids []string) {
 // accept does what a person does who accepts the loss.
 func accept(r *rig, _ []string) {
 	registry := &rollcallv1alpha1.NodeRegistry{}
-	must(r, r.api.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: registryName}, registry))
+	if !wait(patience, func() bool {
+		must(r, r.api.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: registryName}, registry))
+		return registry.Status.Held != nil
+	}) {
+		r.Fatal("the registry does not say since when it holds")
+	}
 	before := registry.DeepCopy()
-	registry.Annotations = map[string]string{rollcallv1alpha1.AnnotationAcceptExpiry: "true"}
+	registry.Annotations = map[string]string{
+		rollcallv1alpha1.AnnotationAcceptExpiry: registry.Status.Held.Since.UTC().Format(time.RFC3339),
+	}
 	must(r, r.api.Patch(r.Context(), registry, client.MergeFrom(before)))
 }
 
