@@ -92,7 +92,7 @@ func runPods(ctx context.Context, args []string, c *child) error {
 	}
 	watcher, err := kv.NewWatcher(connection, kv.WatcherOptions{
 		Bucket: *bucket, KeyPrefix: keyPrefix, Logger: slog.New(slog.DiscardHandler),
-	}, r.Follow(writer))
+	}, kv.Observe(r.Follow(writer)))
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func (c *cache) Synced(b kv.Bucket) {
 	c.setBucket(b)
 	if c.suspended {
 		c.suspended = false
-		c.floor = b.ServerNow()
+		c.floor = serverNow(b)
 	}
 	c.arm()
 	if c.first {

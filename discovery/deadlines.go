@@ -111,7 +111,7 @@ func (c *cache) arm() {
 		c.timer.Stop()
 		return
 	}
-	c.timer.Reset(max(at.Sub(c.bucket.ServerNow()), 0))
+	c.timer.Reset(max(at.Sub(serverNow(c.bucket)), 0))
 }
 
 // expire lets the nodes leave whose deadline has passed. The timer calls it.
@@ -121,7 +121,7 @@ func (c *cache) expire() {
 	if c.suspended || c.closed {
 		return
 	}
-	now := c.bucket.ServerNow()
+	now := serverNow(c.bucket)
 	for {
 		key, ok := c.deadlines.pop(now)
 		if !ok {
@@ -143,7 +143,7 @@ func (c *cache) leaveIfDue(key string) {
 	if !ok || c.suspended {
 		return
 	}
-	if at, ok := c.deadline(n); ok && !at.After(c.bucket.ServerNow()) {
+	if at, ok := c.deadline(n); ok && !at.After(serverNow(c.bucket)) {
 		c.leave(key, Expired)
 	}
 }
@@ -155,9 +155,25 @@ func (c *cache) markGone(key string) {
 		return
 	}
 	gone := *n
-	gone.gone = c.bucket.ServerNow()
+	gone.gone = serverNow(c.bucket)
 	c.nodes.Store(key, &gone)
 	if at, ok := c.deadline(&gone); ok {
 		c.deadlines.add(key, at)
 	}
 }
+
+func serverNow(b kv.Bucket) time.Time {
+	if b.ServerTime.IsZero() {
+		return time.Now().Round(0)
+	}
+	return b.ServerTimeAt(time.Now())
+}
+
+// Arrived implements kv.Sink.
+func (c *cache) Arrived(time.Time) {}
+
+// Overdue implements kv.Sink.
+func (c *cache) Overdue() []string { return nil }
+
+// Silent implements kv.Sink.
+func (c *cache) Silent([]string) {}

@@ -223,3 +223,12 @@ func (m *Mirror) heartbeat(e *entry, x kv.Entry, f facts, load string) {
 	}
 	m.queue(e)
 }
+
+// Arrived implements kv.Sink.
+func (m *Mirror) Arrived(time.Time) {}
+
+// Overdue implements kv.Sink.
+func (m *Mirror) Overdue() []string { return nil }
+
+// Silent implements kv.Sink.
+func (m *Mirror) Silent([]string) {}

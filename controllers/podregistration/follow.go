@@ -73,7 +73,7 @@ func (c *Controller) roster(registry types.NamespacedName) *roster.Roster {
 
 // Follow has the registry's entries written through w, and returns what is to hear of what the bucket's Watcher sees,
 // until Unfollow. It does not block.
-func (c *Controller) Follow(registry types.NamespacedName, w *kv.Writer) kv.Sink {
+func (c *Controller) Follow(registry types.NamespacedName, w *kv.Writer) kv.Observer {
 	c.mu.Lock()
 	c.left.Delete(registry)
 	c.mu.Unlock()

@@ -4,13 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
@@ -92,12 +98,77 @@ func TestDeniedReads(t *testing.T) {
 		t.Errorf("without account info it is %s: %s", c.Reason, c.Message)
 	}
 	d, _ := denialOf(violationOf(`Publish to "$JS.hub.API.STREAM.MSG.GET.KV_b"`), "_INBOX")
-	o.session.denials = o.session.denials.add(d, o.mirror.LastSync.Add(-time.Minute))
-	if c := o.degraded(); c.Reason != rollcallv1alpha1.ReasonPermissionDenied {
+	o.session.denials = o.session.denials.add(d, o.now)
+	if c := o.degraded(); c.Reason != rollcallv1alpha1.ReasonAsExpected {
+		t.Errorf("the bucket does not say so, but it is %s: %s", c.Reason, c.Message)
+	}
+	o.mirror.Bucket.Denied = "$JS.hub.API.STREAM.MSG.GET.KV_b"
+	if c := o.degraded(); c.Reason != rollcallv1alpha1.ReasonPermissionDenied || !strings.Contains(c.Message, o.mirror.Bucket.Denied) {
 		t.Errorf("without reads from the leader it is %s: %s", c.Reason, c.Message)
 	}
-	o.session.link.since = o.now
-	if c := o.degraded(); c.Reason != rollcallv1alpha1.ReasonAsExpected {
-		t.Errorf("on another connection it is %s: %s", c.Reason, c.Message)
+}
+
+// Every clock that stands has its reason, the counts, the cause and the way out.
+func TestHeld(t *testing.T) {
+	const detail = "it holds 9 of 10 MiB"
+	for reason, want := range map[rollcallv1alpha1.HeldReason]string{
+		rollcallv1alpha1.HeldGuard:        rollcallv1alpha1.ReasonExpiryGuard,
+		rollcallv1alpha1.HeldStoreFull:    rollcallv1alpha1.ReasonStoreFull,
+		rollcallv1alpha1.HeldSealed:       rollcallv1alpha1.ReasonSealed,
+		rollcallv1alpha1.HeldMirrorCut:    rollcallv1alpha1.ReasonMirrorCut,
+		rollcallv1alpha1.HeldNobodyWrites: rollcallv1alpha1.ReasonNobodyWrites,
+	} {
+		o := healthy()
+		o.registry = types.NamespacedName{Namespace: "fleet", Name: "catga"}
+		if reason != rollcallv1alpha1.HeldGuard {
+			// Before anybody is silent.
+			o.mirror.Bucket.Store = kv.Store{Refusal: kv.Refusal(reason), Detail: detail}
+			if c := o.degraded(); c.Reason != want || !strings.Contains(c.Message, detail) {
+				t.Errorf("%s without silent nodes: %s: %s", reason, c.Reason, c.Message)
+			}
+		}
+		o.mirror.Held = &mirror.Held{Since: epoch, Reason: reason, Silent: 3, Of: 4}
+		status := statusOf(&rollcallv1alpha1.NodeRegistry{}, o)
+		for _, kind := range []string{rollcallv1alpha1.ConditionDegraded, rollcallv1alpha1.ConditionReady} {
+			c := meta.FindStatusCondition(status.Conditions, kind)
+			command := "kubectl annotate noderegistry catga -n fleet rollcall.dev/accept-expiry=2026-11-22T20:00:00Z"
+			if c.Reason != want || !strings.Contains(c.Message, "3 of 4 nodes") || !strings.HasSuffix(c.Message, command) {
+				t.Errorf("%s: %s is %s: %s", reason, kind, c.Reason, c.Message)
+			}
+		}
+		if h := status.Held; h == nil || h.Reason != reason || h.Silent != 3 || h.Of != 4 || !h.Since.Equal(&metav1.Time{Time: epoch}) {
+			t.Errorf("%s: status.held is %+v", reason, h)
+		}
+	}
+}
+
+// Only the time since when nodes are held accepts, and each other value is told once.
+func TestAnswers(t *testing.T) {
+	var all answers
+	name := types.NamespacedName{Name: "catga"}
+	refuse := func(wanted string) func(string) func() answer {
+		return func(value string) func() answer { return func() answer { return answer{value: value, wanted: wanted} } }
+	}
+	idle, held := refuse(""), refuse("then")
+	for i, test := range []struct {
+		value string
+		judge func(string) func() answer
+		told  bool
+	}{
+		{"false", idle, false}, {"false", held, true}, {"false", held, false}, {"false", idle, false}, {"false", held, false},
+		{"true", held, true}, {"false", held, true},
+	} {
+		a, first := all.of(name, test.value, test.judge(test.value))
+		if told := first && a.wanted != ""; told != test.told || a.accepted {
+			t.Errorf("%d: %q is told %t, want %t; accepted %t", i, test.value, told, test.told, a.accepted)
+		}
+	}
+	accept := func() answer { return answer{value: "then", accepted: true, released: 3} }
+	if a, _ := all.of(name, "then", accept); !a.accepted || a.removed {
+		t.Errorf("the right value is %+v", a)
+	}
+	all.done(name)
+	if a, _ := all.of(name, "then", func() answer { t.Error("judged twice"); return answer{} }); !a.removed {
+		t.Errorf("what was accepted is %+v", a)
 	}
 }

@@ -75,9 +75,6 @@ func denialOf(err error, inboxPrefix string) (denial, bool) {
 // until everything that may be denied has been tried again.
 const denialMemory = 15 * time.Second
 
-// readDenialMemory is for how long a denial of reading single keys counts that doesn't recur on the same connection.
-const readDenialMemory = time.Hour
-
 // denials are the denials that a session met, with the time of the last of each.
 type denials map[denial]time.Time
 

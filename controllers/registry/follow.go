@@ -17,8 +17,8 @@ const leaveTimeout = 3 * time.Second
 // each registry.
 type Follower interface {
 	// Follow says that a bucket is about to be watched, and can be written through w. What the Watcher sees goes to the
-	// Sink until Unfollow. It must not block.
-	Follow(registry types.NamespacedName, w *kv.Writer) kv.Sink
+	// Observer until Unfollow. It must not block.
+	Follow(registry types.NamespacedName, w *kv.Writer) kv.Observer
 	// Unfollow ends what Follow began; the writer is closed already. It must not block.
 	Unfollow(registry types.NamespacedName)
 	// Leave removes what the Follower has written, for the registry is gone or names another bucket. It returns when that
@@ -39,7 +39,7 @@ func (s *session) follow(nc *nats.Conn, sink kv.Sink) (kv.Sink, func(), error) {
 		w.Close()
 		s.follower.Unfollow(s.name)
 	}
-	return both{sink, s.follower.Follow(s.name, w)}, unfollow, nil
+	return both{Sink: sink, also: s.follower.Follow(s.name, w)}, unfollow, nil
 }
 
 // leave lets the Follower remove what it has written, where a session with another plan would no longer reach it; nil: the
@@ -57,41 +57,45 @@ func (s *sessions) leave(name types.NamespacedName, next *plan) {
 	s.follower.Leave(ctx, name)
 }
 
-// both hands everything on to two Sinks.
-type both [2]kv.Sink
+// both is a Sink that lets an Observer see the same.
+type both struct {
+	kv.Sink
 
-// Listing implements kv.Sink.
+	also kv.Observer
+}
+
+// Listing implements kv.Observer.
 func (b both) Listing(cause kv.Cause) {
-	b[0].Listing(cause)
-	b[1].Listing(cause)
+	b.Sink.Listing(cause)
+	b.also.Listing(cause)
 }
 
-// Entry implements kv.Sink.
+// Entry implements kv.Observer.
 func (b both) Entry(e kv.Entry) {
-	b[0].Entry(e)
-	b[1].Entry(e)
+	b.Sink.Entry(e)
+	b.also.Entry(e)
 }
 
-// Synced implements kv.Sink.
+// Synced implements kv.Observer.
 func (b both) Synced(bucket kv.Bucket) {
-	b[0].Synced(bucket)
-	b[1].Synced(bucket)
+	b.Sink.Synced(bucket)
+	b.also.Synced(bucket)
 }
 
-// Absent implements kv.Sink.
+// Absent implements kv.Observer.
 func (b both) Absent(keys []string) {
-	b[0].Absent(keys)
-	b[1].Absent(keys)
+	b.Sink.Absent(keys)
+	b.also.Absent(keys)
 }
 
-// Bucket implements kv.Sink.
+// Bucket implements kv.Observer.
 func (b both) Bucket(bucket kv.Bucket) {
-	b[0].Bucket(bucket)
-	b[1].Bucket(bucket)
+	b.Sink.Bucket(bucket)
+	b.also.Bucket(bucket)
 }
 
-// Disconnected implements kv.Sink.
+// Disconnected implements kv.Observer.
 func (b both) Disconnected(err error) {
-	b[0].Disconnected(err)
-	b[1].Disconnected(err)
+	b.Sink.Disconnected(err)
+	b.also.Disconnected(err)
 }

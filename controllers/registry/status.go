@@ -156,8 +156,8 @@ func (o *observation) synced() metav1.Condition {
 }
 
 // denied says what the server does not let the user do; empty if nothing is denied. What was denied before the bucket was
-// read or listed without it is over. What is denied afterwards is tried again at the next listing at the latest, but for the
-// reads of single keys: they are asked for when a node is about to lose its traffic, so they count for longer.
+// read or listed without it is over. What is denied afterwards is tried again at the next listing at the latest; Bucket.Denied
+// tells of the reads of single keys, which happen seldom.
 func (o *observation) denied() string {
 	return o.session.denials.text(func(d denial, at time.Time) bool {
 		switch {
@@ -166,7 +166,7 @@ func (o *observation) denied() string {
 		case !o.mirror.Reading:
 			return o.now.Sub(at) < denialMemory
 		case d.read():
-			return at.After(o.session.link.since) && o.now.Sub(at) < readDenialMemory
+			return false
 		}
 		return d.bucket != "" && at.After(o.mirror.Since) && (at.After(o.mirror.LastSync) || o.now.Sub(o.mirror.LastSync) < patience)
 	})
@@ -174,15 +174,20 @@ func (o *observation) denied() string {
 
 func (o *observation) degraded() metav1.Condition {
 	const kind = rollcallv1alpha1.ConditionDegraded
-	denied, settings := o.denied(), o.settings()
+	denied, settings, store := o.denied(), o.settings(), &o.mirror.Bucket.Store
 	switch link := &o.session.link; {
 	case o.mirror.Held != nil:
 		return condition(kind, true, heldReason(o.mirror.Held.Reason), o.heldMessage())
+	case store.Refusal != kv.TakesWrites:
+		return condition(kind, true, string(store.Refusal), storeTrouble(rollcallv1alpha1.HeldReason(store.Refusal), store)+": no node is removed for its silence")
 	case link.connected && link.err != nil:
 		reason, message := link.fault()
 		return condition(kind, true, reason, "the connection stands as it was made, but can't be made with what is asked for now: "+message)
 	case o.mirror.Reading && denied != "":
 		return condition(kind, true, rollcallv1alpha1.ReasonPermissionDenied, "the bucket is read, but the server does not let the user "+denied)
+	case o.mirror.Reading && o.mirror.Bucket.Denied != "":
+		return condition(kind, true, rollcallv1alpha1.ReasonPermissionDenied, fmt.Sprintf(
+			"the bucket is read, but the server does not let the user publish to %q: a node that falls silent is removed without asking the stream's leader for its last heartbeat", o.mirror.Bucket.Denied))
 	case o.mirror.Excess > 0:
 		return condition(kind, true, rollcallv1alpha1.ReasonTooManyNodes, fmt.Sprintf("%d entries beyond spec.maxNodes are not mirrored: remove entries or raise it", o.mirror.Excess))
 	case settings != "":

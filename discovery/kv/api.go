@@ -88,10 +88,15 @@ func (a *api) requestBy(ctx context.Context, send sender, operation string, in, 
 	if err != nil {
 		return fmt.Errorf("requesting %s: %w", a.prefix+operation, classify(err))
 	}
+	return a.decode(operation, msg.Data, out)
+}
+
+// decode reads the answer to a request into out, which may be nil.
+func (a *api) decode(operation string, data []byte, out any) error {
 	var failure struct {
 		Error *jetstream.APIError `json:"error"`
 	}
-	if err := json.Unmarshal(msg.Data, &failure); err != nil {
+	if err := json.Unmarshal(data, &failure); err != nil {
 		return fmt.Errorf("reading the answer to %s: %w", a.prefix+operation, err)
 	}
 	if failure.Error != nil {
@@ -100,7 +105,7 @@ func (a *api) requestBy(ctx context.Context, send sender, operation string, in, 
 	if out == nil {
 		return nil
 	}
-	return json.Unmarshal(msg.Data, out)
+	return json.Unmarshal(data, out)
 }
 
 // askAgain is after how long at most a question is put again that nobody has answered.
@@ -183,7 +188,6 @@ func (a *api) info(ctx context.Context) (Bucket, error) {
 func (a *api) insistOnInfo(ctx context.Context) (Bucket, error) { return a.infoBy(ctx, a.insist) }
 
 func (a *api) infoBy(ctx context.Context, send sender) (Bucket, error) {
-	asked := time.Now()
 	var si jetstream.StreamInfo
 	if err := a.requestBy(ctx, send, "STREAM.INFO."+a.stream(), nil, &si); err != nil {
 		return Bucket{}, err
@@ -193,12 +197,8 @@ func (a *api) infoBy(ctx context.Context, send sender) (Bucket, error) {
 	}
 	b := bucketOf(a.bucket, &si)
 	b.ServerVersion = a.nc.ConnectedServerVersion()
-	// The server read its clock somewhere between the question and the answer.
-	b.ReceivedAt = asked.Add(time.Since(asked) / 2)
-	if b.ServerTime.IsZero() {
-		// Servers before 2.10 don't tell their time.
-		b.ServerTime = b.ReceivedAt.Round(0)
-	}
+	// The server read its clock before the answer arrived, so its time is this at least.
+	b.ReceivedAt = time.Now()
 	return b, nil
 }
 
@@ -254,25 +254,19 @@ type messageRequest struct {
 	Next     string `json:"next_by_subj,omitempty"`
 }
 
-// message reads one message from the stream's leader; errMessageNotFound says that the leader has none such.
-func (a *api) message(ctx context.Context, subjectPrefix string, req messageRequest) (Entry, error) {
-	return a.messageBy(ctx, a.nc.RequestWithContext, subjectPrefix, req)
+// messageResponse is the answer to a messageRequest.
+type messageResponse struct {
+	Message struct {
+		Subject  string    `json:"subject"`
+		Sequence uint64    `json:"seq"`
+		Header   []byte    `json:"hdrs"`
+		Data     []byte    `json:"data"`
+		Time     time.Time `json:"time"`
+	} `json:"message"`
 }
 
-func (a *api) messageBy(ctx context.Context, send sender, subjectPrefix string, req messageRequest) (Entry, error) {
-	var resp struct {
-		Message struct {
-			Subject  string    `json:"subject"`
-			Sequence uint64    `json:"seq"`
-			Header   []byte    `json:"hdrs"`
-			Data     []byte    `json:"data"`
-			Time     time.Time `json:"time"`
-		} `json:"message"`
-	}
-	if err := a.requestBy(ctx, send, "STREAM.MSG.GET."+a.stream(), req, &resp); err != nil {
-		return Entry{}, err
-	}
-	m := resp.Message
+func (r *messageResponse) entry(subjectPrefix string) (Entry, error) {
+	m := r.Message
 	var h nats.Header
 	if len(m.Header) > 0 {
 		var err error
@@ -282,6 +276,21 @@ func (a *api) messageBy(ctx context.Context, send sender, subjectPrefix string, 
 	}
 	return newEntry(strings.TrimPrefix(m.Subject, subjectPrefix), h, m.Data, m.Sequence, m.Time), nil
 }
+
+// message reads one message from the stream's leader; errMessageNotFound says that the leader has none such.
+func (a *api) message(ctx context.Context, subjectPrefix string, req messageRequest) (Entry, error) {
+	return a.messageBy(ctx, a.nc.RequestWithContext, subjectPrefix, req)
+}
+
+func (a *api) messageBy(ctx context.Context, send sender, subjectPrefix string, req messageRequest) (Entry, error) {
+	var resp messageResponse
+	if err := a.requestBy(ctx, send, a.messageOperation(), req, &resp); err != nil {
+		return Entry{}, err
+	}
+	return resp.entry(subjectPrefix)
+}
+
+func (a *api) messageOperation() string { return "STREAM.MSG.GET." + a.stream() }
 
 // last reads the last message of a key from the stream's leader.
 func (a *api) last(ctx context.Context, subjectPrefix, key string) (Entry, error) {

@@ -37,8 +37,12 @@ type Bucket struct {
 	Mirror bool
 	// ServerVersion is the version of the server that the client is connected to.
 	ServerVersion string
-	// ServerTime was the time on the server's clock at ReceivedAt, which is local and has a monotonic reading. The pair
-	// turns local time into server time whatever the local wall clock does; see [Bucket.ServerNow].
+	// Store is whether the bucket takes writes.
+	Store Store
+	// Denied is the subject of a request about keys that the login may not make, as far as that has shown; empty: none.
+	Denied string
+	// ServerTime is a time on the server's clock that had come at ReceivedAt, which is local and has a monotonic reading;
+	// zero if the server doesn't tell its time, as those before 2.10. See [Bucket.ServerTimeAt].
 	ServerTime, ReceivedAt time.Time
 
 	firstRevision uint64
@@ -59,8 +63,23 @@ func (b Bucket) Lifetime(e Entry) time.Duration {
 	return min(b.TTL, e.TTL)
 }
 
-// ServerNow estimates the time on the server's clock. It relies on the local monotonic clock since ReceivedAt.
-func (b Bucket) ServerNow() time.Time { return b.ServerTime.Add(time.Since(b.ReceivedAt)) }
+// ServerTimeAt returns a time on the server's clock that has come at the local time at, or zero if the server doesn't tell
+// its time. It relies on the monotonic clock since ReceivedAt, and is never later than the server's clock, unless that was set
+// back: what is judged by it may only live longer.
+func (b Bucket) ServerTimeAt(at time.Time) time.Time {
+	if b.ServerTime.IsZero() {
+		return time.Time{}
+	}
+	return b.ServerTime.Add(at.Sub(b.ReceivedAt))
+}
+
+// age returns how old a message of that time is at least at the local time at.
+func (b Bucket) age(written, at time.Time) time.Duration {
+	if b.ServerTime.IsZero() {
+		return 0
+	}
+	return max(b.ServerTimeAt(at).Sub(written), 0)
+}
 
 // The defaults of the fleets that exist.
 const (

@@ -46,6 +46,9 @@ type Entry struct {
 	Revision uint64
 	// Written is the server's timestamp.
 	Written time.Time
+	// Age is how old the message is at least, by the server's clock. It is 0 for a message that came in as it was written, and
+	// where the server doesn't tell its time.
+	Age time.Duration
 	// TTL is the message's own TTL: 0 if it has none and the bucket's counts, negative if the message never expires. It is
 	// to be ignored in a bucket that doesn't allow TTLs, see [Bucket.Lifetime].
 	TTL time.Duration

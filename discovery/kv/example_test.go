@@ -34,7 +34,7 @@ func connect() (nc *nats.Conn, end func()) {
 	}
 }
 
-// printer is a Sink that prints what it is told.
+// printer is an Observer that prints what it is told.
 type printer struct{ synced chan struct{} }
 
 func (p printer) Listing(c kv.Cause)     { fmt.Println("listing:", c) }
@@ -60,7 +60,7 @@ func ExampleWatcher() {
 	}
 
 	p := printer{synced: make(chan struct{})}
-	watcher, err := kv.NewWatcher(nc, kv.WatcherOptions{Bucket: "fleet", KeyPrefix: "node."}, p)
+	watcher, err := kv.NewWatcher(nc, kv.WatcherOptions{Bucket: "fleet", KeyPrefix: "node."}, kv.Observe(p))
 	if err != nil {
 		log.Print(err)
 		return

@@ -29,10 +29,14 @@ type recorder struct {
 	bucket    Bucket
 	infos     int
 	sizes     []int // how many keys were live at each Synced
+	arrived   time.Time
+	overdue   []string // what Overdue returns
+	silent    map[string]int
+	silentAt  time.Time
 }
 
 func newRecorder() *recorder {
-	return &recorder{live: map[string]Entry{}, absent: map[string]int{}, revisions: map[string]uint64{}}
+	return &recorder{live: map[string]Entry{}, absent: map[string]int{}, revisions: map[string]uint64{}, silent: map[string]int{}}
 }
 
 func (r *recorder) tell(format string, args ...any) {
@@ -105,6 +109,65 @@ func (r *recorder) Disconnected(err error) {
 	}
 	r.listing = false
 	r.tell("Disconnected(%s)", name)
+}
+
+func (r *recorder) Arrived(at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at.Before(r.arrived) {
+		r.broken = fmt.Errorf("something arrived at %v after %v", at, r.arrived)
+	}
+	r.arrived = at
+}
+
+func (r *recorder) Overdue() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.overdue)
+}
+
+func (r *recorder) Silent(keys []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, key := range keys {
+		r.silent[key]++
+	}
+	r.silentAt = time.Now()
+	r.overdue = slices.DeleteFunc(r.overdue, func(key string) bool { return r.silent[key] > 0 })
+}
+
+// ask takes the keys for silent.
+func (r *recorder) ask(keys ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.silent)
+	r.overdue = keys
+}
+
+// awaitSilent waits until so many keys were named by Silent since ask.
+func (r *recorder) awaitSilent(t testing.TB, n int) {
+	t.Helper()
+	natstest.Eventually(t, func() error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if len(r.silent) != n {
+			return fmt.Errorf("%d keys are silent, want %d", len(r.silent), n)
+		}
+		return nil
+	})
+}
+
+// awaitBucket waits until the bucket is told to be like that.
+func (r *recorder) awaitBucket(t testing.TB, like func(Bucket) bool) {
+	t.Helper()
+	natstest.Eventually(t, func() error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !like(r.bucket) {
+			return fmt.Errorf("the bucket is %+v", r.bucket)
+		}
+		return nil
+	})
 }
 
 func (r *recorder) count(part string) int {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// ErrInvalidKey: a key, or a key prefix, is none that NATS Key-Value knows.
+// ErrInvalidKey is the error for a key prefix that no key of NATS Key-Value can start with.
 var ErrInvalidKey = errors.New("invalid key")
 
 // ValidKey reports whether clients accept the key: letters, digits and -/_=. without a dot at either end or two in a row.

@@ -17,9 +17,35 @@ type keys struct {
 
 type keyState struct {
 	revision uint64
-	expires  int64  // on the server's clock in Unix nanoseconds
+	written  int64  // the server's timestamp of the last message in Unix nanoseconds
 	seen     uint32 // the last listing that held the key
-	gone     bool   // the last message was a removal
+	life     life
+}
+
+// life is the TTL of a key's last message in seconds, or one of the values below.
+type life int32
+
+const (
+	ofBucket life = 0  // the bucket's TTL counts
+	forever  life = -1 // the message never expires
+	gone     life = -2 // the message is a removal
+)
+
+func lifeOf(e Entry) life {
+	switch {
+	case e.Operation != Put:
+		return gone
+	case e.TTL < 0:
+		return forever
+	}
+	return life(min(e.TTL/time.Second, math.MaxInt32))
+}
+
+// expired reports whether the message is past its TTL in a bucket with these settings, at a time on the server's clock.
+func (s keyState) expired(b *Bucket, now time.Time) bool {
+	e := Entry{TTL: time.Duration(s.life) * time.Second}
+	lifetime := b.Lifetime(e)
+	return lifetime > 0 && s.written+int64(lifetime) <= now.UnixNano()
 }
 
 // candidate is a key that a listing didn't hold, with the revision it had then.
@@ -31,7 +57,7 @@ type candidate struct {
 func newKeys(known []string) *keys {
 	k := &keys{byName: make(map[string]keyState, len(known))}
 	for _, key := range known {
-		k.byName[key] = keyState{expires: math.MaxInt64}
+		k.byName[key] = keyState{life: forever}
 	}
 	return k
 }
@@ -47,28 +73,25 @@ func (k *keys) begin() uint32 {
 // that those that the new bucket lacks can be told.
 func (k *keys) reset() {
 	for key, s := range k.byName {
-		if s.gone {
+		if s.life == gone {
 			delete(k.byName, key)
 			continue
 		}
-		s.revision, s.expires = 0, math.MaxInt64
+		s.revision, s.life = 0, forever
 		k.byName[key] = s
 	}
 }
 
-// apply notes an entry of the consumer whose listing has that generation, and reports whether it is news. lifetime is 0
-// for an entry that never expires.
-func (k *keys) apply(e Entry, lifetime time.Duration, generation uint32) bool {
+// apply notes an entry of the consumer whose listing has that generation, and reports whether it is newer than what was
+// delivered before.
+func (k *keys) apply(e Entry, generation uint32) bool {
 	s, known := k.byName[e.Key]
 	s.seen = max(s.seen, generation)
 	if known && e.Revision <= s.revision {
 		k.byName[e.Key] = s
 		return false
 	}
-	s.revision, s.gone, s.expires = e.Revision, e.Operation != Put, math.MaxInt64
-	if lifetime > 0 {
-		s.expires = e.Written.Add(lifetime).UnixNano()
-	}
+	s.revision, s.life, s.written = e.Revision, lifeOf(e), e.Written.UnixNano()
 	k.byName[e.Key] = s
 	return true
 }
@@ -80,7 +103,7 @@ func (k *keys) sweep(generation uint32, upTo uint64) []candidate {
 	for key, s := range k.byName {
 		switch {
 		case s.seen == generation || s.revision > upTo:
-		case s.gone:
+		case s.life == gone:
 			delete(k.byName, key)
 		default:
 			missing = append(missing, candidate{key: key, revision: s.revision})
@@ -92,27 +115,38 @@ func (k *keys) sweep(generation uint32, upTo uint64) []candidate {
 // unchanged reports whether the key is still as it was when c was taken.
 func (k *keys) unchanged(c candidate) bool {
 	s, ok := k.byName[c.key]
-	return ok && !s.gone && s.revision == c.revision
+	return ok && s.life != gone && s.revision == c.revision
 }
 
 // remove forgets a key.
 func (k *keys) remove(key string) { delete(k.byName, key) }
 
-// purged reports whether a live key's message, which had not expired at the time now on the server's clock, is older
-// than the first one that the stream still holds. The caller must have seen everything up to the stream's last message.
-// Keys that the last listing didn't hold are left out: they are being asked for already.
-func (k *keys) purged(firstRevision uint64, now time.Time) bool {
-	if firstRevision <= k.oldest {
+// revision returns the revision of the key's last message that was delivered; 0 if there is none.
+func (k *keys) revision(key string) uint64 { return k.byName[key].revision }
+
+// purged reports whether a live key's message is older than the first one that the stream b still holds although it had not
+// expired, neither by the settings of b nor by those of before, which may have been in force until just now. The caller must
+// have seen everything up to the last message of b. Keys that the last listing didn't hold are left out: they are being asked
+// for already. So are those that have expired, from here on: another TTL doesn't bring them back.
+//
+// A server that tells no time leaves it to the next listing.
+func (k *keys) purged(b, before *Bucket) bool {
+	if b.firstRevision <= k.oldest || b.ServerTime.IsZero() {
 		return false
 	}
 	k.oldest = math.MaxUint64
 	purged := false
-	for _, s := range k.byName {
-		if s.gone || s.seen != k.generation {
+	for key, s := range k.byName {
+		if s.life == gone || s.seen != k.generation {
+			continue
+		}
+		if s.revision < b.firstRevision && (s.expired(b, b.ServerTime) || s.expired(before, b.ServerTime)) {
+			s.seen--
+			k.byName[key] = s
 			continue
 		}
 		k.oldest = min(k.oldest, s.revision)
-		purged = purged || s.revision < firstRevision && s.expires > now.UnixNano()
+		purged = purged || s.revision < b.firstRevision
 	}
 	return purged
 }

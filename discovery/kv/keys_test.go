@@ -39,7 +39,7 @@ func TestKeysApplyWhatIsNewer(t *testing.T) {
 		{entry("a", 7, Put), true},
 		{entry("known", 1, Put), true},
 	} {
-		if got := k.apply(step.entry, 0, g); got != step.news {
+		if got := k.apply(step.entry, g); got != step.news {
 			t.Errorf("%+v: news is %v", step.entry, got)
 		}
 	}
@@ -48,18 +48,18 @@ func TestKeysApplyWhatIsNewer(t *testing.T) {
 func TestKeysSweep(t *testing.T) {
 	k := newKeys([]string{"known"})
 	g := k.begin()
-	k.apply(entry("held", 1, Put), 0, g)
-	k.apply(entry("missing", 2, Put), 0, g)
-	k.apply(entry("removed", 3, Unregister), 0, g)
-	k.apply(entry("tombstone", 4, Unregister), 0, g)
+	k.apply(entry("held", 1, Put), g)
+	k.apply(entry("missing", 2, Put), g)
+	k.apply(entry("removed", 3, Unregister), g)
+	k.apply(entry("tombstone", 4, Unregister), g)
 	if got := missing(k.sweep(g, 4)); !slices.Equal(got, []string{"known"}) {
 		t.Errorf("the first listing misses %v", got)
 	}
 	old := g
 	g = k.begin()
-	k.apply(entry("held", 1, Put), 0, g)
-	k.apply(entry("tombstone", 4, Unregister), 0, g)
-	k.apply(entry("live", 9, Put), 0, old) // delivered live meanwhile, beyond the boundary
+	k.apply(entry("held", 1, Put), g)
+	k.apply(entry("tombstone", 4, Unregister), g)
+	k.apply(entry("live", 9, Put), old) // delivered live meanwhile, beyond the boundary
 	if diff := cmp.Diff([]string{"known", "missing"}, missing(k.sweep(g, 8))); diff != "" {
 		t.Error(diff)
 	}
@@ -74,7 +74,7 @@ func TestKeysSweep(t *testing.T) {
 func TestKeysConfirmOnlyWhatStayedTheSame(t *testing.T) {
 	k := newKeys([]string{"a", "b", "c"})
 	missing := k.sweep(k.begin(), 0)
-	k.apply(entry("a", 1, Put), 0, 1)
+	k.apply(entry("a", 1, Put), 1)
 	k.remove("b")
 	for _, c := range missing {
 		if got, want := k.unchanged(c), c.key == "c"; got != want {
@@ -85,42 +85,55 @@ func TestKeysConfirmOnlyWhatStayedTheSame(t *testing.T) {
 
 func TestKeysPurged(t *testing.T) {
 	const life = time.Minute
-	k := newKeys([]string{"known"})
-	g := k.begin()
-	k.apply(entry("a", 5, Put), life, g)
-	k.apply(entry("b", 7, Put), life, g)
-	k.apply(entry("gone", 1, Unregister), life, g)
-	for _, step := range []struct {
-		name  string
-		first uint64
-		after time.Duration
-		want  bool
-	}{
-		{"everything is there", 5, 0, false},
-		{"the first key is gone before its time", 6, life - 1, true},
-		{"it has expired", 6, life, false},
-		{"so has the second", 8, life, false},
-		{"both are gone before their time", 8, 0, true},
-	} {
-		k.oldest = 0
-		if got := k.purged(step.first, epoch.Add(step.after)); got != step.want {
-			t.Errorf("%s: got %v", step.name, got)
-		}
+	settings := func(first uint64, after, ttl time.Duration) *Bucket {
+		return &Bucket{TTL: ttl, firstRevision: first, ServerTime: epoch.Add(after)}
 	}
-	k.begin()
-	if k.purged(8, epoch) {
-		t.Error("keys that the last listing didn't hold count as purged once more")
+	for _, tt := range []struct {
+		name   string
+		first  uint64
+		after  time.Duration
+		ttl    time.Duration // in force
+		before time.Duration // in force at the last look
+		want   bool
+	}{
+		{"everything is there", 5, 0, life, life, false},
+		{"the first key is gone before its time", 6, life - 1, life, life, true},
+		{"it has expired", 6, life, life, life, false},
+		{"so has the second", 8, life, life, life, false},
+		{"both are gone before their time", 8, 0, life, life, true},
+		{"the TTL was lowered", 8, life / 2, life / 2, life, false},
+		{"the TTL was lowered, and they were too young for that", 8, life / 4, life / 2, life, true},
+		{"they had expired before the TTL was raised", 8, life, 2 * life, life, false},
+		{"the TTL was taken away", 8, life, 0, life, false},
+	} {
+		k := newKeys([]string{"known"})
+		g := k.begin()
+		k.apply(entry("a", 5, Put), g)
+		k.apply(entry("b", 7, Put), g)
+		k.apply(entry("gone", 1, Unregister), g)
+		if got := k.purged(settings(tt.first, tt.after, tt.ttl), settings(0, 0, tt.before)); got != tt.want {
+			t.Errorf("%s: got %v", tt.name, got)
+		}
+		k.oldest = 0
+		if k.purged(settings(tt.first, tt.after, 100*life), settings(0, 0, 100*life)) != tt.want {
+			t.Errorf("%s: a TTL that is raised later brings the expired back", tt.name)
+		}
+		k.oldest = 0
+		k.begin()
+		if b := settings(8, 0, life); k.purged(b, b) {
+			t.Errorf("%s: keys that the last listing didn't hold count as purged once more", tt.name)
+		}
 	}
 }
 
 func TestKeysResetKeepsTheLive(t *testing.T) {
 	k := newKeys(nil)
 	g := k.begin()
-	k.apply(entry("live", 100, Put), 0, g)
-	k.apply(entry("gone", 101, Unregister), 0, g)
+	k.apply(entry("live", 100, Put), g)
+	k.apply(entry("gone", 101, Unregister), g)
 	k.reset()
 	g = k.begin()
-	if !k.apply(entry("gone", 1, Put), 0, g) {
+	if !k.apply(entry("gone", 1, Put), g) {
 		t.Error("a removal in the old bucket hides a key of the new one")
 	}
 	if diff := cmp.Diff([]string{"live"}, missing(k.sweep(g, 1))); diff != "" {

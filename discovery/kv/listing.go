@@ -54,7 +54,7 @@ func (r *run) opened(attempt context.Context, s *session, err error, position ui
 	}
 	r.helpers.Go(r.opener.sweep)
 	r.advance(s)
-	r.drain()
+	r.drain(time.Now())
 }
 
 func (r *run) openFailed(err error) {
@@ -90,26 +90,41 @@ func (r *run) startOver() {
 	r.cause, r.announced = CauseRecreated, false
 	if r.current != nil {
 		r.close(r.current)
-		r.current, r.purgeCheck, r.unconfirmed = nil, nil, nil
+		r.current, r.info.purge, r.absent.missing = nil, nil, nil
 	}
 }
 
-// drain takes in what has arrived.
-func (r *run) drain() {
+// drain takes in what has arrived, and asks about the keys that are silent.
+func (r *run) drain(at time.Time) {
+	type batch struct {
+		session  *session
+		messages []*nats.Msg
+	}
+	var batches []batch
 	for _, s := range r.sessions() {
-		for _, m := range s.in.take() {
-			if !r.owns(s) {
+		if messages := s.in.take(); len(messages) > 0 {
+			batches = append(batches, batch{s, messages})
+		}
+	}
+	if len(batches) == 0 {
+		return
+	}
+	r.sink.Arrived(at)
+	for _, b := range batches {
+		for _, m := range b.messages {
+			if !r.owns(b.session) {
 				break
 			}
-			r.receive(s, m)
+			r.receive(b.session, m, at)
 		}
-		if r.owns(s) {
-			r.advance(s)
+		if r.owns(b.session) {
+			r.advance(b.session)
 		}
 	}
+	r.inquire(at)
 }
 
-func (r *run) receive(s *session, m *nats.Msg) {
+func (r *run) receive(s *session, m *nats.Msg, at time.Time) {
 	if c, ok := parseControl(m); ok {
 		if c.reply != "" {
 			// If this fails, the connection is lost, which is noticed elsewhere.
@@ -127,14 +142,14 @@ func (r *run) receive(s *session, m *nats.Msg) {
 	case !s.track.message(d.sequence, d.entry.Revision):
 		r.broken(s, CauseSequenceGap, errGap)
 	default:
-		r.deliver(s, d.entry)
+		r.deliver(s, d.entry, at)
 	}
 }
 
-// deliver hands the sink an entry that is news.
-func (r *run) deliver(s *session, e Entry) {
-	if r.o.matches(e.Key) && r.keys.apply(e, s.bucket.Lifetime(e), s.generation) {
-		r.sink.Entry(e)
+// deliver hands the sink an entry that is newer than what it was handed before.
+func (r *run) deliver(s *session, e Entry, at time.Time) {
+	if r.o.matches(e.Key) && r.keys.apply(e, s.generation) {
+		r.sink.Entry(s.dated(e, at))
 	}
 }
 
@@ -180,7 +195,7 @@ func (r *run) marked(s *session, b Bucket, err error) {
 func (r *run) synced(s *session) {
 	if s == r.next {
 		r.close(r.current)
-		r.current, r.next, r.purgeCheck = s, nil, nil
+		r.current, r.next, r.info.purge = s, nil, nil
 	}
 	now := time.Now()
 	missing := r.keys.sweep(s.generation, s.boundary.mark)
@@ -188,9 +203,11 @@ func (r *run) synced(s *session) {
 	r.backoff.Reset()
 	r.hiccups = max(0, r.hiccups-1)
 	r.relistAt = now.Add(backoff.Jitter(r.o.RelistInterval))
-	r.infoAt = now.Add(r.o.InfoInterval)
+	r.info.at = now.Add(r.o.InfoInterval)
 	r.o.Logger.Debug("synced", "bucket", r.o.Bucket, "revision", s.bucket.Revision, "missing", len(missing))
 	r.sink.Synced(s.bucket)
-	r.unconfirmed, r.confirmAt = missing, now
-	r.confirm()
+	r.absent.missing, r.absent.at = missing, now
+	if r.absent.due(now) {
+		r.confirm()
+	}
 }

@@ -60,15 +60,10 @@ type run struct {
 	settled bool      // a listing was completed since the last failure
 	hiccups int       // listings in a row that were given up for their silence, see patience
 
-	relistAt     time.Time
-	infoAt       time.Time
-	infoPending  bool
-	infoFailures int
-	purgeCheck   *Bucket // an info whose state is to be compared once current has come that far
-
-	unconfirmed []candidate
-	confirmAt   time.Time
-	confirming  bool
+	relistAt time.Time
+	info     look
+	absent   confirmation
+	silent   inquiry
 
 	closed bool // the connection is closed
 }
@@ -104,11 +99,13 @@ func (r *run) loop() error {
 		case s := <-status:
 			r.statusChanged(s)
 		case <-r.wake:
-			r.drain()
+			r.drain(time.Now())
 		case f := <-r.results:
 			f()
-		case now := <-tick.C:
-			r.drain()
+		case <-tick.C:
+			// What the ticker has sent may be as old as the loop's last turn.
+			now := time.Now()
+			r.drain(now)
 			r.tick(now)
 		}
 	}
@@ -179,7 +176,7 @@ func (r *run) tick(now time.Time) {
 		}
 		return
 	}
-	if r.current.boundary.stage == complete {
+	if r.current.live() {
 		r.tickLive(now)
 	}
 }
@@ -189,10 +186,10 @@ func (r *run) tickLive(now time.Time) {
 	if r.next == nil && r.attempt == nil && !now.Before(r.relistAt) {
 		r.open()
 	}
-	if !r.infoPending && r.next == nil && !now.Before(r.infoAt) {
+	if !r.info.underway && r.next == nil && !now.Before(r.info.at) {
 		r.requestInfo()
 	}
-	if len(r.unconfirmed) > 0 && !r.confirming && !now.Before(r.confirmAt) {
+	if r.absent.due(now) {
 		r.confirm()
 	}
 }
@@ -251,7 +248,9 @@ func (r *run) fail(cause Cause, err error) {
 	}
 	had := r.current != nil
 	open := r.sessions()
-	r.current, r.next, r.purgeCheck, r.unconfirmed, r.infoFailures = nil, nil, nil, nil, 0
+	r.current, r.next = nil, nil
+	r.info.forget()
+	r.absent.missing = nil
 	for _, s := range open {
 		r.close(s)
 	}

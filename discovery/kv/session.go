@@ -15,18 +15,31 @@ type session struct {
 	ctx    context.Context // ends with the session
 	cancel context.CancelFunc
 
+	subjects   string // what those of the keys start with
 	consumer   string
 	sub        *nats.Subscription
 	in         *inbox
 	reconnects uint64 // of the connection when the session was opened
 
 	bucket     Bucket
+	listed     uint64 // the stream's last sequence when the session was opened: what is beyond is live
 	generation uint32
 	track      track
 	boundary   boundary
 	arrivals   uint64    // how far the session had come at progress
 	progress   time.Time // when it last came further
 }
+
+// dated returns e with its age at the local time at.
+func (s *session) dated(e Entry, at time.Time) Entry {
+	if e.Revision <= s.listed {
+		e.Age = s.bucket.age(e.Written, at)
+	}
+	return e
+}
+
+// live reports whether the session's listing is complete.
+func (s *session) live() bool { return s != nil && s.boundary.stage == complete }
 
 // inbox holds the messages that have arrived until the watcher takes them. Flow control bounds it: the server sends only
 // so much before it wants an answer, which the watcher gives once it has come that far.
@@ -102,7 +115,7 @@ func (o *opener) open(parent, ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		consumer: c.Name, reconnects: reconnects,
+		subjects: before.subjectPrefix, consumer: c.Name, reconnects: reconnects,
 		in: &inbox{wake: o.wake, arrived: time.Now()}, progress: time.Now(),
 	}
 	s.ctx, s.cancel = context.WithCancel(parent)
@@ -124,7 +137,7 @@ func (o *opener) fill(ctx context.Context, s *session, inbox string, before Buck
 	if !s.bucket.Created.Equal(before.Created) {
 		return fmt.Errorf("%w while its consumer was being created", errRecreated)
 	}
-	s.boundary.mark = s.bucket.Revision
+	s.listed, s.boundary.mark = s.bucket.Revision, s.bucket.Revision
 	if s.sub, err = o.nc.Subscribe(inbox, s.in.add); err != nil {
 		return fmt.Errorf("subscribing to the consumer's inbox: %w", classify(err))
 	}

@@ -1,5 +1,7 @@
 package kv
 
+import "time"
+
 // Cause is why a watcher lists a bucket in full.
 type Cause string
 
@@ -21,10 +23,12 @@ const (
 	CauseError Cause = "Error"
 	// CausePeriodic: nothing happened; removals without an event are found this way.
 	CausePeriodic Cause = "Periodic"
+	// CausePlanned: the watcher changes to another connection, while the old one goes on.
+	CausePlanned Cause = "Planned"
 )
 
-// Gap reports whether messages may have been missed before the listing. It is false for CausePeriodic alone.
-func (c Cause) Gap() bool { return c != CausePeriodic }
+// Gap reports whether messages may have been missed before the listing. It is false for CausePeriodic and CausePlanned.
+func (c Cause) Gap() bool { return c != CausePeriodic && c != CausePlanned }
 
 // quiet reports whether the bucket can still be read although its consumer is of no more use, so that the next listing
 // can be announced at once.
@@ -32,9 +36,9 @@ func (c Cause) quiet() bool {
 	return c == CauseSequenceGap || c == CauseRecreated || c == CausePurged
 }
 
-// Sink receives what a Watcher sees. Its methods are called one at a time from one goroutine, in the order of the
+// Observer sees what happens in a bucket. Its methods are called one at a time from one goroutine, in the order of the
 // bucket's stream. They must not block: while one runs, nothing is delivered, and a server may take the watcher for gone.
-type Sink interface {
+type Observer interface {
 	// Listing says that a listing has begun. What was known before is unconfirmed until Synced. A listing that is cut off
 	// is followed by Disconnected or by another Listing, whose Synced counts for both.
 	Listing(cause Cause)
@@ -47,10 +51,42 @@ type Sink interface {
 	// didn't hold; the stream's leader has confirmed each. It says nothing about why a key is gone: it may have expired or
 	// been purged, or the store may have been lost.
 	Absent(keys []string)
-	// Bucket brings the bucket's settings and the server's clock, every WatcherOptions.InfoInterval.
+	// Bucket brings the bucket's settings and state: every WatcherOptions.InfoInterval, and at once when Bucket.Store or
+	// Bucket.Denied is another than before.
 	Bucket(b Bucket)
 	// Disconnected says that the bucket can't be read, and why; nothing is delivered until the next Listing. It is called
 	// again if the reason changes. The error matches [ErrConnectionLost], [ErrBucketNotFound], [ErrNoHeartbeat],
 	// [ErrNoAnswer], [ErrUnavailable] or [ErrStalled] where it is one of those.
 	Disconnected(err error)
 }
+
+// Sink is an Observer that also decides when silence is a death. The Watcher tells it for how long it has been listened, and
+// asks the stream's leader before a node is taken for dead.
+type Sink interface {
+	Observer
+	// Arrived says that something has arrived from the server: an entry, a heartbeat of the consumer, or flow control. It is
+	// called once for each batch, during listings as well, before the entries of the batch; at has a monotonic reading.
+	Arrived(at time.Time)
+	// Overdue returns the keys that are about to be taken for dead, or to lose traffic, because they are silent. It is called
+	// after a batch while the bucket is followed and no question about an earlier answer is under way, so it must be cheap
+	// when there are none. A key may be returned again and again, until it is named by Silent or heard.
+	Overdue() []string
+	// Silent names keys of Overdue of which the stream's leader, in a store that takes writes, has just confirmed that it
+	// holds nothing newer than what was delivered. Where the login may not read from the leader, it is called without a
+	// confirmation, and Bucket.Denied names the subject.
+	Silent(keys []string)
+}
+
+// Observe returns a Sink for an Observer that decides nothing about silence.
+func Observe(o Observer) Sink { return observer{o} }
+
+type observer struct{ Observer }
+
+// Arrived implements Sink.
+func (observer) Arrived(time.Time) {}
+
+// Overdue implements Sink.
+func (observer) Overdue() []string { return nil }
+
+// Silent implements Sink.
+func (observer) Silent([]string) {}

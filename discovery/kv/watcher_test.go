@@ -43,7 +43,7 @@ func TestWatcherListsAndFollows(t *testing.T) {
 	if b.TTL != time.Minute || b.History != 5 || !b.Markers || !b.MessageTTL || b.Storage != jetstream.FileStorage || b.Replicas != 1 || b.Mirror {
 		t.Errorf("%+v", b)
 	}
-	if skew := time.Since(b.ServerNow()).Abs(); skew > time.Second {
+	if skew := time.Since(b.ServerTimeAt(time.Now())).Abs(); skew > time.Second {
 		t.Errorf("the server's clock is on this machine, and %v off", skew)
 	}
 	if rev == 0 || r.revisions["node.b"] <= rev {

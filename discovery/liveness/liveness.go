@@ -32,6 +32,7 @@ import "time"
 type Clock struct {
 	limit     time.Duration
 	now       time.Duration
+	stood     time.Duration // for how long something arrived while the store took no writes
 	gap       time.Duration // the clock at the end of the last gap
 	last      time.Time     // the last arrival
 	listening bool          // since the last complete listing nothing was lost
@@ -42,8 +43,12 @@ type Clock struct {
 // which nothing can have been missed.
 func NewClock(limit time.Duration) Clock { return Clock{limit: limit} }
 
-// Now returns for how long the registry has been listened to.
+// Now returns for how long the registry has been listened to while nodes could heartbeat.
 func (c *Clock) Now() time.Duration { return c.now }
+
+// Elapsed returns for how long the registry has been listened to, whether or not nodes could heartbeat. It decides nothing:
+// it tells a person who has been silent while the clock stands.
+func (c *Clock) Elapsed() time.Duration { return c.now + c.stood }
 
 // Listening returns true from a complete listing until the next gap.
 func (c *Clock) Listening() bool { return c.listening }
@@ -53,23 +58,24 @@ func (c *Clock) Advancing() bool { return c.listening && !c.held }
 
 // Arrived notes that something has arrived from the server. at is monotonic.
 func (c *Clock) Arrived(at time.Time) {
-	if !c.listening {
-		return
-	}
-	switch pause := at.Sub(c.last); {
+	pause := at.Sub(c.last)
+	c.last = at
+	switch {
+	case !c.listening || pause < 0:
 	case pause > c.limit:
 		c.gap = c.now
-	case !c.held && pause > 0:
+	case c.held:
+		c.stood += pause
+	default:
 		c.now += pause
 	}
-	c.last = at
 }
 
 // Stop begins a gap: messages may be missed from now on.
 func (c *Clock) Stop() { c.listening = false }
 
-// Start ends a gap: everything was listed. at is monotonic.
-func (c *Clock) Start(at time.Time) { c.listening, c.last, c.gap = true, at, c.now }
+// Start ends a gap: with the last arrival everything was listed.
+func (c *Clock) Start() { c.listening, c.gap = true, c.now }
 
 // Hold makes the clock stand while the store takes no writes: nobody can heartbeat. Once it takes them again, the nodes need
 // time to notice, as after a gap.
@@ -89,12 +95,14 @@ type Heard struct {
 	At time.Duration
 	// Age is how old it was then, at least; zero for a message that came in as it was written.
 	Age time.Duration
+	// Elapsed is Clock.Elapsed when it came in.
+	Elapsed time.Duration
 }
 
 // Hear returns a sign of life that comes in now, of a node that lives for ttl without another; zero: no bound. The age is an
 // estimate of another clock, so it counts between zero and ttl only.
 func (c *Clock) Hear(age, ttl time.Duration) Heard {
-	return Heard{At: c.now, Age: max(0, min(age, ttl))}
+	return Heard{At: c.now, Age: max(0, min(age, ttl)), Elapsed: c.Elapsed()}
 }
 
 // Deadline returns when, on the listening clock, a silence of that length since the sign of life has lasted long enough;

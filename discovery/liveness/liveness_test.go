@@ -29,37 +29,42 @@ func TestClock(t *testing.T) {
 		gap  time.Duration // the end of the last gap
 	}{
 		{"stands before the first listing", func(c *Clock) { listen(c, start, time.Minute) }, 0, 0},
-		{"advances with arrivals", func(c *Clock) { c.Start(start); listen(c, start, 3*time.Second) }, 3 * time.Second, 0},
-		{"a pause of the limit counts", func(c *Clock) { c.Start(start); c.Arrived(start.Add(limit)) }, limit, 0},
+		{"advances with arrivals", func(c *Clock) { c.Arrived(start); c.Start(); listen(c, start, 3*time.Second) }, 3 * time.Second, 0},
+		{"a pause of the limit counts", func(c *Clock) { c.Arrived(start); c.Start(); c.Arrived(start.Add(limit)) }, limit, 0},
 		{"a longer pause is a gap", func(c *Clock) {
-			c.Start(start)
+			c.Arrived(start)
+			c.Start()
 			at := listen(c, start, 2*time.Second)
 			listen(c, at.Add(6*time.Second), time.Second)
 		}, 2*time.Second + beat, 2 * time.Second},
 		{"a gap ends with a listing", func(c *Clock) {
-			c.Start(start)
+			c.Arrived(start)
+			c.Start()
 			at := listen(c, start, 2*time.Second)
 			c.Stop()
 			at = listen(c, at, 5*time.Second)
-			c.Start(at)
+			c.Start()
 			listen(c, at, time.Second)
 		}, 3 * time.Second, 2 * time.Second},
 		{"stands while the store takes no writes", func(c *Clock) {
-			c.Start(start)
+			c.Arrived(start)
+			c.Start()
 			at := listen(c, start, 2*time.Second)
 			c.Hold(true)
 			at = listen(c, at, 10*time.Second)
 			c.Hold(false)
 			listen(c, at, time.Second)
 		}, 3 * time.Second, 2 * time.Second},
-		{"holding on is no gap", func(c *Clock) {
-			c.Start(start)
+		{"taking writes all the time is no gap", func(c *Clock) {
+			c.Arrived(start)
+			c.Start()
 			at := listen(c, start, 2*time.Second)
 			c.Hold(false)
 			listen(c, at, time.Second)
 		}, 3 * time.Second, 0},
 		{"a clock that goes back adds nothing", func(c *Clock) {
-			c.Start(start)
+			c.Arrived(start)
+			c.Start()
 			c.Arrived(start.Add(beat))
 			c.Arrived(start)
 		}, beat, 0},
@@ -103,7 +108,7 @@ func TestDeadline(t *testing.T) {
 func TestHear(t *testing.T) {
 	c := Clock{now: time.Hour}
 	for age, want := range map[time.Duration]time.Duration{-time.Minute: 0, time.Second: time.Second, 10 * time.Minute: time.Minute} {
-		if got := c.Hear(age, time.Minute); got != (Heard{At: time.Hour, Age: want}) {
+		if got := c.Hear(age, time.Minute); got != (Heard{At: time.Hour, Age: want, Elapsed: time.Hour}) {
 			t.Errorf("Hear(%v) = %+v, want the age %v", age, got, want)
 		}
 	}
@@ -137,7 +142,8 @@ func (w *world) step() {
 	case 1: // cut off, and listed with clocks that are wrong by minutes
 		w.c.Stop()
 		w.at = w.at.Add(time.Duration(w.r.Int64N(int64(2 * w.ttl))))
-		w.c.Start(w.at)
+		w.c.Arrived(w.at)
+		w.c.Start()
 		skew := time.Duration(w.r.Int64N(int64(20*time.Minute))) - 10*time.Minute
 		if w.r.IntN(2) == 0 {
 			w.alive = w.c.Hear(w.c.Now()-w.wrote+skew, w.ttl)
@@ -159,7 +165,8 @@ func TestNobodyDiesEarlyAndNobodyLivesForEver(t *testing.T) {
 		w := &world{r: r, c: NewClock(limit), at: time.Unix(1000, 0)}
 		w.ttl = 4*time.Second + time.Duration(r.Int64N(int64(time.Minute)))
 		w.grace = w.ttl/3 + time.Duration(r.Int64N(int64(2*w.ttl)))
-		w.c.Start(w.at)
+		w.c.Arrived(w.at)
+		w.c.Start()
 		w.alive, w.dead = w.c.Hear(0, w.ttl), w.c.Hear(0, w.ttl)
 		for step := range 200 {
 			w.step()

@@ -72,7 +72,7 @@ func TestTenThousandHeartbeats(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	watcher, err := kv.NewWatcher(nc, kv.WatcherOptions{Bucket: b.Name}, r.Follow(w))
+	watcher, err := kv.NewWatcher(nc, kv.WatcherOptions{Bucket: b.Name}, kv.Observe(r.Follow(w)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func newStream() *stream {
 
 // roster returns a Roster that writes to the stream, which it has found empty, and where it hears of the stream. It must be
 // closed.
-func (s *stream) roster() (*Roster, kv.Sink) {
+func (s *stream) roster() (*Roster, kv.Observer) {
 	r := New(Options{
 		Cluster: cluster, Settled: func() bool { return true }, Standing: func(*discovery.Owner) Standing { return Ours },
 		Changed: func([]Claim) {}, Followed: func() {},
@@ -313,7 +313,7 @@ func TestWhatIsSeenNeedsNoAnswer(t *testing.T) {
 type watched struct {
 	*stream
 
-	sink kv.Sink
+	sink kv.Observer
 	late time.Duration // how long after the end of the write
 }
 

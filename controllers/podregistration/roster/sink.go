@@ -7,15 +7,15 @@ import (
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
-// follower is a Roster as the kv.Sink of one session. What comes from one that is over is ignored.
+// follower is a Roster as the kv.Observer of one session. What comes from one that is over is ignored.
 type follower struct {
 	*Roster
 	session int
 }
 
-// Follow begins a session: the bucket is written to through w, and what its Watcher sees goes to the Sink, until Unfollow.
+// Follow begins a session: the bucket is written to through w, and what its Watcher sees goes to the Observer, until Unfollow.
 // Whatever was known is unknown until the bucket has been listed.
-func (r *Roster) Follow(w Writer) kv.Sink {
+func (r *Roster) Follow(w Writer) kv.Observer {
 	r.mu.Lock()
 	r.session++
 	r.writer, r.leaving, r.paused = w, false, time.Time{}
@@ -67,7 +67,7 @@ func (f *follower) within(do func()) {
 	f.unlockAndTell()
 }
 
-// Listing implements kv.Sink.
+// Listing implements kv.Observer.
 func (f *follower) Listing(cause kv.Cause) {
 	f.within(func() {
 		if cause == kv.CauseRecreated {
@@ -77,7 +77,7 @@ func (f *follower) Listing(cause kv.Cause) {
 	})
 }
 
-// Synced implements kv.Sink.
+// Synced implements kv.Observer.
 func (f *follower) Synced(b kv.Bucket) {
 	f.within(func() {
 		f.bucket, f.problem, f.news = b, nil, true
@@ -93,7 +93,7 @@ func (f *follower) Synced(b kv.Bucket) {
 	})
 }
 
-// Bucket implements kv.Sink.
+// Bucket implements kv.Observer.
 func (f *follower) Bucket(b kv.Bucket) {
 	f.within(func() {
 		f.news = f.news || b.TTL != f.bucket.TTL || b.MaxValueSize != f.bucket.MaxValueSize
@@ -101,12 +101,12 @@ func (f *follower) Bucket(b kv.Bucket) {
 	})
 }
 
-// Disconnected implements kv.Sink.
+// Disconnected implements kv.Observer.
 func (f *follower) Disconnected(err error) {
 	f.within(func() { f.problem, f.news = err, true })
 }
 
-// Absent implements kv.Sink.
+// Absent implements kv.Observer.
 func (f *follower) Absent(keys []string) {
 	f.within(func() {
 		for _, key := range keys {
@@ -118,7 +118,7 @@ func (f *follower) Absent(keys []string) {
 	})
 }
 
-// Entry implements kv.Sink.
+// Entry implements kv.Observer.
 func (f *follower) Entry(e kv.Entry) {
 	f.within(func() {
 		s := f.slots[e.Key]
