@@ -31,6 +31,9 @@ import (
 // pace is the least time between two writes of one status that only counts nodes anew.
 const pace = 2 * time.Second
 
+// textPace is the same for a status that says the same in other words.
+const textPace = 10 * time.Second
+
 // Options are what is the same for every registry.
 type Options struct {
 	// Cluster is the name of this cluster, by which it knows its own entries.

@@ -72,25 +72,38 @@ func (w *writeTimes) wait(name types.NamespacedName, registry *rollcallv1alpha1.
 	if exact {
 		return interval(registry)
 	}
-	counted := registry.Status
-	counted.Nodes, counted.Conditions = status.Nodes, recounted(counted.Conditions, status.Conditions)
+	retold := registry.Status
+	retold.Conditions = reworded(retold.Conditions, status.Conditions)
+	onlyText, _ := sameBut(retold, status)
+	counted := retold
+	counted.Nodes, counted.Held = status.Nodes, heldAnew(counted.Held, status.Held)
 	onlyCounts, _ := sameBut(counted, status)
-	if !onlyCounts {
-		return 0
-	}
 	least := pace
-	if firm {
+	switch {
+	case firm:
 		least = interval(registry)
+	case onlyText:
+		least = textPace
+	case !onlyCounts:
+		return 0
 	}
 	return max(0, w.last(name, firm, now).Add(least).Sub(now))
 }
 
-// recounted returns the conditions with those messages as they are now that only count anew.
-func recounted(before, now []metav1.Condition) []metav1.Condition {
+// heldAnew returns what is held with the counts as they are now, if it is for the same reason and since the same time.
+func heldAnew(before, now *rollcallv1alpha1.HeldStatus) *rollcallv1alpha1.HeldStatus {
+	if before == nil || now == nil || before.Reason != now.Reason || !before.Since.Equal(&now.Since) {
+		return before
+	}
+	return now
+}
+
+// reworded returns the conditions with the messages as they are now, where the reason is the same.
+func reworded(before, now []metav1.Condition) []metav1.Condition {
 	conditions := slices.Clone(before)
 	for i := range conditions {
 		c := meta.FindStatusCondition(now, conditions[i].Type)
-		if c != nil && c.Reason == conditions[i].Reason && c.Reason == rollcallv1alpha1.ReasonTooManyNodes {
+		if c != nil && c.Reason == conditions[i].Reason {
 			conditions[i].Message = c.Message
 		}
 	}
