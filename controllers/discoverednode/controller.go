@@ -30,6 +30,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
@@ -104,7 +105,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if c.Yield != nil {
 		c.Yield(ctx)
 	}
-	c.emitSum(ctx, client.ObjectKey{Namespace: req.Namespace, Name: mirror.RegistryOf(req.Name)})
+	c.emitSum(ctx, client.ObjectKey{Namespace: req.Namespace, Name: record.RegistryOf(req.Name)})
 	existing := &rollcallv1alpha1.DiscoveredNode{}
 	if err := c.client.Get(ctx, req.NamespacedName, existing); apierrors.IsNotFound(err) {
 		existing = nil
@@ -141,7 +142,7 @@ func (c *Controller) remove(ctx context.Context, existing *rollcallv1alpha1.Disc
 	if existing == nil {
 		return ctrl.Result{}, nil
 	}
-	name := client.ObjectKey{Namespace: existing.Namespace, Name: mirror.RegistryOf(existing.Name)}
+	name := client.ObjectKey{Namespace: existing.Namespace, Name: record.RegistryOf(existing.Name)}
 	registry, err := c.registry(ctx, name)
 	if err != nil {
 		return ctrl.Result{}, err

@@ -30,6 +30,8 @@ var (
 const (
 	// DefaultIdleHeartbeat is the interval of a consumer's heartbeats.
 	DefaultIdleHeartbeat = 500 * time.Millisecond
+	// DefaultSilenceLimit is how long a consumer with that interval may be silent before it is given up.
+	DefaultSilenceLimit = DefaultIdleHeartbeat * silentHeartbeats / 10
 	// DefaultInfoInterval is the interval at which a bucket's settings and state are read.
 	DefaultInfoInterval = 3 * time.Second
 	// DefaultRelistInterval is the interval at which a bucket is listed in full without need.
