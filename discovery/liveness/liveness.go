@@ -99,16 +99,16 @@ type Heard struct {
 	Elapsed time.Duration
 }
 
-// Hear returns a sign of life that comes in now, of a node that lives for ttl without another; zero: no bound. The age is an
-// estimate of another clock, so it counts between zero and ttl only.
-func (c *Clock) Hear(age, ttl time.Duration) Heard {
-	return Heard{At: c.now, Age: max(0, min(age, ttl)), Elapsed: c.Elapsed()}
+// Hear returns a sign of life of that age that comes in now.
+func (c *Clock) Hear(age time.Duration) Heard {
+	return Heard{At: c.now, Age: max(0, age), Elapsed: c.Elapsed()}
 }
 
 // Deadline returns when, on the listening clock, a silence of that length since the sign of life has lasted long enough;
-// grace is how long nodes have to come back after a gap.
+// grace is how long nodes have to come back after a gap. An age is an estimate of another clock, so no more of it counts than
+// the silence takes.
 func (c *Clock) Deadline(h Heard, silence, grace time.Duration) time.Duration {
-	own := h.At - h.Age + silence
+	own := h.At - min(h.Age, silence) + silence
 	if h.At > c.gap {
 		return own
 	}

@@ -94,6 +94,7 @@ func TestDeadline(t *testing.T) {
 		{"a gap long before its deadline", Heard{At: 100 * time.Second}, 110 * time.Second, 160 * time.Second},
 		{"gaps do not add up", Heard{At: 100 * time.Second}, 900 * time.Second, 180 * time.Second},
 		{"old in a listing", Heard{At: 100 * time.Second, Age: time.Minute}, 100 * time.Second, 120 * time.Second},
+		{"older than any node can be", Heard{At: 100 * time.Second, Age: time.Hour}, 100 * time.Second, 120 * time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -107,8 +108,8 @@ func TestDeadline(t *testing.T) {
 
 func TestHear(t *testing.T) {
 	c := Clock{now: time.Hour}
-	for age, want := range map[time.Duration]time.Duration{-time.Minute: 0, time.Second: time.Second, 10 * time.Minute: time.Minute} {
-		if got := c.Hear(age, time.Minute); got != (Heard{At: time.Hour, Age: want, Elapsed: time.Hour}) {
+	for age, want := range map[time.Duration]time.Duration{-time.Minute: 0, time.Second: time.Second, 10 * time.Minute: 10 * time.Minute} {
+		if got := c.Hear(age); got != (Heard{At: time.Hour, Age: want, Elapsed: time.Hour}) {
 			t.Errorf("Hear(%v) = %+v, want the age %v", age, got, want)
 		}
 	}
@@ -132,7 +133,7 @@ func (w *world) step() {
 		w.c.Arrived(w.at)
 		if w.c.Advancing() && w.c.Now()-w.wrote >= w.ttl/3-limit {
 			w.wrote = w.c.Now()
-			w.alive = w.c.Hear(0, w.ttl)
+			w.alive = w.c.Hear(0)
 		}
 	}
 	switch w.r.IntN(6) {
@@ -146,7 +147,7 @@ func (w *world) step() {
 		w.c.Start()
 		skew := time.Duration(w.r.Int64N(int64(20*time.Minute))) - 10*time.Minute
 		if w.r.IntN(2) == 0 {
-			w.alive = w.c.Hear(w.c.Now()-w.wrote+skew, w.ttl)
+			w.alive = w.c.Hear(w.c.Now() - w.wrote + skew)
 		}
 	case 2: // full for a while
 		w.c.Hold(true)
@@ -167,7 +168,7 @@ func TestNobodyDiesEarlyAndNobodyLivesForEver(t *testing.T) {
 		w.grace = w.ttl/3 + time.Duration(r.Int64N(int64(2*w.ttl)))
 		w.c.Arrived(w.at)
 		w.c.Start()
-		w.alive, w.dead = w.c.Hear(0, w.ttl), w.c.Hear(0, w.ttl)
+		w.alive, w.dead = w.c.Hear(0), w.c.Hear(0)
 		for step := range 200 {
 			w.step()
 			if w.c.Advancing() && w.c.Now() >= w.c.Deadline(w.alive, w.ttl, w.grace) {
