@@ -14,6 +14,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/discoverednode"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
@@ -73,7 +74,9 @@ func newSimulation(c *child) *simulation {
 		s.told = true
 		s.changed <- changes
 	})
-	s.Mirror = store.Add(simulatedRegistry, mirror.Policy{KeyPrefix: keyPrefix, Labels: map[string]string{"role": "role"}}, nil, nil)
+	s.Mirror = store.Add(simulatedRegistry, mirror.Policy{
+		Record: record.Policy{KeyPrefix: keyPrefix, Labels: map[string]string{"role": "role"}},
+	}, nil, nil)
 	return s
 }
 

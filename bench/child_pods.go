@@ -106,7 +106,7 @@ func podClaims(count int, interval time.Duration) ([]roster.Claim, error) {
 	claims := make([]roster.Claim, 0, count)
 	for n := range count {
 		uid := types.UID(fmt.Sprintf("00000000-0000-0000-0000-%012d", n))
-		node := record(n, 0)
+		node := recordOf(n, 0)
 		node.Owner = &discovery.Owner{Cluster: podCluster, UID: string(uid), Registration: "registration"}
 		template, err := discovery.NewTemplate(node)
 		if err != nil {

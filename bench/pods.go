@@ -108,7 +108,7 @@ func writerRate(ctx context.Context, g *rig) ([]*figure, error) {
 			return nil, err
 		}
 	}
-	template, err := discovery.NewTemplate(record(0, 0))
+	template, err := discovery.NewTemplate(recordOf(0, 0))
 	if err != nil {
 		return nil, err
 	}

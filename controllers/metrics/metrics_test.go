@@ -27,6 +27,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
@@ -55,7 +56,9 @@ func newRig(t *testing.T) *rig {
 	if err := r.Register(r.served, r.store, r.up); err != nil {
 		t.Fatal(err)
 	}
-	r.mirror = r.store.Add(catga, mirror.Policy{KeyPrefix: "node.", MinNodes: 2, MaxSilentPercent: 50}, nil, nil)
+	r.mirror = r.store.Add(catga, mirror.Policy{
+		Record: record.Policy{KeyPrefix: "node."}, MinNodes: 2, MaxSilentPercent: 50,
+	}, nil, nil)
 	return r
 }
 
@@ -158,9 +161,9 @@ func TestWhatIsSaidOfARegistry(t *testing.T) {
 	})
 
 	// Both fall silent.
-	for range 4 {
-		r.clock.Step(time.Minute)
-		r.mirror.Advance()
+	for range 2 * 70 {
+		r.clock.Step(time.Second / 2)
+		r.mirror.Arrived(r.clock.Now())
 	}
 	r.up[catga] = false
 	r.mirror.Disconnected(kv.ErrConnectionLost)
@@ -169,7 +172,7 @@ func TestWhatIsSaidOfARegistry(t *testing.T) {
 		"rollcall_registry_synced" + of:                    "0",
 		"rollcall_registry_guard_active" + of:              "1",
 		"rollcall_registry_guard_held_nodes" + of:          "2",
-		"rollcall_registry_nodes" + with("phase", "Ready"): "2",
+		"rollcall_registry_nodes" + with("phase", "Stale"): "2",
 	})
 
 	r.store.Remove(catga)

@@ -90,7 +90,7 @@ func TestMaxNodesChanges(t *testing.T) {
 	for n := 1; n <= 4; n++ {
 		f.beat(n)
 	}
-	p := f.policy
+	p := *f.table.policy
 	p.MaxNodes = 3
 	f.SetPolicy(p)
 	f.wantIn(1, "n1", "n2", "n3")
@@ -131,7 +131,7 @@ func TestExcessIsBound(t *testing.T) {
 	value := make([]byte, maxExcessBytes/(count-10))
 	for range 2 { // what heartbeats counts once
 		for n := range count {
-			x.put(kv.Entry{Key: id(n), Value: value})
+			x.put(kv.Entry{Key: id(n), Value: value}, 0)
 		}
 	}
 	if x.len() != count || x.bytes > maxExcessBytes || x.bytes < maxExcessBytes-len(value) {
@@ -151,7 +151,7 @@ func TestWhoWaitsWithoutAValueComesInWithItsHeartbeat(t *testing.T) {
 	f := smallFleet(t, 1)
 	f.beat(1)
 	f.beat(2)
-	f.excess.bytes = maxExcessBytes
+	f.table.excess.bytes = maxExcessBytes
 	f.beat(3)
 	f.unregister(2)
 	f.unregister(1)

@@ -11,6 +11,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
@@ -25,6 +26,8 @@ type fleet struct {
 	changes  []Change
 	settled  int
 	values   map[string][]byte // by key, as put last
+	asked    []string          // keys that the leader was asked for
+	mute     bool              // the leader does not answer
 }
 
 func (f *fleet) nodesChanged(changes []Change)          { f.changes = append(f.changes, changes...) }
@@ -36,34 +39,44 @@ func (f *fleet) bucket(ttl time.Duration) kv.Bucket {
 }
 
 var testPolicy = Policy{
-	KeyPrefix: "node.", RetainExpired: 30 * time.Second, MaxSilentPercent: 50, MinNodes: 10, Cluster: "here",
-	Labels: map[string]string{"role": "role"},
+	Record:        record.Policy{KeyPrefix: "node.", Cluster: "here", Labels: map[string]string{"role": "role"}},
+	RetainExpired: 30 * time.Second, MaxSilentPercent: 50, MinNodes: 10,
 }
 
 // newFleet returns a Mirror that has been listed, empty, for so long that no grace is left.
 func newFleet(t *testing.T, p Policy) *fleet {
 	t.Helper()
 	f := &fleet{T: t, clock: clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))}
-	f.Mirror = newMirror(types.NamespacedName{Namespace: "ns", Name: "reg"}, p, f.clock, f)
+	f.Mirror = newMirror(types.NamespacedName{Namespace: "ns", Name: "reg"}, p, nil, nil, f.clock, f)
 	f.list(kv.CauseStart)
 	f.pass(2 * testTTL)
 	return f
 }
 
-// list is a complete listing with these nodes in it.
+// list is a complete listing with these nodes in it, as they were just written.
 func (f *fleet) list(cause kv.Cause, ids ...int) {
 	f.Listing(cause)
+	f.Arrived(f.clock.Now())
 	for _, id := range ids {
 		f.beat(id)
 	}
 	f.Synced(f.bucket(testTTL))
 }
 
-// pass lets the time pass, in steps shorter than any deadline here.
+// arrival is the time between two arrivals from the server.
+const arrival = 500 * time.Millisecond
+
+// pass lets the time pass while something arrives every half second and the stream's leader knows no more than the Mirror.
 func (f *fleet) pass(d time.Duration) {
-	for ; d > 0; d -= time.Second {
-		f.clock.Step(min(d, time.Second))
-		f.Advance()
+	for ; d > 0; d -= arrival {
+		f.clock.Step(min(d, arrival))
+		f.Arrived(f.clock.Now())
+		if keys := f.Overdue(); len(keys) > 0 {
+			f.asked = append(f.asked, keys...)
+			if !f.mute {
+				f.Silent(keys)
+			}
+		}
 	}
 }
 
@@ -75,7 +88,7 @@ func (f *fleet) put(key, value string) {
 		f.values = map[string][]byte{}
 	}
 	f.values[key] = []byte(value)
-	f.Entry(kv.Entry{Key: key, Value: f.values[key], Revision: f.revision, Written: f.now(), Operation: kv.Put})
+	f.Entry(kv.Entry{Key: key, Value: f.values[key], Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Put})
 }
 
 func (f *fleet) beat(n int) {
@@ -84,12 +97,12 @@ func (f *fleet) beat(n int) {
 
 func (f *fleet) unregister(n int) {
 	f.revision++
-	f.Entry(kv.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.now(), Operation: kv.Unregister})
+	f.Entry(kv.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Unregister})
 }
 
 func (f *fleet) marker(n int) {
 	f.revision++
-	f.Entry(kv.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.now(), Operation: kv.Expire})
+	f.Entry(kv.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Expire})
 }
 
 // phase returns the node's phase, "" if it is unknown.
@@ -201,7 +214,7 @@ func TestMessageTTL(t *testing.T) {
 			bucket := f.bucket(testTTL)
 			bucket.MessageTTL = test.allowed
 			f.Bucket(bucket)
-			f.Entry(kv.Entry{Key: "node.n1", Value: []byte(`{"NodeId":"n1","Endpoint":"10.0.0.1:80"}`), Revision: 1, Written: f.now(), TTL: test.ttl, Operation: kv.Put})
+			f.Entry(kv.Entry{Key: "node.n1", Value: []byte(`{"NodeId":"n1","Endpoint":"10.0.0.1:80"}`), Revision: 1, Written: f.link.now(f.clock), TTL: test.ttl, Operation: kv.Put})
 			f.pass(test.after)
 			f.want(1, test.want)
 		})
@@ -310,7 +323,7 @@ func TestPolicyChangesWhileRunning(t *testing.T) {
 	f.beat(1)
 	f.take()
 	p := testPolicy
-	p.Labels = map[string]string{"kind": "role"}
+	p.Record.Labels = map[string]string{"kind": "role"}
 	f.SetPolicy(p)
 	if node := f.Node("reg.n1"); node.Labels["kind"] != "web" || node.Labels["role"] != "" {
 		t.Errorf("labels are %v", node.Labels)
@@ -367,7 +380,7 @@ func TestForeignAndLocalEntries(t *testing.T) {
 		t.Errorf("origin is %q", got)
 	}
 	p := testPolicy
-	p.IncludeLocal = true
+	p.Record.IncludeLocal = true
 	f = newFleet(t, p)
 	f.put("node.n1", fmt.Sprintf(value, 1, 1, "here"))
 	f.want(1, rollcallv1alpha1.NodeReady)
@@ -392,32 +405,6 @@ func TestBadRecordsDisturbNothingElse(t *testing.T) {
 	f.want(1, rollcallv1alpha1.NodeReady)
 	f.beat(2)
 	f.want(2, rollcallv1alpha1.NodeReady)
-}
-
-func TestAddressConflict(t *testing.T) {
-	f := newFleet(t, testPolicy)
-	same := func(n int, port int) {
-		f.put("node."+id(n), fmt.Sprintf(`{"NodeId":"n%d","Endpoint":"10.0.0.1:%d"}`, n, port))
-		f.clock.Step(time.Second)
-	}
-	same(1, 80)
-	same(2, 80)
-	same(3, 80)
-	same(4, 81)
-	f.want(1, rollcallv1alpha1.NodeReady)
-	f.want(4, rollcallv1alpha1.NodeReady)
-	for _, n := range []int{2, 3} {
-		if node := f.Node("reg." + id(n)); node.Reason != reasonAddressConflict || !strings.Contains(node.Message, "reg.n1") {
-			t.Errorf("%s: %s %q", node.ID, node.Reason, node.Message)
-		}
-	}
-	f.unregister(1)
-	f.want(2, rollcallv1alpha1.NodeReady)
-	if node := f.Node("reg.n3"); !strings.Contains(node.Message, "reg.n2") {
-		t.Errorf("n3 says %q", node.Message)
-	}
-	same(2, 82)
-	f.want(3, rollcallv1alpha1.NodeReady)
 }
 
 func TestCordon(t *testing.T) {

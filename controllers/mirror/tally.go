@@ -37,38 +37,6 @@ func (t *tally) listing(c kv.Cause) {
 	t.listings[c]++
 }
 
-// Tally returns what has been counted. It has an entry for every operation and cause, also for those that never occurred.
-func (m *Mirror) Tally() Tally {
-	t := Tally{
-		Events: map[kv.Operation]uint64{},
-		Listings: map[kv.Cause]uint64{
-			kv.CauseStart: 0, kv.CauseReconnect: 0, kv.CauseMissedHeartbeat: 0, kv.CauseSequenceGap: 0,
-			kv.CauseRecreated: 0, kv.CausePurged: 0, kv.CauseError: 0, kv.CausePeriodic: 0,
-		},
-	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	for operation, n := range m.tally.events {
-		t.Events[kv.Operation(operation)] = n
-	}
-	maps.Copy(t.Listings, m.tally.listings)
-	return t
-}
-
-// Age returns how long ago a change was, on the clock that Node.Changed is on: the server's. A time with a monotonic
-// reading was taken on this machine, and is compared with this machine's clock. ok is false if the change was not
-// received as it happened: the listing that came last may have found it, however old it was by then.
-func (m *Mirror) Age(changed time.Time) (age time.Duration, ok bool) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if local := changed != changed.Round(0); local {
-		age = m.clock.Since(changed)
-	} else {
-		age = m.now().Sub(changed)
-	}
-	return age, m.link.listed && age <= m.clock.Since(m.link.lastSync)
-}
-
 // Age returns how long ago a change in some registry of the namespace was; see Mirror.Age. If the servers of several
 // registries differ about the time, the one counts by whose clock the change is the closest.
 func (s *Store) Age(namespace string, changed time.Time) (age time.Duration, ok bool) {

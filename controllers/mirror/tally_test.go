@@ -61,13 +61,13 @@ func TestAge(t *testing.T) {
 
 	// Before the first listing nothing is known of the server's clock.
 	fresh := &fleet{T: t, clock: f.clock}
-	fresh.Mirror = newMirror(types.NamespacedName{}, testPolicy, f.clock, fresh)
+	fresh.Mirror = newMirror(types.NamespacedName{}, testPolicy, nil, nil, f.clock, fresh)
 	wantAge(fresh, f.clock.Now(), 0, false)
 }
 
 func TestAgeOfATimeOfThisMachine(t *testing.T) {
 	f := &fleet{T: t, clock: clocktesting.NewFakeClock(time.Now())}
-	f.Mirror = newMirror(types.NamespacedName{}, testPolicy, f.clock, f)
+	f.Mirror = newMirror(types.NamespacedName{}, testPolicy, nil, nil, f.clock, f)
 	f.list(kv.CauseStart)
 	f.clock.Step(time.Second)
 	changed := f.clock.Now()

@@ -51,7 +51,6 @@ func planOf(registry *rollcallv1alpha1.NodeRegistry) plan {
 func policyOf(registry *rollcallv1alpha1.NodeRegistry, mapping *record.Mapping, o Options) mirror.Policy {
 	spec := registry.Spec.DeepCopy()
 	p := mirror.Policy{
-		KeyPrefix:        ptr.Deref(spec.Bucket.KeyPrefix, ""),
 		StaleAfter:       duration(spec.Liveness.StaleAfter),
 		RetainExpired:    duration(spec.Liveness.RetainExpired),
 		ReconnectGrace:   duration(spec.Liveness.ReconnectGrace),
@@ -59,18 +58,21 @@ func policyOf(registry *rollcallv1alpha1.NodeRegistry, mapping *record.Mapping, 
 		MaxSilentPercent: int(ptr.Deref(spec.Liveness.MaxSilentPercent, 100)),
 		MinNodes:         int(ptr.Deref(spec.Liveness.MinNodes, 0)),
 		MaxNodes:         int(ptr.Deref(spec.MaxNodes, 0)),
-		Labels:           spec.Labels,
-		Cluster:          o.Cluster,
-		IncludeLocal:     spec.IncludeLocalPods,
-		Refused:          o.Refused,
-		DeniedToAll:      o.Denied,
+		Record: record.Policy{
+			KeyPrefix:    ptr.Deref(spec.Bucket.KeyPrefix, ""),
+			Labels:       spec.Labels,
+			Cluster:      o.Cluster,
+			IncludeLocal: spec.IncludeLocalPods,
+			Refused:      o.Refused,
+			DeniedToAll:  o.Denied,
+		},
 	}
 	if mapping != nil {
-		p.Reader = mapping
+		p.Record.Reader = mapping
 	}
 	if spec.AddressPolicy != nil {
-		p.Allowed = prefixes(spec.AddressPolicy.AllowedCIDRs)
-		p.Denied = prefixes(spec.AddressPolicy.DeniedCIDRs)
+		p.Record.Allowed = prefixes(spec.AddressPolicy.AllowedCIDRs)
+		p.Record.Denied = prefixes(spec.AddressPolicy.DeniedCIDRs)
 	}
 	return p
 }

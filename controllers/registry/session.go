@@ -56,7 +56,6 @@ func (s *session) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.link = s.pool.join(s.name.Namespace, s.plan.connection, s)
-	s.done.Go(func() { s.mirror.Run(ctx) })
 	s.done.Go(func() { s.run(ctx) })
 }
 

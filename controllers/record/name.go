@@ -1,4 +1,4 @@
-package mirror
+package record
 
 import (
 	"crypto/sha256"
@@ -18,7 +18,7 @@ const suffixLength = 2 + hashLength
 
 var (
 	hashEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
-	unfit        = regexp.MustCompile(`[^a-z0-9]+`)
+	unfitRunes   = regexp.MustCompile(`[^a-z0-9]+`)
 	hashed       = regexp.MustCompile(`--[0-9a-v]{26}$`)
 )
 
@@ -33,9 +33,9 @@ func Name(registry, id string) string {
 	return registry + "." + sanitised(id, validation.DNS1123LabelMaxLength)
 }
 
-// keyName returns the name of the DiscoveredNode of a key whose node ID is unknown or another one's. No node ID has such
+// KeyName returns the name of the DiscoveredNode of a key whose node ID is unknown or another one's. No node ID has such
 // a name: none holds the character 0.
-func keyName(registry, key string) string {
+func KeyName(registry, key string) string {
 	return registry + "." + sanitised("\x00"+key, validation.DNS1123LabelMaxLength)
 }
 
@@ -50,7 +50,7 @@ func labelValue(value string) string {
 // sanitised returns "<readable part>--<hash>" of at most that many characters, which starts and ends with a letter or
 // digit and holds nothing else but dashes.
 func sanitised(id string, length int) string {
-	readable := unfit.ReplaceAllString(strings.ToLower(id), "-")
+	readable := unfitRunes.ReplaceAllString(strings.ToLower(id), "-")
 	readable = strings.Trim(readable[:min(len(readable), length-suffixLength)], "-")
 	if readable == "" {
 		readable = "node"

@@ -1,4 +1,4 @@
-package mirror
+package record
 
 import "hash/maphash"
 
@@ -13,29 +13,29 @@ type fingerprint uint64
 var fingerprintSeed = maphash.MakeSeed()
 
 // fingerprintOf returns the fingerprint of facts that have been judged.
-func fingerprintOf(f *facts) fingerprint {
+func fingerprintOf(f *Facts) fingerprint {
 	var h maphash.Hash
 	h.SetSeed(fingerprintSeed)
 	maphash.WriteComparable(&h, struct {
 		id, displayName, zone, origin string
 		anonymous, draining           bool
-		fault, verdict                fault
+		fault, verdict                Fault
 		addresses, ports, remarks     int
 	}{
-		f.id, f.displayName, f.zone, f.origin, f.anonymous, f.draining, f.fault, f.verdict,
-		len(f.addresses), len(f.ports), len(f.remarks),
+		f.ID, f.DisplayName, f.Zone, f.Origin, f.Anonymous, f.Draining, f.Fault, f.Verdict,
+		len(f.Addresses), len(f.Ports), len(f.Remarks),
 	})
-	for _, address := range f.addresses {
+	for _, address := range f.Addresses {
 		maphash.WriteComparable(&h, address)
 	}
-	for _, port := range f.ports {
+	for _, port := range f.Ports {
 		maphash.WriteComparable(&h, port)
 	}
-	for _, remark := range f.remarks {
+	for _, remark := range f.Remarks {
 		maphash.WriteComparable(&h, remark)
 	}
-	maphash.WriteComparable(&h, sumOf(f.metadata))
-	maphash.WriteComparable(&h, sumOf(f.labels))
+	maphash.WriteComparable(&h, sumOf(f.Metadata))
+	maphash.WriteComparable(&h, sumOf(f.Labels))
 	return fingerprint(h.Sum64())
 }
 

@@ -1,4 +1,4 @@
-package mirror
+package record
 
 import (
 	"fmt"
@@ -12,16 +12,16 @@ import (
 )
 
 const (
-	// maxLabellings and maxLabellingKey bound what a labeller keeps: how many sets of labels, and the length of what a set is
+	// maxLabellings and maxLabellingKey bound what a Labeller keeps: how many sets of labels, and the length of what a set is
 	// known by, in bytes. A fleet has few sets, unless each node has a label of its own.
 	maxLabellings   = 1024
 	maxLabellingKey = 1024
 )
 
-// labeller makes the labels of a registry's DiscoveredNodes. Nodes that are labelled alike share one map: it is most of
-// what a node would need for itself, and of what a heartbeat would leave to the garbage collector. It is guarded by the
-// Mirror's lock.
-type labeller struct {
+// Labeller makes the labels of a registry's DiscoveredNodes. Nodes that are labelled alike share one map: it is most of
+// what a node would need for itself, and of what a heartbeat would leave to the garbage collector. It is not safe for
+// concurrent use.
+type Labeller struct {
 	registry string
 	// labels are those that come from the metadata, sorted, and members says from which entry of it each does.
 	labels  []string
@@ -36,15 +36,15 @@ type labelling struct {
 	unfit  []string
 }
 
-// newLabeller returns a labeller for the registry. members are Policy.Labels.
-func newLabeller(registry string, members map[string]string) *labeller {
-	return &labeller{
+// NewLabeller returns a Labeller for the registry. members are Policy.Labels.
+func NewLabeller(registry string, members map[string]string) *Labeller {
+	return &Labeller{
 		registry: registry, labels: slices.Sorted(maps.Keys(members)), members: members, known: map[string]labelling{},
 	}
 }
 
 // label returns the labels of a node with that origin and metadata. They are shared and must not be written to.
-func (l *labeller) label(origin string, metadata map[string]string) labelling {
+func (l *Labeller) label(origin string, metadata map[string]string) labelling {
 	l.key = append(l.key[:0], origin...)
 	for _, label := range l.labels {
 		if value, found := metadata[l.members[label]]; found {
@@ -70,7 +70,7 @@ func (l *labeller) label(origin string, metadata map[string]string) labelling {
 
 // make makes labels. A metadata value that is no valid label value gives no label, since a changed one could select what
 // nobody meant.
-func (l *labeller) make(origin string, metadata map[string]string) labelling {
+func (l *Labeller) make(origin string, metadata map[string]string) labelling {
 	made := labelling{labels: make(map[string]string, len(l.labels)+2)}
 	for _, label := range l.labels {
 		member := l.members[label]
