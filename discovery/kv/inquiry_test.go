@@ -38,7 +38,7 @@ func TestWatcherDeliversWhatTheLeaderHas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRun(t.Context(), w)
+	r := newRun(t.Context(), w, nc)
 	s := &session{listed: 1, track: track{position: 5}, bucket: Bucket{ServerTime: epoch, ReceivedAt: epoch}}
 	s.boundary.stage = complete
 	r.current = s
