@@ -45,6 +45,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Registry, error) {
 	}
 	b, err := r.ensure(ctx)
 	if err != nil {
+		r.client.Close()
 		return nil, err
 	}
 	r.cache = newCache(b, r.prefix, r.log)
@@ -55,8 +56,10 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Registry, error) {
 	}
 	w, err := kv.NewWatcher(nc, kv.WatcherOptions{
 		Bucket: r.config.Name, KeyPrefix: r.prefix, Domain: o.Domain, APITimeout: o.APITimeout, Logger: r.log,
+		Writer: r.client.Writer(),
 	}, r.cache)
 	if err != nil {
+		r.client.Close()
 		r.cache.close()
 		return nil, err
 	}
@@ -142,6 +145,7 @@ func (r *Registry) run(w *kv.Watcher) {
 func (r *Registry) Close() {
 	r.stop()
 	<-r.done
+	r.client.Close()
 	r.cache.close()
 }
 

@@ -196,6 +196,8 @@ func (a *api) infoBy(ctx context.Context, send sender) (Bucket, error) {
 		return Bucket{}, err
 	}
 	b := bucketOf(a.bucket, &si)
+	b.state = &streamState{info: &si}
+	b.Store = storeOf(b.state, Store{}, 0)
 	b.ServerVersion = a.nc.ConnectedServerVersion()
 	// The server read its clock before the answer arrived, so its time is this at least.
 	b.ReceivedAt = time.Now()

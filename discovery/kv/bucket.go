@@ -47,6 +47,7 @@ type Bucket struct {
 
 	firstRevision uint64
 	subjectPrefix string
+	state         *streamState // nil: not known
 }
 
 // Lifetime returns how long after its Written e expires: its own TTL if the bucket allows it and it is shorter, or the

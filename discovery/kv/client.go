@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rollcall-dev/rollcall/discovery/internal/backoff"
 )
@@ -45,24 +43,26 @@ type ClientOptions struct {
 // is guarded by the key's last revision. It is safe for concurrent use.
 type Client struct {
 	api    *api
-	js     jetstream.JetStream
-	domain string
+	writer *Writer
 }
 
-// NewClient makes a client. The errors are [ErrInvalidBucket] and those of an invalid domain.
+// clientWindow is how many writes of a Client may be without an answer; it is not to be a limit.
+const clientWindow = 1 << 16
+
+// NewClient makes a client, which must be closed. The errors are [ErrInvalidBucket] and those of the connection.
 func NewClient(nc *nats.Conn, o ClientOptions) (*Client, error) {
-	if !validBucket(o.Bucket) {
-		return nil, fmt.Errorf("%w: name %q: use letters, digits, - and _", ErrInvalidBucket, o.Bucket)
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = defaultAPITimeout
-	}
-	js, err := newJetStream(nc, o.Domain)
+	w, err := NewWriter(nc, WriterOptions{Bucket: o.Bucket, Domain: o.Domain, Timeout: o.Timeout, Window: clientWindow})
 	if err != nil {
 		return nil, err
 	}
-	return &Client{api: newAPI(nc, o.Domain, o.Bucket, o.Timeout), js: js, domain: o.Domain}, nil
+	return &Client{api: w.api, writer: w}, nil
 }
+
+// Close ends what is under way. The connection stays open.
+func (c *Client) Close() { c.writer.Close() }
+
+// Writer returns what the client writes with, whose refusals a Watcher may heed.
+func (c *Client) Writer() *Writer { return c.writer }
 
 // Bucket reads the bucket's settings and state.
 func (c *Client) Bucket(ctx context.Context) (Bucket, error) { return c.api.info(ctx) }
@@ -130,36 +130,58 @@ func (c *Client) publish(ctx context.Context, b Bucket, key string, m *nats.Msg,
 	if b.Mirror {
 		return 0, ErrReadOnly
 	}
-	m.Subject = b.subjectPrefix + key
-	if c.domain != "" {
-		// The hub's domain is reached by way of its API, as nats.go does it for Key-Value.
-		m.Subject = c.api.prefix + m.Subject
-	}
 	m.Header.Set(headerExpected, strconv.FormatUint(after, 10))
-	revision, err := c.publishInTurn(ctx, m)
+	revision, err := c.publishInTurn(ctx, key, m)
 	if ctx.Err() != nil || !errors.Is(err, ErrNoAnswer) {
 		return revision, err
 	}
 	return c.readBack(ctx, b, key, m, after, err)
 }
 
+const (
+	// unheardRetries is how often a write is sent again that nobody has taken: a cluster may be electing the stream's leader.
+	unheardRetries = 2
+	// unheardPause is how long to wait before that.
+	unheardPause = 250 * time.Millisecond
+)
+
 // publishInTurn publishes m, again and again while an earlier write of the key stands in its way.
-func (c *Client) publishInTurn(ctx context.Context, m *nats.Msg) (uint64, error) {
+func (c *Client) publishInTurn(ctx context.Context, key string, m *nats.Msg) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.api.timeout)
 	defer cancel()
+	unheard := 0
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		ack, err := c.js.PublishMsg(ctx, m)
-		if err == nil {
-			return ack.Sequence, nil
-		}
-		if err = classify(err); !errors.Is(err, ErrBusy) {
-			return 0, err
+		revision, err := c.publishOnce(ctx, key, m)
+		wait := backoff.Jitter(pause)
+		switch {
+		case errors.Is(err, nats.ErrNoResponders) && unheard < unheardRetries:
+			unheard++
+			wait = unheardPause
+		case !errors.Is(err, ErrBusy):
+			return revision, err
 		}
 		select {
-		case <-time.After(backoff.Jitter(pause)):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return 0, err
 		}
+	}
+}
+
+func (c *Client) publishOnce(ctx context.Context, key string, m *nats.Msg) (uint64, error) {
+	type result struct {
+		revision uint64
+		err      error
+	}
+	ended := make(chan result, 1)
+	// The writer gives the message its subject and where to answer.
+	once := &nats.Msg{Header: m.Header, Data: m.Data}
+	c.writer.send(key, once, func(revision uint64, err error) { ended <- result{revision, err} })
+	select {
+	case r := <-ended:
+		return r.revision, r.err
+	case <-ctx.Done():
+		return 0, classify(ctx.Err())
 	}
 }
 

@@ -18,6 +18,7 @@ func TestUnclearAcks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(c.Close)
 	b, err := c.Bucket(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -136,6 +136,13 @@ func (r *recorder) Silent(keys []string) {
 	r.overdue = slices.DeleteFunc(r.overdue, func(key string) bool { return r.silent[key] > 0 })
 }
 
+// told returns how often Bucket was called.
+func (r *recorder) told() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.infos
+}
+
 // ask takes the keys for silent.
 func (r *recorder) ask(keys ...string) {
 	r.mu.Lock()

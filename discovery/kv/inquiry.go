@@ -2,6 +2,7 @@ package kv
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/rollcall-dev/rollcall/discovery/internal/backoff"
@@ -43,24 +44,47 @@ func (r *run) inquire(at time.Time) {
 	s, position := r.current, r.position
 	r.silent.underway = true
 	r.helpers.Go(func() {
-		b, err := r.api.insistOnInfo(s.ctx)
+		b, err := r.account.look(s.ctx)
 		r.post(func() { r.inquireOfLeader(s, b, err, position, keys) })
 	})
 }
 
 // inquireOfLeader asks the stream's leader for the keys, if the store takes writes.
 func (r *run) inquireOfLeader(s *session, b Bucket, err error, position uint64, keys []string) {
-	if !r.informed(s, b, err, position) || b.Store.stands() {
-		r.silent.failed = err != nil
+	before := r.store.seen
+	if !r.informed(s, b, err, position) || s.bucket.Store.stands() || b.state.doubtful() {
+		r.silent.failed = err != nil || b.state.doubtful()
 		r.silent.end(time.Now())
 		return
 	}
+	exempt := b.state.exempt(before)
 	r.helpers.Go(func() {
-		r.api.readLast(s.ctx, s.subjects, keys, func(answers []answer) {
-			r.post(func() { r.answered(s, answers) })
+		keys, err := r.notExempt(s, exempt, keys)
+		if err == nil {
+			r.api.readLast(s.ctx, s.subjects, keys, func(answers []answer) {
+				r.post(func() { r.answered(s, answers) })
+			})
+		}
+		r.post(func() {
+			r.silent.failed = r.silent.failed || err != nil
+			r.silent.end(time.Now())
 		})
-		r.post(func() { r.silent.end(time.Now()) })
 	})
+}
+
+// notExempt returns the keys whose silence means something.
+func (r *run) notExempt(s *session, x exemption, keys []string) ([]string, error) {
+	var counts map[string]uint64
+	if x.counts() {
+		var err error
+		if counts, err = r.api.counts(s.ctx, filterSubject(s.subjects, r.o.KeyPrefix)); err != nil {
+			return nil, err
+		}
+	}
+	return slices.DeleteFunc(keys, func(key string) bool {
+		subject := s.subjects + key
+		return x.concerns(subject, counts[subject])
+	}), nil
 }
 
 // answered tells the sink which keys are silent by the leader's word.

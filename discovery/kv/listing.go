@@ -42,6 +42,7 @@ func (r *run) opened(attempt context.Context, s *session, err error, position ui
 		r.startOver()
 	}
 	r.created = s.bucket.Created
+	s.bucket = r.store.judge(s.bucket)
 	s.generation = r.keys.begin()
 	if r.current == nil {
 		r.current = s
@@ -135,13 +136,14 @@ func (r *run) receive(s *session, m *nats.Msg, at time.Time) {
 		}
 		return
 	}
-	d, err := parseDelivered(m, s.bucket.subjectPrefix)
+	d, err := parseDelivered(m, s.subjects)
 	switch {
 	case err != nil:
 		r.broken(s, CauseError, err)
 	case !s.track.message(d.sequence, d.entry.Revision):
 		r.broken(s, CauseSequenceGap, errGap)
 	default:
+		r.store.heard(m.Size() - len(m.Reply))
 		r.deliver(s, d.entry, at)
 	}
 }
@@ -185,7 +187,7 @@ func (r *run) marked(s *session, b Bucket, err error) {
 	case !b.Created.Equal(s.bucket.Created) || b.Revision < s.boundary.mark:
 		r.broken(s, CauseRecreated, errRecreated)
 	default:
-		s.bucket, s.progress = b, time.Now()
+		s.bucket, s.progress = r.store.judge(b), time.Now()
 		s.boundary.answered(b.Revision)
 		r.advance(s)
 	}

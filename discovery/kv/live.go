@@ -22,7 +22,7 @@ func (r *run) requestInfo() {
 	s, position := r.current, r.position
 	r.info.underway = true
 	r.helpers.Go(func() {
-		b, err := r.api.insistOnInfo(s.ctx)
+		b, err := r.account.look(s.ctx)
 		r.post(func() {
 			r.info.underway = false
 			r.informed(s, b, err, position)
@@ -46,6 +46,7 @@ func (r *run) informed(s *session, b Bucket, err error, position uint64) bool {
 		r.info.failures = 0
 		r.info.at = time.Now().Add(r.o.InfoInterval)
 		b.Denied = s.bucket.Denied
+		b = r.store.judge(b)
 		s.bucket = b
 		r.sink.Bucket(b)
 		r.info.purge = &b
@@ -53,6 +54,14 @@ func (r *run) informed(s *session, b Bucket, err error, position uint64) bool {
 		return s == r.current
 	}
 	return false
+}
+
+// heedWriter tells the sink at once that the bucket refuses writes, or takes them again.
+func (r *run) heedWriter() {
+	if store := r.store.store(); store != r.current.bucket.Store {
+		r.current.bucket.Store = store
+		r.sink.Bucket(r.current.bucket)
+	}
 }
 
 // checkPurge compares the last info with the keys, once everything that the stream held then has arrived.

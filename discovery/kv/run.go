@@ -64,6 +64,8 @@ type run struct {
 	info     look
 	absent   confirmation
 	silent   inquiry
+	account  *accountWatch
+	store    storeWatch
 
 	closed bool // the connection is closed
 }
@@ -75,7 +77,7 @@ func newRun(ctx context.Context, w *Watcher) *run {
 		ctx: ctx, o: &w.o, nc: w.nc, sink: w.sink, api: a,
 		opener:  &opener{nc: w.nc, api: a, prefix: w.o.KeyPrefix, heartbeat: w.o.IdleHeartbeat, wake: wake},
 		results: make(chan func()), wake: wake,
-		keys: newKeys(w.o.Known), cause: CauseStart,
+		keys: newKeys(w.o.Known), cause: CauseStart, account: &accountWatch{api: a}, store: storeWatch{writer: w.o.Writer},
 	}
 }
 
@@ -183,6 +185,7 @@ func (r *run) tick(now time.Time) {
 
 // tickLive does what is due while the bucket is followed.
 func (r *run) tickLive(now time.Time) {
+	r.heedWriter()
 	if r.next == nil && r.attempt == nil && !now.Before(r.relistAt) {
 		r.open()
 	}

@@ -30,7 +30,7 @@ var (
 const (
 	// DefaultIdleHeartbeat is the interval of a consumer's heartbeats.
 	DefaultIdleHeartbeat = 500 * time.Millisecond
-	// DefaultSilenceLimit is how long a consumer with that interval may be silent before it is given up.
+	// DefaultSilenceLimit is for how long nothing arrives at most from a consumer that is alive. A longer pause is a gap.
 	DefaultSilenceLimit = DefaultIdleHeartbeat * silentHeartbeats / 10
 	// DefaultInfoInterval is the interval at which a bucket's settings and state are read.
 	DefaultInfoInterval = 3 * time.Second
@@ -57,6 +57,9 @@ type WatcherOptions struct {
 	RelistInterval time.Duration
 	// APITimeout is how long an answer of JetStream is waited for; 2 s if not set. Meanwhile the question is put again.
 	APITimeout time.Duration
+	// Writer writes to the same bucket; nil: none. That the server refuses its writes for want of room counts until one of
+	// them is stored.
+	Writer *Writer
 	// Logger receives what a person may want to know; nil: nothing is logged.
 	Logger *slog.Logger
 }

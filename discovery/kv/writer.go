@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -76,11 +77,45 @@ type Writer struct {
 	// telling is held for reading while somebody is told of an answer.
 	telling sync.RWMutex
 
+	refusal atomic.Pointer[refusal] // the last one for want of room; nil once a write was stored
+
 	mu      sync.Mutex
 	vacancy sync.Cond // signalled when a slot is free, or the Writer closed
+	window  int
 	slots   []writeSlot
 	free    []uint32
+	wake    chan struct{} // the sweeper, when there is a first write to look at
 	closed  bool
+}
+
+// refusal is what a server says that has no room.
+type refusal struct {
+	err error
+	at  time.Time
+}
+
+// refusalAge is for how long a refusal tells something about a store to which nobody writes since.
+const refusalAge = time.Minute
+
+// refused returns why the server took no write when one was last answered; nil if it did.
+func (w *Writer) refused() error {
+	r := w.refusal.Load()
+	if r == nil || time.Since(r.at) > refusalAge {
+		return nil
+	}
+	return r.err
+}
+
+// note remembers what an answer shows about the store. That a key has come to its own limit says nothing about others.
+func (w *Writer) note(err error) {
+	switch {
+	case err == nil:
+		if w.refusal.Load() != nil {
+			w.refusal.Store(nil)
+		}
+	case errors.Is(err, ErrBucketFull) && !strings.Contains(err.Error(), "per subject"):
+		w.refusal.Store(&refusal{err, time.Now()})
+	}
 }
 
 // writeSlot is a place for a write that has not been answered.
@@ -104,15 +139,12 @@ func NewWriter(nc *nats.Conn, o WriterOptions) (*Writer, error) {
 	}
 	w := &Writer{
 		nc: nc, api: newAPI(nc, o.Domain, o.Bucket, o.Timeout), bucket: subjectPrefix(o.Bucket), inbox: nc.NewInbox() + ".",
-		timeout: o.Timeout, ended: make(chan struct{}), slots: make([]writeSlot, o.Window), free: make([]uint32, o.Window),
+		timeout: o.Timeout, ended: make(chan struct{}), window: o.Window, wake: make(chan struct{}, 1),
 	}
 	w.vacancy.L = &w.mu
 	w.subject = w.bucket
 	if o.Domain != "" {
 		w.subject = w.api.prefix + w.bucket
-	}
-	for i := range w.free {
-		w.free[i] = uint32(len(w.free) - 1 - i)
 	}
 	var err error
 	if w.sub, err = nc.Subscribe(w.inbox+"*", w.answered); err != nil {
@@ -209,11 +241,21 @@ func unsent(err error) error {
 func (w *Writer) take(done func(uint64, error)) (i, use uint32, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.free) == 0 && !w.closed {
+	for len(w.free) == 0 && len(w.slots) == w.window && !w.closed {
 		w.vacancy.Wait()
 	}
 	if w.closed {
 		return 0, 0, false
+	}
+	if len(w.free) == len(w.slots) {
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
+	if len(w.free) == 0 {
+		w.free = append(w.free, uint32(len(w.slots)))
+		w.slots = append(w.slots, writeSlot{})
 	}
 	i = w.free[len(w.free)-1]
 	w.free = w.free[:len(w.free)-1]
@@ -226,6 +268,10 @@ func (w *Writer) take(done func(uint64, error)) (i, use uint32, ok bool) {
 // resolve tells how a write ended, unless that is known already.
 func (w *Writer) resolve(i, use uint32, revision uint64, err error) {
 	w.mu.Lock()
+	if int(i) >= len(w.slots) {
+		w.mu.Unlock()
+		return
+	}
 	s := &w.slots[i]
 	done := s.done
 	if done == nil || s.use != use {
@@ -246,10 +292,11 @@ func (w *Writer) vacate(i uint32) {
 // answered takes in the server's answer to a write.
 func (w *Writer) answered(m *nats.Msg) {
 	token, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, w.inbox), 36, 64)
-	if err != nil || token&(1<<32-1) >= uint64(len(w.slots)) {
+	if err != nil || token&(1<<32-1) >= uint64(w.window) {
 		return
 	}
 	revision, err := parseAnswer(m)
+	w.note(err)
 	w.telling.RLock()
 	defer w.telling.RUnlock()
 	w.resolve(uint32(token), uint32(token>>32), revision, err)
@@ -322,8 +369,14 @@ func (w *Writer) sweep() {
 		select {
 		case <-w.ended:
 			return
+		case <-w.wake:
+			tick.Reset(w.timeout / sweepsPerTimeout)
+			continue
 		case now := <-tick.C:
 			before = now.Add(-w.timeout)
+			if w.idle() {
+				tick.Stop()
+			}
 		case _, open := <-status:
 			if !open {
 				status = nil
@@ -332,6 +385,13 @@ func (w *Writer) sweep() {
 		}
 		w.giveUp(func(s *writeSlot) bool { return s.sent.Before(before) }, ErrNoAnswer)
 	}
+}
+
+// idle reports whether there is no write to look at.
+func (w *Writer) idle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.free) == len(w.slots)
 }
 
 // giveUp ends the writes that which picks.
