@@ -58,6 +58,7 @@ type leaseRig struct {
 }
 
 func newLeaseRig(t *testing.T) *leaseRig {
+	t.Helper()
 	c := testingclock.NewFakeClock(time.Unix(1000, 0))
 	return &leaseRig{T: t, clock: c, server: &server{code: http.StatusOK, clock: c}, lease: newLease(c)}
 }
