@@ -41,14 +41,20 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 	return ctrl.Result{RequeueAfter: o.within(interval(registry))}, nil
 }
 
-// emit records the Events that say what became of the conditions.
+// emit records the Events that say what became of the conditions. What is wrong again and again is one Event that is counted:
+// it must not name the version of the object, which would make it another one each time.
 func (c *Controller) emit(registry *rollcallv1alpha1.NodeRegistry, before []metav1.Condition) {
 	for _, now := range changed(before, registry.Status.Conditions) {
-		kind := corev1.EventTypeWarning
-		if (now.Status == metav1.ConditionTrue) != (now.Type == rollcallv1alpha1.ConditionDegraded) || now.Reason == rollcallv1alpha1.ReasonSuspended {
+		if (now.Status == metav1.ConditionTrue) != (now.Type == rollcallv1alpha1.ConditionDegraded) {
+			c.recorder.Eventf(registry, nil, corev1.EventTypeNormal, now.Reason, "Observe", "%s", now.Message)
+			continue
+		}
+		kind, regarding := corev1.EventTypeWarning, registry.DeepCopy()
+		if now.Reason == rollcallv1alpha1.ReasonSuspended {
 			kind = corev1.EventTypeNormal
 		}
-		c.recorder.Eventf(registry, nil, kind, now.Reason, "Observe", "%s", now.Message)
+		regarding.ResourceVersion = ""
+		c.recorder.Eventf(regarding, nil, kind, now.Reason, "Observe", "%s", now.Message)
 	}
 }
 

@@ -210,7 +210,7 @@ func anEventIsTold(s *scene) func() bool {
 }
 
 func anEventIsCounted(s *scene) func() bool {
-	suspended := s.suspendedEvents(2)
+	suspended := s.suspendedEvents(3) // The second begins a series, the third counts in it.
 	return func() bool {
 		return slices.ContainsFunc(suspended(), func(e eventsv1.Event) bool { return e.Series != nil && e.Series.Count > 1 })
 	}
