@@ -149,9 +149,10 @@ func (m *Mirror) setBucket(b kv.Bucket) {
 		m.table.recheck()
 	}
 	t.clock.Hold(b.Store.Refusal != "" && !b.Store.Partial)
-	if old.Store.Partial && b.Store.Refusal == "" {
-		t.clock.Forgive()
+	if old.Store.Partial && !b.Store.Partial {
+		silences{&m.table}.withhold()
 	}
+	t.clock.Refuse(b.Store.Partial)
 	m.link.store.observe(b.Store, m.clock.Now())
 	m.out.state = m.out.state || b.Store.Refusal != "" || old.Store != b.Store || old.TTL != b.TTL || old.History != b.History ||
 		old.Storage != b.Storage || old.Markers != b.Markers || old.ServerVersion != b.ServerVersion

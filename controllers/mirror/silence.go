@@ -142,6 +142,16 @@ func (t silences) confirm(keys []string, now time.Time) {
 	t.pass(now)
 }
 
+// withhold notes the nodes that the Watcher has not confirmed while the store refused some keys: it refuses theirs.
+func (t silences) withhold() {
+	for _, e := range t.overdue {
+		if t.asks(e) {
+			e.due, e.heard.Withheld = false, true
+			t.checks.by(e, t.timing.next(e))
+		}
+	}
+}
+
 // lose makes a silent node stale or expired, whichever is its turn.
 func (t silences) lose(e *entry) {
 	e.due, e.confirmed, e.since = false, never, t.timing.clock.Now()

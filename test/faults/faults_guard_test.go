@@ -136,7 +136,7 @@ func cutFleet(r *rig, n, nodes int, staleAfter time.Duration) {
 	s := usual()
 	s.nodes = nodes
 	if staleAfter > 0 {
-		s.ttl = 3 * staleAfter
+		s.ttl = 3 * staleAfter / 2 // Heartbeats are a third of it apart, and staleAfter is to be twice as long.
 		s.registry = func(spec *rollcallv1alpha1.NodeRegistrySpec) {
 			spec.Liveness.StaleAfter = &metav1.Duration{Duration: staleAfter}
 		}
