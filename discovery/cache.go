@@ -34,6 +34,7 @@ type cache struct {
 	closed    bool
 	down      error
 	bucket    kv.Bucket
+	partial   bool // some keys were refused since the store last took all writes
 	clock     liveness.Clock
 	deadlines deadlines
 	watchers  map[*subscriber]struct{}

@@ -33,14 +33,30 @@ func (c *cache) setBucket(b kv.Bucket) {
 	old := c.bucket
 	c.bucket = b
 	c.clock.Hold(b.Store.Refusal != kv.TakesWrites && !b.Store.Partial)
-	if old.Store.Partial && b.Store.Refusal == kv.TakesWrites {
-		c.clock.Forgive()
+	if b.Store.Partial {
+		c.partial = true
+	} else if c.partial && b.Store.Refusal == kv.TakesWrites {
+		c.partial = false
+		c.forgive()
 	}
 	if b.TTL == old.TTL && b.MessageTTL == old.MessageTTL {
 		return
 	}
 	for _, n := range c.all() {
 		c.queue(n)
+	}
+}
+
+// forgive ends a time in which some keys were refused while the clock went on. The leader's word was withheld for those, so
+// whoever is overdue has a TTL from now on. The caller holds mu.
+func (c *cache) forgive() {
+	c.clock.Forgive()
+	for key := range c.deadlines.passed {
+		if n, ok := c.get(key); ok && !n.absent {
+			back := *n
+			back.heard = c.clock.Hear(c.bucket.Lifetime(n.entry))
+			c.nodes.Store(key, &back)
+		}
 	}
 }
 
