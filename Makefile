@@ -107,7 +107,7 @@ test: controlplane ## Run all tests, with the race detector, against a real API 
 
 .PHONY: faults
 faults: controlplane ## Break everything, a thousand times, and print what came of it. FAULTS_SEED=<number> does the same again, FAULTS_LOGS=<folder> keeps all logs.
-	@echo "==> breaking things: about twenty minutes, on a machine that does nothing else"
+	@echo "==> breaking things: about half an hour, on a machine that does nothing else"
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test ./test/faults -run TestFaults -count=1 -parallel 3 -timeout 90m -v -faults.full \
 		$(if $(FAULTS_SEED),-faults.seed=$(FAULTS_SEED)) $(if $(FAULTS_LOGS),-faults.keep=$(abspath $(FAULTS_LOGS)))
 

@@ -47,8 +47,10 @@ type entry struct {
 	silence silence
 	// since is when the node became stale or expired.
 	since time.Duration
-	// due is true once the next deadline has passed, until the stream's leader was asked or the node is heard.
-	due bool
+	// due is true from a moment before the next deadline, so that the stream's leader is asked in time. confirmed is when it
+	// had nothing newer; never if it has not answered.
+	due       bool
+	confirmed time.Duration
 	// absent is when the key was found missing from the bucket; never while it is there or nothing is known.
 	absent time.Duration
 	// notBefore is the earliest deadline that the guard has left the node when it let go.

@@ -200,7 +200,7 @@ func (m *Mirror) Overdue() []string {
 // Silent implements kv.Sink.
 func (m *Mirror) Silent(keys []string) {
 	m.mu.Lock()
-	silences{&m.table}.confirmed(keys, m.clock.Now())
+	silences{&m.table}.confirm(keys, m.clock.Now())
 	m.finish(m.link.now(m.clock))
 }
 

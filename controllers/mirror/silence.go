@@ -8,35 +8,41 @@ import (
 // silences applies the passing of listening time to the entries of a table.
 type silences struct{ *table }
 
-// pass lets the deadlines pass that have passed by now: what is due is asked for at the stream's leader, see overdue, unless
-// the guard holds it. now is for the guard's record of when it began.
+// pass lets the deadlines pass that have passed by now. A moment before, the stream's leader is asked, see keys; what it has
+// confirmed goes, unless the guard holds it. now is for the guard's record of when it began.
 func (t silences) pass(now time.Time) {
 	if !t.timing.clock.Advancing() {
 		return
 	}
+	var over []*entry
 	for e := t.checks.due(t.timing.clock.Now()); e != nil; e = t.checks.due(t.timing.clock.Now()) {
-		t.look(e)
+		if t.look(e) {
+			over = append(over, e)
+		}
 	}
-	t.protect(now)
+	t.protect(now, len(over) > 0)
+	for _, e := range over {
+		if !t.hold(e) {
+			t.lose(e)
+		}
+	}
 }
 
-// look looks at one entry whose check has come.
-func (t silences) look(e *entry) {
+// look looks at one entry whose check has come, and returns true if its silence is over its deadline and confirmed.
+func (t silences) look(e *entry) (over bool) {
 	clock := t.timing.clock.Now()
 	if e.silence == expired {
-		if clock >= e.since+t.timing.retain {
-			if e.counts() && t.timing.lately(e.since) {
-				t.guard.gone = append(t.guard.gone, e.since)
-			}
-			t.remove(e)
-			return
-		}
-		t.checks.by(e, t.timing.next(e))
-		return
+		t.retain(e)
+		return false
 	}
-	at, _ := t.timing.deadline(e)
+	at, takes := t.timing.deadline(e)
+	if e.due && e.confirmed != never && at <= clock && t.timing.clock.Unbroken(e.confirmed) {
+		return true
+	}
+	// A gap moves deadlines and makes answers old.
+	e.due, e.confirmed = false, never
 	switch {
-	case at <= clock && e.silence != held:
+	case at-lead(takes) <= clock && e.silence != held:
 		e.due = true
 		t.overdue = append(t.overdue, e)
 		t.guard.stale = true
@@ -45,45 +51,55 @@ func (t silences) look(e *entry) {
 		t.mark(e)
 	}
 	t.checks.by(e, t.timing.next(e))
+	return false
 }
 
-// protect holds the nodes that are due, or lets go those that are held, as the guard says.
-func (t silences) protect(now time.Time) {
-	if len(t.overdue) == 0 && !t.guard.active {
+// retain forgets an expired node once it was visible for long enough.
+func (t silences) retain(e *entry) {
+	if t.timing.clock.Now() < e.since+t.timing.retain {
+		t.checks.by(e, t.timing.next(e))
 		return
 	}
+	if e.counts() && t.timing.lately(e.since) {
+		t.guard.gone = append(t.guard.gone, e.since)
+	}
+	t.remove(e)
+}
+
+// protect begins to hold nodes, or lets go those that are held, as the guard says; over is true if some are about to lose
+// their traffic.
+func (t silences) protect(now time.Time, over bool) {
+	if len(t.overdue) == 0 && !over && !t.guard.active {
+		return
+	}
+	t.guard.stale = t.guard.stale || over
 	if t.guard.ripe(t.timing.clock.Now()) {
-		holds := t.guard.take(t.entries, &t.timing).holds(t.policy)
-		switch {
+		switch holds := t.guard.take(t.entries, &t.timing).holds(t.policy); {
 		case holds && !t.guard.active:
 			t.guard.active, t.guard.since, t.out.state = true, now, true
 		case !holds && t.guard.active:
 			t.release()
 		}
 	}
-	if !t.guard.active {
-		return
-	}
-	for _, e := range t.take() {
-		if e.counts() {
-			e.due = false
-			if e.silence == none {
-				e.silence = held
-			}
-			t.mark(e)
-			t.out.state = true
-			t.checks.by(e, t.timing.clock.Now()+recheck)
-			continue
-		}
-		t.overdue = append(t.overdue, e)
-	}
+	t.table.overdue = slices.DeleteFunc(t.overdue, func(e *entry) bool { return !t.asks(e) || t.hold(e) })
 }
 
-// take returns the entries that are due, and none of which is overdue any more.
-func (t silences) take() []*entry {
-	all := slices.DeleteFunc(t.overdue, func(e *entry) bool { return !e.due || t.entries[e.key] != e })
-	t.table.overdue = nil
-	return all
+// asks returns true if the leader is to be asked for the entry.
+func (t silences) asks(e *entry) bool { return e.due && e.confirmed == never && t.entries[e.key] == e }
+
+// hold has the guard hold the node, and returns false if it does not.
+func (t silences) hold(e *entry) bool {
+	if !t.guard.active || !e.counts() {
+		return false
+	}
+	e.due, e.confirmed = false, never
+	if e.silence == none {
+		e.silence = held
+		t.mark(e)
+	}
+	t.out.state = true
+	t.checks.by(e, t.timing.clock.Now()+recheck)
+	return true
 }
 
 // release ends the guard's hold. Nodes that have not come back yet get the grace that they would get after a gap, since
@@ -105,37 +121,30 @@ func (t silences) keys() []string {
 	if len(t.overdue) == 0 || !t.timing.clock.Advancing() {
 		return nil
 	}
-	t.table.overdue = t.take()
 	keys := make([]string, 0, len(t.overdue))
 	for _, e := range t.overdue {
-		keys = append(keys, e.key)
+		if t.asks(e) {
+			keys = append(keys, e.key)
+		}
 	}
 	return keys
 }
 
-// confirmed lets go the nodes of which the stream's leader has heard no more than is known here.
-func (t silences) confirmed(keys []string, now time.Time) {
-	t.protect(now)
-	if !t.timing.clock.Advancing() {
-		return
-	}
+// confirm notes the nodes of which the stream's leader has heard no more than is known here. Those whose deadline has passed
+// go at once.
+func (t silences) confirm(keys []string, now time.Time) {
 	for _, key := range keys {
-		e := t.entries[key]
-		if e == nil || !e.due {
-			continue
-		}
-		if at, _ := t.timing.deadline(e); at > t.timing.clock.Now() {
-			e.due = false
+		if e := t.entries[key]; e != nil && e.due {
+			e.confirmed = t.timing.clock.Now()
 			t.checks.by(e, t.timing.next(e))
-			continue
 		}
-		t.lose(e)
 	}
+	t.pass(now)
 }
 
 // lose makes a silent node stale or expired, whichever is its turn.
 func (t silences) lose(e *entry) {
-	e.due, e.since = false, t.timing.clock.Now()
+	e.due, e.confirmed, e.since = false, never, t.timing.clock.Now()
 	t.guard.stale = true
 	if at, _ := t.timing.expiry(e); at > e.since {
 		e.silence = stale
@@ -154,19 +163,16 @@ func (t silences) shared(e *entry) bool {
 	return i != nil && len(i.all) > 1
 }
 
-// accept lets go the nodes that are silent, as a person has decided, and returns how many.
+// accept lets go the nodes that are silent, as a person has decided, and returns how many. Those whose deadline is near go
+// when it has passed.
 func (t silences) accept() (released int) {
-	stands := !t.guard.active
 	for _, e := range t.entries {
-		if !e.counts() || e.silence == stale || e.silence == expired {
-			continue
-		}
-		if stands && !t.timing.wouldBeSilent(e) || !stands && e.silence != held && !t.timing.silent(e) {
+		if !t.kept(e) {
 			continue
 		}
 		released++
 		e.accepted, e.notBefore = true, 0
-		if e.silence == held || stands {
+		if e.silence == held || t.timing.wouldBeSilent(e) {
 			t.concede(e)
 		}
 	}
@@ -175,9 +181,15 @@ func (t silences) accept() (released int) {
 	return released
 }
 
+// kept returns true for a node that is silent and has its traffic still.
+func (t silences) kept(e *entry) bool {
+	return e.counts() && e.silence != stale && e.silence != expired &&
+		(e.silence == held || e.due || t.timing.wouldBeSilent(e) || t.guard.active && t.timing.silent(e))
+}
+
 // concede expires a node whose silence was accepted.
 func (t silences) concede(e *entry) {
-	e.silence, e.due, e.since = expired, false, t.timing.clock.Now()
+	e.silence, e.due, e.confirmed, e.since = expired, false, never, t.timing.clock.Now()
 	if t.shared(e) {
 		t.remove(e)
 		return
@@ -189,11 +201,10 @@ func (t silences) concede(e *entry) {
 // silent counts the nodes that are silent and have their traffic still, and those that they are of.
 func (t silences) silent() (c census) {
 	for _, e := range t.entries {
-		if !e.counts() || e.silence == stale || e.silence == expired {
-			continue
+		if e.counts() && e.silence != stale && e.silence != expired {
+			c.of++
 		}
-		c.of++
-		if t.guard.active && (e.silence == held || e.due || t.timing.silent(e)) || !t.guard.active && t.timing.wouldBeSilent(e) {
+		if t.kept(e) {
 			c.silent++
 		}
 	}

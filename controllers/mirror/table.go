@@ -66,7 +66,7 @@ func (t *table) join(x *kv.Entry, f record.Facts, load string) {
 
 // insert adds an entry.
 func (t *table) insert(e *entry) {
-	e.check = never
+	e.check, e.confirmed = never, never
 	e.index = unqueued
 	t.entries[e.key] = e
 	t.guard.stale = true
@@ -95,7 +95,7 @@ func (t *table) heartbeat(e *entry, x *kv.Entry, f record.Facts, load string) {
 	t.guard.stale = t.guard.stale || !quiet || e.due
 	e.written, e.ttl, e.revision, e.absent = x.Written, x.TTL, x.Revision, never
 	e.heard, e.notBefore = t.timing.clock.Hear(x.Age), 0
-	e.silence, e.due, e.accepted, e.superseded = none, false, false, false
+	e.silence, e.due, e.confirmed, e.accepted, e.superseded = none, false, never, false, false
 	if quiet {
 		// What is known already is kept, and not what says the same: the maps of a fleet's nodes are shared.
 		e.generation, e.load = t.generation, load

@@ -94,6 +94,7 @@ func (r *run) answered(s *session, answers []answer) {
 		return
 	}
 	now := time.Now()
+	r.sink.Arrived(now)
 	var silent []string
 	var newer []Entry
 	for _, a := range answers {

@@ -71,6 +71,9 @@ func (c *Clock) Arrived(at time.Time) {
 	}
 }
 
+// Unbroken returns true if there was no gap since that time on the clock.
+func (c *Clock) Unbroken(since time.Duration) bool { return since > c.gap }
+
 // Stop begins a gap: messages may be missed from now on.
 func (c *Clock) Stop() { c.listening = false }
 
@@ -109,7 +112,7 @@ func (c *Clock) Hear(age time.Duration) Heard {
 // the silence takes.
 func (c *Clock) Deadline(h Heard, silence, grace time.Duration) time.Duration {
 	own := h.At - min(h.Age, silence) + silence
-	if h.At > c.gap {
+	if c.Unbroken(h.At) {
 		return own
 	}
 	return min(own+grace, max(own, c.gap+grace))

@@ -77,6 +77,10 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	// The API server's priority and fairness is the only limit: a limit of the client's own would make traffic wait.
 	config = rest.CopyConfig(config)
 	config.QPS = -1
+	held := newLease(clock.RealClock{})
+	if o.LeaderElect {
+		config.Wrap(held.transport)
+	}
 	config.Wrap(outage.Transport)
 	options, err := o.manager()
 	if err != nil {
@@ -99,7 +103,13 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	}
 	o.checkMetrics(ctx, mgr.GetClient())
 	refused := serverAddresses(ctx, config)
-	return mgr, controllers.Setup(mgr, measured, away, registry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs})
+	if err := controllers.Setup(mgr, measured, away, registry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
+		return nil, err
+	}
+	if o.LeaderElect {
+		return &electedManager{Manager: mgr, lease: held}, nil
+	}
+	return mgr, nil
 }
 
 func (o *Options) manager() (ctrl.Options, error) {
@@ -139,6 +149,7 @@ func (o *Options) manager() (ctrl.Options, error) {
 		LeaderElectionID:              leaderElectionID,
 		LeaderElectionNamespace:       o.LeaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 new(leaseDuration),
 		RetryPeriod:                   new(leaderRetry),
 	}, nil
 }

@@ -224,15 +224,31 @@ func (r *rig) writers(n, size int) (stop func()) {
 }
 
 // loseOrigin lets a manager watch the mirror of a bucket on a leaf node while the server with the bucket itself goes away
-// for longer than the TTL. The leaf answers all the time, so this is the disruption guard's to see.
+// for longer than the TTL. The leaf answers all the time.
 func loseOrigin(r *rig) {
+	hub := r.setLeaf(usual())
+	for range 2 {
+		r.row.tried++
+		// The mirror finds its origin again within a time of the server's own.
+		w := r.broken(window{holds: true, grace: r.ttl, settle: 30 * time.Second})
+		hub.kill()
+		pass(2 * r.ttl)
+		hub.launch()
+		r.overMirror(w)
+	}
+	r.judge()
+}
+
+// setLeaf sets up a rig whose fleet writes to a hub, and whose manager reads the mirror of the bucket on a leaf node. It returns the
+// hub.
+func (r *rig) setLeaf(s setting) *natsServer {
+	r.Helper()
 	dir := r.TempDir()
 	port := freePorts(r.T, 1)[0]
 	hub := newNATS(r.T, dir, "hub", "hub", fmt.Sprintf("leafnodes { listen: \"127.0.0.1:%d\" }", port))
 	hub.start()
 	leaf := newNATS(r.T, dir, "leaf", "leaf", fmt.Sprintf("leafnodes { remotes: [ { url: \"nats://127.0.0.1:%d\" } ] }", port))
 	leaf.start()
-	s := usual()
 	s.url = hub.url()
 	s.idle = true
 	s.registry = func(spec *rollcallv1alpha1.NodeRegistrySpec) { spec.Connection.Servers = []string{leaf.url()} }
@@ -243,20 +259,17 @@ func loseOrigin(r *rig) {
 	r.fleet.join(s.nodes)
 	r.settle()
 	r.mended(starting, time.Now())
-	for range 2 {
-		r.row.tried++
-		// The mirror finds its origin again within a time of the server's own.
-		w := r.broken(window{holds: true, grace: r.ttl, settle: 30 * time.Second})
-		hub.kill()
-		pass(2 * r.ttl)
-		hub.launch()
-		id, address := r.probe()
-		must(r, r.fleet.register(id, address))
-		poll(r.T, patience, "the mirror to follow its origin again", func() bool { return r.observer.endpoints.shows(entity(id, address)) })
-		r.mended(w, time.Now())
-		must(r, r.fleet.unregister(id))
-	}
-	r.judge()
+	return hub
+}
+
+// overMirror waits until a change at the origin shows, which ends the window.
+func (r *rig) overMirror(w *window) {
+	r.Helper()
+	id, address := r.probe()
+	must(r, r.fleet.register(id, address))
+	poll(r.T, patience, "the mirror to follow its origin again", func() bool { return r.observer.endpoints.shows(entity(id, address)) })
+	r.mended(w, time.Now())
+	must(r, r.fleet.unregister(id))
 }
 
 func mirrorBucket(r *rig, leaf *natsServer, ttl time.Duration) {

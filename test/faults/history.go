@@ -41,6 +41,9 @@ type window struct {
 	grace time.Duration
 	// might says that nobody knows whether it holds: the manager may have gone on reading.
 	might bool
+	// listening says that a dead node's time goes on between this window and others of its kind, however many there are: it
+	// stays for the TTL and one grace at most, beside the windows themselves.
+	listening bool
 	// settle is for how long after the end everything may still be late.
 	settle time.Duration
 	// excused says that endpoints may vanish in it, and for settle after it: somebody took them away by hand.

@@ -79,9 +79,16 @@ func (j *judgement) mustLeave(l *life) time.Time {
 		return j.forget(l)
 	}
 	at := l.beatAcked.Add(j.ttl + j.expire)
+	graced := false
 	for _, w := range j.windows {
 		switch {
 		case !w.from.Before(at) || !w.late().After(l.beatSent):
+		case w.listening:
+			if !graced {
+				at = at.Add(w.grace)
+			}
+			graced = true
+			at = at.Add(w.late().Sub(later(w.from, l.beatSent)))
 		case w.holds:
 			at = later(at, w.late().Add(w.grace+j.expire))
 		default:

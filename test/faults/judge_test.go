@@ -41,6 +41,11 @@ func TestJudge(t *testing.T) {
 	partial := outage
 	partial.might = true
 	edit := window{from: at(10), to: at(10), settle: time.Second, excused: true}
+	// Half a second in every two, and half a second to come back.
+	var gaps []window
+	for n := 0.0; n < 30; n += 2 {
+		gaps = append(gaps, window{from: at(n), to: at(n + 0.5), holds: true, might: true, listening: true, grace: ttl, settle: time.Second / 2})
+	}
 	for name, c := range map[string]struct {
 		lives                  []life
 		windows                []window
@@ -79,6 +84,10 @@ func TestJudge(t *testing.T) {
 		"unregistered, nobody saw, in its grace": {lives: []life{unregisteredAt(lived(0, 9), 9.9)}, windows: []window{outage}, seen: blinks(0.1, 24)},
 		"unregistered, nobody saw, and stays":    {lives: []life{unregisteredAt(lived(0, 9), 9.9)}, windows: []window{outage}, seen: blinks(0.1, 26.5), stale: 1},
 		"unregistered late in an outage":         {lives: []life{unregisteredAt(lived(0, 9), 17)}, windows: []window{outage}, seen: blinks(0.1, 24), stale: 1},
+		"died between gaps, gone in time":        {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: gaps, seen: blinks(0.1, 13)},
+		"died between gaps, gone after a grace":  {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: gaps, seen: blinks(0.1, 25.9)},
+		"died between gaps, there for ever":      {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: gaps, seen: blinks(0.1), stale: 1},
+		"died between gaps, gone too early":      {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: gaps, seen: blinks(0.1, 12.9), removed: 1, missed: 1},
 		"nobody":                                 {seen: blinks(3), stale: 1},
 	} {
 		t.Run(name, func(t *testing.T) {

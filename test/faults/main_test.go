@@ -30,6 +30,7 @@ var env *testenv.Env
 
 func TestMain(m *testing.M) {
 	serveNATS()
+	followRegistry()
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
 	if *seed == 0 {
@@ -62,7 +63,7 @@ func TestFaults(t *testing.T) {
 	t.Run("all", func(t *testing.T) {
 		for _, f := range slices.Concat(
 			faultsOfNATS(), faultsOfACluster(), faultsOfTheBucket(), faultsOfTheAPIServer(), faultsOfTheOperator(),
-			faultsOfTheFleet(), faultsOfTheGuard(), faultsOfPods(),
+			faultsOfTheFleet(), faultsOfTheGuard(), faultsOfPods(), faultsOfListening(), faultsOfTheStore(),
 		) {
 			if f.long && !*full {
 				continue

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -128,12 +127,12 @@ func (s *natsServer) wipe() {
 
 func (s *natsServer) pause() {
 	s.t.Helper()
-	must(s.t, s.process.signal(syscall.SIGSTOP))
+	must(s.t, s.process.pause())
 }
 
 func (s *natsServer) resume() {
 	s.t.Helper()
-	must(s.t, s.process.signal(syscall.SIGCONT))
+	must(s.t, s.process.resume())
 }
 
 // count is what the server itself counts.

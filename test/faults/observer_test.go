@@ -9,6 +9,7 @@ import (
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -199,7 +200,7 @@ func entities(o client.Object) []string {
 		}
 		return all
 	case *rollcallv1alpha1.DiscoveredNode:
-		if o.Status.Phase == rollcallv1alpha1.NodeReady && len(o.Spec.Addresses) > 0 {
+		if meta.IsStatusConditionTrue(o.Status.Conditions, rollcallv1alpha1.ConditionReady) && len(o.Spec.Addresses) > 0 {
 			return []string{entity(o.Spec.NodeID, o.Spec.Addresses[0])}
 		}
 	}

@@ -75,6 +75,11 @@ func (p *process) signal(s syscall.Signal) error {
 	return nil
 }
 
+// pause stops the process where it is, resume lets it go on.
+func (p *process) pause() error { return p.signal(syscall.SIGSTOP) }
+
+func (p *process) resume() error { return p.signal(syscall.SIGCONT) }
+
 // kill kills the process, as kill -9 does, and waits until it is gone.
 func (p *process) kill() error {
 	err := p.signal(syscall.SIGKILL)

@@ -18,7 +18,7 @@ func (r *rig) broken(w window) *window {
 func (r *rig) mending(w *window, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if w != nil {
+	if w != nil && w.back.IsZero() {
 		w.back = at
 	}
 }

@@ -61,22 +61,21 @@ func (r *rig) judge() {
 
 func (r *rig) verdict(endpoints, nodes bounds) {
 	r.Helper()
-	for kind, v := range map[string]*view{"endpoint": r.observer.endpoints, "DiscoveredNode": r.observer.nodes} {
-		h := &history{ttl: r.ttl, lives: r.fleet.lives(), seen: v.sightings(), until: time.Now()}
-		b := endpoints
-		if kind == "DiscoveredNode" {
-			b = nodes
+	r.verdictOn("endpoint", r.observer.endpoints, r.concerning(false), endpoints)
+	r.verdictOn("DiscoveredNode", r.observer.nodes, r.concerning(true), nodes)
+}
+
+// verdictOn judges what one view has shown.
+func (r *rig) verdictOn(kind string, v *view, windows []window, b bounds) {
+	r.Helper()
+	found := judge(&history{ttl: r.ttl, lives: r.fleet.lives(), windows: windows, seen: v.sightings(), until: time.Now()}, b)
+	r.row.add(found)
+	for i, note := range found.notes {
+		if i == 20 {
+			r.Errorf("… and %d more", len(found.notes)-i)
+			break
 		}
-		h.windows = r.concerning(kind == "DiscoveredNode")
-		found := judge(h, b)
-		r.row.add(found)
-		for i, note := range found.notes {
-			if i == 20 {
-				r.Errorf("… and %d more", len(found.notes)-i)
-				break
-			}
-			r.Errorf("%s %s", kind, note)
-		}
+		r.Errorf("%s %s", kind, note)
 	}
 }
 
