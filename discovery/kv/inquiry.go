@@ -94,7 +94,9 @@ func (r *run) answered(s *session, answers []answer) {
 		return
 	}
 	now := time.Now()
-	r.sink.Arrived(now)
+	if slices.ContainsFunc(answers, answer.arrived) {
+		r.sink.Arrived(now)
+	}
 	var silent []string
 	var newer []Entry
 	for _, a := range answers {
