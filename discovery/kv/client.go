@@ -55,7 +55,7 @@ func NewClient(nc *nats.Conn, o ClientOptions) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{api: w.api, writer: w}, nil
+	return &Client{api: w.link.api, writer: w}, nil
 }
 
 // Close ends what is under way. The connection stays open.

@@ -43,8 +43,8 @@ func (r *run) inquire(at time.Time) {
 	}
 	s, position := r.current, r.position
 	r.silent.underway = true
-	r.helpers.Go(func() {
-		b, err := r.account.look(s.ctx)
+	r.help(s.link, func() {
+		b, err := s.link.account.look(s.ctx)
 		r.post(func() { r.inquireOfLeader(s, b, err, position, keys) })
 	})
 }
@@ -52,16 +52,17 @@ func (r *run) inquire(at time.Time) {
 // inquireOfLeader asks the stream's leader for the keys, if the store takes writes.
 func (r *run) inquireOfLeader(s *session, b Bucket, err error, position uint64, keys []string) {
 	before := r.store.seen
-	if !r.informed(s, b, err, position) || s.bucket.Store.stands() || b.state.doubtful() {
+	// That there is no answer counts for this question only: whether the bucket can be read, the next look shows.
+	if err != nil || !r.informed(s, b, nil, position) || s.bucket.Store.stands() || b.state.doubtful() {
 		r.silent.failed = err != nil || b.state.doubtful()
 		r.silent.end(time.Now())
 		return
 	}
 	exempt := b.state.exempt(before)
-	r.helpers.Go(func() {
+	r.help(s.link, func() {
 		keys, err := r.notExempt(s, exempt, keys)
 		if err == nil {
-			r.api.readLast(s.ctx, s.subjects, keys, func(answers []answer) {
+			s.link.api.readLast(s.ctx, s.subjects, keys, func(answers []answer) {
 				r.post(func() { r.answered(s, answers) })
 			})
 		}
@@ -77,7 +78,7 @@ func (r *run) notExempt(s *session, x exemption, keys []string) ([]string, error
 	var counts map[string]uint64
 	if x.counts() {
 		var err error
-		if counts, err = r.api.counts(s.ctx, filterSubject(s.subjects, r.o.KeyPrefix)); err != nil {
+		if counts, err = s.link.api.counts(s.ctx, filterSubject(s.subjects, r.o.KeyPrefix)); err != nil {
 			return nil, err
 		}
 	}
@@ -93,7 +94,9 @@ func (r *run) answered(s *session, answers []answer) {
 		return
 	}
 	now := time.Now()
-	r.sink.Arrived(now)
+	if slices.ContainsFunc(answers, answer.arrived) {
+		r.sink.Arrived(now)
+	}
 	var silent []string
 	var newer []Entry
 	for _, a := range answers {
@@ -120,7 +123,7 @@ func (r *run) answered(s *session, answers []answer) {
 // denied tells the sink that the login may not read from the leader.
 func (r *run) denied(s *session) {
 	if s.bucket.Denied == "" {
-		s.bucket.Denied = r.api.prefix + r.api.messageOperation()
+		s.bucket.Denied = s.link.api.prefix + s.link.api.messageOperation()
 		r.sink.Bucket(s.bucket)
 	}
 }

@@ -15,11 +15,14 @@ import (
 func (r *run) open() {
 	ctx, cancel := context.WithCancel(r.ctx)
 	r.attempt = cancel
-	position := r.position
-	r.helpers.Go(func() {
-		s, err := r.opener.open(r.ctx, ctx)
+	position, to := r.position, r.links.to
+	r.help(to, func() {
+		s, err := to.opener.open(r.ctx, ctx)
+		if s != nil {
+			s.link = to
+		}
 		if !r.post(func() { r.opened(ctx, s, err, position) }) && s != nil {
-			r.opener.close(s)
+			to.opener.close(s)
 		}
 	})
 }
@@ -51,11 +54,19 @@ func (r *run) opened(attempt context.Context, s *session, err error, position ui
 		}
 	} else {
 		r.next = s
-		r.sink.Listing(CausePeriodic)
+		r.sink.Listing(r.relistCause())
 	}
-	r.helpers.Go(r.opener.sweep)
+	r.help(s.link, s.link.opener.sweep)
 	r.advance(s)
 	r.drain(time.Now())
+}
+
+// relistCause returns why a bucket is listed that is followed.
+func (r *run) relistCause() Cause {
+	if r.current.link != r.links.to {
+		return CausePlanned
+	}
+	return CausePeriodic
 }
 
 func (r *run) openFailed(err error) {
@@ -129,7 +140,7 @@ func (r *run) receive(s *session, m *nats.Msg, at time.Time) {
 	if c, ok := parseControl(m); ok {
 		if c.reply != "" {
 			// If this fails, the connection is lost, which is noticed elsewhere.
-			_ = r.nc.Publish(c.reply, nil)
+			_ = s.link.nc.Publish(c.reply, nil)
 		}
 		if c.heartbeat && !s.track.heartbeat(c) {
 			r.broken(s, CauseSequenceGap, errGap)
@@ -173,8 +184,8 @@ func (r *run) advance(s *session) {
 // requestMark asks for the next mark, see boundary.
 func (r *run) requestMark(s *session) {
 	s.track.begin()
-	r.helpers.Go(func() {
-		b, err := r.api.insistOnInfo(s.ctx)
+	r.help(s.link, func() {
+		b, err := s.link.api.insistOnInfo(s.ctx)
 		r.post(func() { r.marked(s, b, err) })
 	})
 }
@@ -205,6 +216,9 @@ func (r *run) synced(s *session) {
 	r.backoff.Reset()
 	r.hiccups = max(0, r.hiccups-1)
 	r.relistAt = now.Add(backoff.Jitter(r.o.RelistInterval))
+	if r.links.release(s); s.link != r.links.to {
+		r.relistAt = now // on the connection that takes its place
+	}
 	r.info.at = now.Add(r.o.InfoInterval)
 	r.o.Logger.Debug("synced", "bucket", r.o.Bucket, "revision", s.bucket.Revision, "missing", len(missing))
 	r.sink.Synced(s.bucket)

@@ -21,8 +21,8 @@ func (l *look) forget() { l.purge, l.last, l.failures = nil, nil, 0 }
 func (r *run) requestInfo() {
 	s, position := r.current, r.position
 	r.info.underway = true
-	r.helpers.Go(func() {
-		b, err := r.account.look(s.ctx)
+	r.help(s.link, func() {
+		b, err := s.link.account.look(s.ctx)
 		r.post(func() {
 			r.info.underway = false
 			r.informed(s, b, err, position)
@@ -104,8 +104,8 @@ func (r *run) confirm() {
 		keys = append(keys, c.key)
 	}
 	r.absent.missing, r.absent.underway = nil, true
-	r.helpers.Go(func() {
-		r.api.readLast(s.ctx, s.subjects, keys, func(answers []answer) {
+	r.help(s.link, func() {
+		s.link.api.readLast(s.ctx, s.subjects, keys, func(answers []answer) {
 			r.post(func() { r.confirmed(s, asked, answers) })
 		})
 		r.post(func() { r.absent.underway = false })

@@ -37,10 +37,8 @@ const maxInfoFailures = 2
 type run struct {
 	ctx     context.Context
 	o       *WatcherOptions
-	nc      *nats.Conn
 	sink    Sink
-	api     *api
-	opener  *opener
+	links   links
 	helpers sync.WaitGroup
 	results chan func()
 	wake    chan struct{}
@@ -64,42 +62,43 @@ type run struct {
 	info     look
 	absent   confirmation
 	silent   inquiry
-	account  *accountWatch
 	store    storeWatch
 
 	closed bool // the connection is closed
 }
 
-func newRun(ctx context.Context, w *Watcher) *run {
+func newRun(ctx context.Context, w *Watcher, nc *nats.Conn) *run {
 	wake := make(chan struct{}, 1)
-	a := newAPI(w.nc, w.o.Domain, w.o.Bucket, w.o.APITimeout)
 	return &run{
-		ctx: ctx, o: &w.o, nc: w.nc, sink: w.sink, api: a,
-		opener:  &opener{nc: w.nc, api: a, prefix: w.o.KeyPrefix, heartbeat: w.o.IdleHeartbeat, wake: wake},
+		ctx: ctx, o: &w.o, sink: w.sink, links: links{to: newLink(nc, &w.o, wake)},
 		results: make(chan func()), wake: wake,
-		keys: newKeys(w.o.Known), cause: CauseStart, account: &accountWatch{api: a}, store: storeWatch{writer: w.o.Writer},
+		keys: newKeys(w.o.Known), cause: CauseStart, store: storeWatch{writer: w.o.Writer},
 	}
 }
 
 func (r *run) loop() error {
-	status := r.nc.StatusChanged()
-	defer r.nc.RemoveStatusListener(status)
 	tick := time.NewTicker(r.o.IdleHeartbeat / ticksPerHeartbeat)
 	defer tick.Stop()
 	r.open()
 	for !r.closed {
+		to, from := r.links.to, r.links.from
 		// A lost connection comes first: asking it for anything else may take as long as its next attempt to dial.
 		select {
-		case s := <-status:
-			r.statusChanged(s)
+		case s := <-to.status:
+			r.statusChanged(to, s)
+			continue
+		case s := <-from.changes():
+			r.statusChanged(from, s)
 			continue
 		default:
 		}
 		select {
 		case <-r.ctx.Done():
 			return r.ctx.Err()
-		case s := <-status:
-			r.statusChanged(s)
+		case s := <-to.status:
+			r.statusChanged(to, s)
+		case s := <-from.changes():
+			r.statusChanged(from, s)
 		case <-r.wake:
 			r.drain(time.Now())
 		case f := <-r.results:
@@ -120,7 +119,20 @@ func (r *run) end() {
 		r.close(s)
 	}
 	r.helpers.Wait()
-	r.opener.sweep()
+	r.links.to.opener.sweep()
+	r.links.end()
+}
+
+// help runs f, which uses the link, beside the loop.
+func (r *run) help(l *link, f func()) {
+	l.users++
+	r.helpers.Go(func() {
+		f()
+		r.post(func() {
+			l.users--
+			r.links.release(r.current)
+		})
+	})
 }
 
 // sessions returns those that are open.
@@ -148,25 +160,44 @@ func (r *run) post(f func()) bool {
 
 // close closes a session that isn't owned any more.
 func (r *run) close(s *session) {
-	r.helpers.Go(func() { r.opener.close(s) })
+	r.help(s.link, func() { s.link.opener.close(s) })
 }
 
-// statusChanged acts on the connection's changes at once. Their order alone counts: asking the connection for its status
+// statusChanged acts on a connection's changes at once. Their order alone counts: asking the connection for its status
 // would have to wait while it dials.
-func (r *run) statusChanged(s nats.Status) {
-	switch s {
-	case nats.CONNECTED:
-		if r.current == nil || r.current.reconnects != r.nc.Stats().Reconnects {
+func (r *run) statusChanged(l *link, s nats.Status) {
+	if s == nats.CLOSED && l == r.links.to {
+		r.closed = true
+	}
+	switch {
+	case l != r.reading():
+		r.nextChanged(l, s)
+	case s == nats.CONNECTED:
+		if r.current == nil || r.current.reconnects != l.nc.Stats().Reconnects {
 			r.fail(CauseReconnect, ErrConnectionLost)
 			r.backoff.Reset()
 			r.open()
 		}
-	case nats.DISCONNECTED, nats.RECONNECTING:
+	case s == nats.DISCONNECTED, s == nats.RECONNECTING:
 		r.fail(CauseReconnect, ErrConnectionLost)
-	case nats.CLOSED:
+	case s == nats.CLOSED:
 		r.fail(CauseError, nats.ErrConnectionClosed)
-		r.closed = true
 	}
+}
+
+// nextChanged acts on a change of a connection on which the bucket is only listed so far.
+func (r *run) nextChanged(l *link, s nats.Status) {
+	if s != nats.CONNECTED && r.next != nil && r.next.link == l {
+		r.broken(r.next, CauseReconnect, ErrConnectionLost)
+	}
+}
+
+// reading returns the link by which the bucket is followed, or is going to be.
+func (r *run) reading() *link {
+	if r.current != nil {
+		return r.current.link
+	}
+	return r.links.to
 }
 
 // tick looks at everything that depends on time.
@@ -202,7 +233,7 @@ func (r *run) checkSessions(now time.Time) {
 	for _, s := range r.sessions() {
 		switch {
 		case !r.owns(s):
-		case s.reconnects != r.nc.Stats().Reconnects:
+		case s.reconnects != s.link.nc.Stats().Reconnects:
 			r.broken(s, CauseReconnect, ErrConnectionLost)
 		case s.in.silence(now) > r.patience(s, now):
 			if s.boundary.stage != complete {
@@ -271,6 +302,7 @@ func (r *run) fail(cause Cause, err error) {
 		r.openAt = r.openAt.Add(r.rest(err))
 	}
 	r.settled = false
+	r.links.release(nil)
 }
 
 func (r *run) announce() {

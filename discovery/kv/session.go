@@ -15,6 +15,7 @@ type session struct {
 	ctx    context.Context // ends with the session
 	cancel context.CancelFunc
 
+	link       *link
 	subjects   string // what those of the keys start with
 	consumer   string
 	sub        *nats.Subscription

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -99,9 +100,12 @@ func (o WatcherOptions) withDefaults() (WatcherOptions, error) {
 // Watcher shows a Sink what happens in a bucket, without gaps: whatever it missed while it was cut off, it finds by
 // listing the bucket anew, and it says so. See the package documentation for how.
 type Watcher struct {
-	nc   *nats.Conn
 	o    WatcherOptions
 	sink Sink
+
+	mu  sync.Mutex
+	nc  *nats.Conn
+	run *run // nil before Run
 }
 
 // NewWatcher makes a watcher; [Watcher.Run] starts it. Several watchers may share the connection. The errors are those of
@@ -124,11 +128,31 @@ func NewWatcher(nc *nats.Conn, o WatcherOptions, sink Sink) (*Watcher, error) {
 // Watcher runs once.
 func (w *Watcher) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	r := newRun(ctx, w)
+	w.mu.Lock()
+	r := newRun(ctx, w, w.nc)
+	w.run = r
+	w.mu.Unlock()
 	err := r.loop()
 	cancel()
 	r.end()
 	return err
+}
+
+// Rebind changes to another connection to the same account, as when credentials are renewed. The bucket goes on being followed
+// on the old connection until it has been listed on the new one, so nothing is missed: there is no gap, and the Sink hears of a
+// Listing for CausePlanned. If the old connection is lost first, the new one is used at once, and that is a gap.
+//
+// The channel that it returns is closed once the old connection is no longer used. Rebind must not be called by the Sink.
+func (w *Watcher) Rebind(nc *nats.Conn) <-chan struct{} {
+	left := make(chan struct{})
+	w.mu.Lock()
+	w.nc = nc
+	r := w.run
+	w.mu.Unlock()
+	if r == nil || !r.post(func() { r.rebind(nc, left) }) {
+		close(left)
+	}
+	return left
 }
 
 // matches reports whether the watcher watches the key; a prefix that ends within a token can't be told the server.

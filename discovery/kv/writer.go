@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,14 +65,9 @@ type WriterOptions struct {
 // not have been stored: [ErrNoAnswer]. [Writer.Last] tells. A write that comes while the connection is down is not sent:
 // [ErrConnectionLost].
 type Writer struct {
-	nc      *nats.Conn
-	api     *api
+	o       WriterOptions
 	bucket  string // the subject's part before the key, without the domain
 	subject string // the same with it
-	inbox   string // what replies start with
-	timeout time.Duration
-	sub     *nats.Subscription
-	status  chan nats.Status
 	ended   chan struct{}
 	sweeper sync.WaitGroup
 	// telling is held for reading while somebody is told of an answer.
@@ -80,12 +76,45 @@ type Writer struct {
 	refusal atomic.Pointer[refusal] // the last one for want of room; nil once a write was stored
 
 	mu      sync.Mutex
-	vacancy sync.Cond // signalled when a slot is free, or the Writer closed
-	window  int
+	link    *writerLink   // the one that writes go over
+	leaving []*writerLink // those of before, which have writes without an answer
+	vacancy sync.Cond     // signalled when a slot is free, or the Writer closed
 	slots   []writeSlot
 	free    []uint32
 	wake    chan struct{} // the sweeper, when there is a first write to look at
 	closed  bool
+}
+
+// writerLink is a connection and where answers come in on it.
+type writerLink struct {
+	nc     *nats.Conn
+	api    *api
+	inbox  string // what replies start with
+	sub    *nats.Subscription
+	status chan nats.Status
+	open   int             // writes without an answer
+	left   []chan struct{} // closed once the link is no longer used
+}
+
+// newLink subscribes to the answers on a connection.
+func (w *Writer) newLink(nc *nats.Conn) (*writerLink, error) {
+	l := &writerLink{nc: nc, api: newAPI(nc, w.o.Domain, w.o.Bucket, w.o.Timeout), inbox: nc.NewInbox() + "."}
+	var err error
+	if l.sub, err = nc.Subscribe(l.inbox+"*", func(m *nats.Msg) { w.answered(l, m) }); err != nil {
+		return nil, fmt.Errorf("subscribing to the answers to writes: %w", err)
+	}
+	l.status = nc.StatusChanged(nats.CONNECTED)
+	return l, nil
+}
+
+// leave ends the subscription.
+func (l *writerLink) leave() {
+	l.nc.RemoveStatusListener(l.status)
+	// A connection that is closed has no subscription any more.
+	_ = l.sub.Unsubscribe()
+	for _, left := range l.left {
+		close(left)
+	}
 }
 
 // refusal is what a server says that has no room.
@@ -121,6 +150,7 @@ func (w *Writer) note(err error) {
 // writeSlot is a place for a write that has not been answered.
 type writeSlot struct {
 	done func(revision uint64, err error) // nil: vacant
+	link *writerLink
 	sent time.Time
 	// use counts the uses of the slot, so that a late answer is not taken for that of another write.
 	use uint32
@@ -137,22 +167,72 @@ func NewWriter(nc *nats.Conn, o WriterOptions) (*Writer, error) {
 	if o.Window <= 0 {
 		o.Window = DefaultWindow
 	}
-	w := &Writer{
-		nc: nc, api: newAPI(nc, o.Domain, o.Bucket, o.Timeout), bucket: subjectPrefix(o.Bucket), inbox: nc.NewInbox() + ".",
-		timeout: o.Timeout, ended: make(chan struct{}), window: o.Window, wake: make(chan struct{}, 1),
-	}
+	w := &Writer{o: o, bucket: subjectPrefix(o.Bucket), ended: make(chan struct{}), wake: make(chan struct{}, 1)}
 	w.vacancy.L = &w.mu
+	var err error
+	if w.link, err = w.newLink(nc); err != nil {
+		return nil, err
+	}
 	w.subject = w.bucket
 	if o.Domain != "" {
-		w.subject = w.api.prefix + w.bucket
+		w.subject = w.link.api.prefix + w.bucket
 	}
-	var err error
-	if w.sub, err = nc.Subscribe(w.inbox+"*", w.answered); err != nil {
-		return nil, fmt.Errorf("subscribing to the answers to writes: %w", err)
-	}
-	w.status = nc.StatusChanged(nats.CONNECTED)
 	w.sweeper.Go(w.sweep)
 	return w, nil
+}
+
+// Rebind has later writes go over another connection to the same account, as when credentials are renewed. Answers to earlier
+// ones still come in over the old one. The channel that it returns is closed once the old one is no longer used. The errors are
+// those of the new connection; then the old one stays in use.
+func (w *Writer) Rebind(nc *nats.Conn) (<-chan struct{}, error) {
+	next, err := w.newLink(nc)
+	if err != nil {
+		return nil, err
+	}
+	left := make(chan struct{})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		next.leave()
+		close(left)
+		return left, nil
+	}
+	w.link.left = append(w.link.left, left)
+	w.leaving = append(w.leaving, w.link)
+	w.link = next
+	w.rouse()
+	return left, nil
+}
+
+// rouse has the sweeper look at the writes. The caller holds mu.
+func (w *Writer) rouse() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// current returns the link that writes go over.
+func (w *Writer) current() *writerLink {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.link
+}
+
+// release leaves the links that have no write any more. It must not be called with mu held.
+func (w *Writer) release() {
+	w.mu.Lock()
+	var over []*writerLink
+	w.leaving = slices.DeleteFunc(w.leaving, func(l *writerLink) bool {
+		if l.open == 0 {
+			over = append(over, l)
+		}
+		return l.open == 0
+	})
+	w.mu.Unlock()
+	for _, l := range over {
+		l.leave()
+	}
 }
 
 // Close gives up all writes that have not been answered, with [ErrWriterClosed], and waits until nobody is told any more.
@@ -168,12 +248,11 @@ func (w *Writer) Close() {
 	w.mu.Unlock()
 	close(w.ended)
 	w.sweeper.Wait()
-	w.nc.RemoveStatusListener(w.status)
-	// A connection that is closed has no subscription any more.
-	_ = w.sub.Unsubscribe()
 	w.telling.Lock()
 	defer w.telling.Unlock()
 	w.giveUp(func(*writeSlot) bool { return true }, ErrWriterClosed)
+	w.release()
+	w.link.leave()
 }
 
 // Subject returns the subject that the user must be allowed to publish to for the key to be written.
@@ -205,7 +284,7 @@ func (w *Writer) Delete(key string, after uint64, done func(revision uint64, err
 // it asks a few times a second, so it is not for thousands of keys at a time. The errors are [ErrNoAnswer],
 // [ErrUnavailable], [ErrConnectionLost] and [ErrBucketNotFound].
 func (w *Writer) Last(ctx context.Context, key string) (Entry, error) {
-	e, err := w.api.insistOnLast(ctx, w.bucket, key)
+	e, err := w.current().api.insistOnLast(ctx, w.bucket, key)
 	if errors.Is(err, errMessageNotFound) {
 		return Entry{Key: key}, nil
 	}
@@ -213,17 +292,17 @@ func (w *Writer) Last(ctx context.Context, key string) (Entry, error) {
 }
 
 func (w *Writer) send(key string, m *nats.Msg, done func(uint64, error)) {
-	i, use, ok := w.take(done)
-	if !ok {
+	i, use, link := w.take(done)
+	if link == nil {
 		done(0, ErrWriterClosed)
 		return
 	}
 	m.Subject = w.subject + key
-	m.Reply = w.inbox + strconv.FormatUint(uint64(use)<<32|uint64(i), 36)
-	if err := w.nc.PublishMsg(m); err != nil {
+	m.Reply = link.inbox + strconv.FormatUint(uint64(use)<<32|uint64(i), 36)
+	if err := link.nc.PublishMsg(m); err != nil {
 		if cutShort(err) {
 			// The client has dropped this write with those before it that were not sent yet, and might go on without them.
-			_ = w.nc.ForceReconnect()
+			_ = link.nc.ForceReconnect()
 		}
 		w.resolve(i, use, 0, unsent(err))
 	}
@@ -237,21 +316,18 @@ func unsent(err error) error {
 	return classify(err)
 }
 
-// take waits for a vacant slot; false says that the Writer is closed.
-func (w *Writer) take(done func(uint64, error)) (i, use uint32, ok bool) {
+// take waits for a vacant slot, and returns it with the link to write over; nil: the Writer is closed.
+func (w *Writer) take(done func(uint64, error)) (i, use uint32, link *writerLink) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.free) == 0 && len(w.slots) == w.window && !w.closed {
+	for len(w.free) == 0 && len(w.slots) == w.o.Window && !w.closed {
 		w.vacancy.Wait()
 	}
 	if w.closed {
-		return 0, 0, false
+		return 0, 0, nil
 	}
 	if len(w.free) == len(w.slots) {
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
+		w.rouse()
 	}
 	if len(w.free) == 0 {
 		w.free = append(w.free, uint32(len(w.slots)))
@@ -260,9 +336,10 @@ func (w *Writer) take(done func(uint64, error)) (i, use uint32, ok bool) {
 	i = w.free[len(w.free)-1]
 	w.free = w.free[:len(w.free)-1]
 	s := &w.slots[i]
-	s.done, s.sent = done, time.Now()
+	s.done, s.sent, s.link = done, time.Now(), w.link
+	s.link.open++
 	s.use++
-	return i, s.use, true
+	return i, s.use, w.link
 }
 
 // resolve tells how a write ended, unless that is known already.
@@ -284,15 +361,17 @@ func (w *Writer) resolve(i, use uint32, revision uint64, err error) {
 }
 
 func (w *Writer) vacate(i uint32) {
-	w.slots[i].done = nil
+	s := &w.slots[i]
+	s.link.open--
+	s.done, s.link = nil, nil
 	w.free = append(w.free, i)
 	w.vacancy.Signal()
 }
 
 // answered takes in the server's answer to a write.
-func (w *Writer) answered(m *nats.Msg) {
-	token, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, w.inbox), 36, 64)
-	if err != nil || token&(1<<32-1) >= uint64(w.window) {
+func (w *Writer) answered(l *writerLink, m *nats.Msg) {
+	token, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, l.inbox), 36, 64)
+	if err != nil || token&(1<<32-1) >= uint64(w.o.Window) {
 		return
 	}
 	revision, err := parseAnswer(m)
@@ -361,19 +440,23 @@ func refused(e *jetstream.APIError) error {
 
 // sweep gives up writes that were not answered in time, or whose answer went to a connection that is gone.
 func (w *Writer) sweep() {
-	tick := time.NewTicker(w.timeout / sweepsPerTimeout)
+	tick := time.NewTicker(w.o.Timeout / sweepsPerTimeout)
 	defer tick.Stop()
-	status := w.status
+	link := w.current()
+	status := link.status
 	for {
-		var before time.Time
 		select {
 		case <-w.ended:
 			return
 		case <-w.wake:
-			tick.Reset(w.timeout / sweepsPerTimeout)
-			continue
+			tick.Reset(w.o.Timeout / sweepsPerTimeout)
+			if now := w.current(); now != link {
+				link, status = now, now.status
+			}
 		case now := <-tick.C:
-			before = now.Add(-w.timeout)
+			before := now.Add(-w.o.Timeout)
+			w.giveUp(func(s *writeSlot) bool { return s.sent.Before(before) }, ErrNoAnswer)
+			w.release()
 			if w.idle() {
 				tick.Stop()
 			}
@@ -381,9 +464,9 @@ func (w *Writer) sweep() {
 			if !open {
 				status = nil
 			}
-			before = time.Now()
+			before := time.Now()
+			w.giveUp(func(s *writeSlot) bool { return s.link == link && s.sent.Before(before) }, ErrNoAnswer)
 		}
-		w.giveUp(func(s *writeSlot) bool { return s.sent.Before(before) }, ErrNoAnswer)
 	}
 }
 
@@ -391,7 +474,7 @@ func (w *Writer) sweep() {
 func (w *Writer) idle() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.free) == len(w.slots)
+	return len(w.free) == len(w.slots) && len(w.leaving) == 0
 }
 
 // giveUp ends the writes that which picks.
