@@ -93,9 +93,9 @@ func watchDefinitions() []Definition {
 			Action: "The rate of Put is that of the heartbeats, about the number of nodes divided by their interval. 0 while rollcall_registry_synced is 1: no node writes to this bucket.",
 		},
 		{
-			Name: watchListings, Type: counter, Labels: perRegistry(Label{"cause", "`Start`, `Reconnect`, `MissedHeartbeat`, `SequenceGap`, `Recreated`, `Purged`, `Error`, `Periodic`"}),
+			Name: watchListings, Type: counter, Labels: perRegistry(Label{"cause", "`Start`, `Reconnect`, `MissedHeartbeat`, `SequenceGap`, `Recreated`, `Purged`, `Error`, `Periodic`, `Planned`"}),
 			Help:   "Number of complete listings of the bucket that have begun, by cause.",
-			Action: "Reconnect and MissedHeartbeat again and again: the network between Rollcall and NATS. SequenceGap: messages get lost on the way. Recreated and Purged: somebody empties the bucket. Error: the logs of the manager and the NATS server. Start and Periodic are normal.",
+			Action: "Reconnect and MissedHeartbeat again and again: the network between Rollcall and NATS. SequenceGap: messages get lost on the way. Recreated and Purged: somebody empties the bucket. Error: the logs of the manager and the NATS server. Start, Periodic and Planned (another connection, for a Secret that changed) are normal.",
 		},
 	}
 }

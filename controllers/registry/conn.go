@@ -19,6 +19,8 @@ import (
 type conn struct {
 	nats   *nats.Conn
 	digest [sha256.Size]byte
+	// expires is when the server ends the connection; zero: it does not.
+	expires time.Time
 	// replaced ends when the sessions are to go over to another conn; users are those that have not.
 	replaced context.Context
 	replace  context.CancelFunc
@@ -35,7 +37,7 @@ type conn struct {
 
 // dial makes a connection, or says why that can't be done. What happens to it later goes to the link.
 func dial(l *link, servers []string, m *material) (*conn, error) {
-	c := &conn{digest: m.digest, up: true}
+	c := &conn{digest: m.digest, expires: m.expires, up: true}
 	options := append(discovery.ConnectOptions(),
 		nats.Name("rollcall"),
 		// The first attempt is to tell what is wrong. There are others, each with what the Secrets hold by then.
@@ -60,6 +62,23 @@ func dial(l *link, servers []string, m *material) (*conn, error) {
 	}
 	c.replaced, c.replace = context.WithCancel(context.Background())
 	return c, nil
+}
+
+// shortestPoll is the shortest time between two looks at a Secret whose login is about to expire.
+const shortestPoll = time.Second
+
+// poll returns when to look at the Secrets of a connection that stands: as usual, or after half of the time that its login
+// has left, so that another one is found in time however late it is renewed.
+func (c *conn) poll(usual time.Duration, now time.Time) time.Duration {
+	left := c.expires.Sub(now)
+	switch {
+	case c.expires.IsZero():
+		return usual
+	case left <= 0:
+		return min(usual, downInterval) // The server's clock is behind.
+	default:
+		return min(usual, max(shortestPoll, left/2))
+	}
 }
 
 // pongTimeout is how long a peer that seems to be silent may take to answer a ping.

@@ -106,7 +106,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	case err != nil:
 		return ctrl.Result{}, err
 	}
-	c.departures.forget(req.NamespacedName)
+	c.departures.back(req.NamespacedName)
 	mapping, invalid := c.mappings.Mapping(req.NamespacedName, registry.Spec.Record)
 	idle := registry.Spec.Suspend || invalid != nil
 	if idle {

@@ -31,7 +31,6 @@ func (c *Controller) depart(ctx context.Context, name types.NamespacedName) (ctr
 	c.mappings.Forget(name)
 	c.answers.forget(name)
 	c.cordons.forget(name)
-	c.departures.forget(name)
 	return ctrl.Result{}, nil
 }
 

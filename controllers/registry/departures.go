@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -68,6 +69,8 @@ func (d *Departures) note(name types.NamespacedName) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, known := d.since[name]; !known {
+		// Whoever has been gone for long is not asked about any more.
+		maps.DeleteFunc(d.since, func(_ types.NamespacedName, since time.Time) bool { return d.clock.Since(since) > time.Hour })
 		d.since[name] = d.clock.Now()
 	}
 	return d.rest(name)
@@ -86,8 +89,8 @@ func (d *Departures) rest(name types.NamespacedName) time.Duration {
 	return farewell - d.clock.Since(since)
 }
 
-// forget forgets a NodeRegistry that exists again, or does not come back.
-func (d *Departures) forget(name types.NamespacedName) {
+// back notes that the NodeRegistry exists.
+func (d *Departures) back(name types.NamespacedName) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.since, name)

@@ -26,20 +26,21 @@ type Follower interface {
 	Leave(ctx context.Context, registry types.NamespacedName)
 }
 
-// follow has the Follower, if there is one, see what sink sees, until the returned function is called.
-func (s *session) follow(nc *nats.Conn, sink kv.Sink) (kv.Sink, func(), error) {
+// follow has the Follower, if there is one, see what sink sees, until the returned function is called. The Writer is the
+// Follower's, nil if there is none.
+func (s *session) follow(nc *nats.Conn, sink kv.Sink) (kv.Sink, *kv.Writer, func(), error) {
 	if s.follower == nil {
-		return sink, func() {}, nil
+		return sink, nil, func() {}, nil
 	}
 	w, err := kv.NewWriter(nc, kv.WriterOptions{Bucket: s.plan.bucket.Name, Domain: s.plan.bucket.Domain})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	unfollow := func() {
 		w.Close()
 		s.follower.Unfollow(s.name)
 	}
-	return both{Sink: sink, also: s.follower.Follow(s.name, w)}, unfollow, nil
+	return both{Sink: sink, also: s.follower.Follow(s.name, w)}, w, unfollow, nil
 }
 
 // leave lets the Follower remove what it has written, where a session with another plan would no longer reach it; nil: the

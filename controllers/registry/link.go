@@ -189,7 +189,11 @@ func (l *link) renew(ctx context.Context, c *conn, m *material) error {
 		return ctx.Err()
 	}
 	l.swap(next)
-	l.log.Info("connected to nats", "address", next.nats.ConnectedAddr())
+	if c == nil {
+		l.log.Info("connected to nats", "address", next.nats.ConnectedAddr())
+	} else {
+		l.log.V(1).Info("connection replaced", "address", next.nats.ConnectedAddr())
+	}
 	return nil
 }
 
@@ -241,7 +245,7 @@ func (l *link) rest() time.Duration {
 	case !c.deaf.IsZero():
 		return min(l.poll, deafInterval-min(deafInterval, l.clock.Since(c.deaf)))
 	default:
-		return l.poll
+		return c.poll(l.poll, l.clock.Now())
 	}
 }
 

@@ -2,7 +2,10 @@ package registry
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
@@ -20,6 +23,29 @@ func credentials(file []byte) nats.Option {
 		return nil
 	}
 	return nats.UserJWT(func() (string, error) { return jwt, nil }, user.Sign)
+}
+
+// expiry returns when the user JWT in a credentials file expires; zero: never, or there is none.
+func expiry(file []byte) time.Time {
+	jwt, err := nkeys.ParseDecoratedJWT(file)
+	if err != nil {
+		return time.Time{}
+	}
+	parts := strings.Split(jwt, ".")
+	if len(parts) != 3 {
+		return time.Time{}
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return time.Time{}
+	}
+	var claims struct {
+		Expires int64 `json:"exp"`
+	}
+	if json.Unmarshal(payload, &claims) != nil || claims.Expires <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(claims.Expires, 0)
 }
 
 // nkey returns the login with the seed of a user's NKey, nil if it is none.

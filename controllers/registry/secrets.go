@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"maps"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,8 @@ type material struct {
 	auth nats.Option
 	// tls secures the connection; nil: as the server and its URL ask for.
 	tls *tls.Config
+	// expires is when the server ends a connection with that login; zero: it does not.
+	expires time.Time
 	// digest is that of everything that was read: equal material has equal digests.
 	digest [sha256.Size]byte
 }
@@ -70,7 +73,7 @@ func (s *source) read(ctx context.Context) (*material, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &material{auth: auth, tls: secured, digest: [sha256.Size]byte(r.digest.Sum(nil))}, nil
+	return &material{auth: auth, tls: secured, expires: r.expires, digest: [sha256.Size]byte(r.digest.Sum(nil))}, nil
 }
 
 type reference struct {
@@ -84,6 +87,7 @@ type reading struct {
 	source  *source
 	objects map[reference]map[string][]byte
 	digest  hash.Hash
+	expires time.Time
 }
 
 // value returns what a key holds.
@@ -164,6 +168,7 @@ func (r *reading) login(ref *rollcallv1alpha1.SecretKeyReference, parse func([]b
 		return nil, err
 	}
 	if option := parse(value); option != nil {
+		r.expires = expiry(value)
 		return option, nil
 	}
 	return nil, invalid("key %q of Secret %q must hold %s", ref.Key, ref.Name, want)

@@ -66,7 +66,7 @@ func (s *session) stop() {
 	s.pool.leave(s.link, s)
 }
 
-// run serves one connection after the other: another Secret brings another connection.
+// run serves one connection after the other. A planned change, to another Secret, is made without an end: see follow.
 func (s *session) run(ctx context.Context) {
 	defer s.mirror.Disconnected(context.Canceled)
 	for {
@@ -74,28 +74,37 @@ func (s *session) run(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		s.serve(ctx, c)
-		c.users.Done()
+		u := &use{conn: c}
+		s.serve(ctx, u)
+		u.end()
 		// Nothing is seen until the next listing, so no deadline may pass.
 		s.mirror.Disconnected(kv.ErrConnectionLost)
 	}
 }
 
-// serve finds or creates the bucket and watches it, until the connection is replaced or the session stopped.
-func (s *session) serve(ctx context.Context, c *conn) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	unhook := context.AfterFunc(c.replaced, cancel)
-	defer unhook()
+// serve finds or creates the bucket and watches it, until the session is stopped, or the connection replaced while there is
+// nothing to watch.
+func (s *session) serve(ctx context.Context, u *use) {
 	backoff := newBackoff()
-	for ctx.Err() == nil {
-		if err := s.ensureBucket(ctx, c.nats); err != nil {
-			s.pause(ctx, c.nats, backoff.Step())
+	for ctx.Err() == nil && u.get().replaced.Err() == nil {
+		if !s.prepare(ctx, u.get(), &backoff) {
 			continue
 		}
 		backoff = newBackoff()
-		s.watch(ctx, c)
+		s.watch(ctx, u)
 	}
+}
+
+// prepare finds or creates the bucket; if that fails it rests, until the connection is replaced at the latest.
+func (s *session) prepare(ctx context.Context, c *conn, backoff *wait.Backoff) bool {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.replaced, cancel)()
+	err := s.ensureBucket(ctx, c.nats)
+	if err != nil {
+		s.pause(ctx, c.nats, backoff.Step())
+	}
+	return err == nil
 }
 
 func newBackoff() wait.Backoff {
@@ -123,12 +132,13 @@ func (s *session) ensureBucket(ctx context.Context, nc *nats.Conn) error {
 	return err
 }
 
-// watch watches the bucket until the session is stopped or the bucket is gone.
-func (s *session) watch(ctx context.Context, c *conn) {
-	nc := c.nats
+// watch watches the bucket until the session is stopped or the bucket is gone. It goes over to every connection that replaces
+// the one in use.
+func (s *session) watch(ctx context.Context, u *use) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	seer, unfollow, err := s.follow(nc, &sink{Mirror: s.mirror, missing: cancel, silent: func() { s.link.doubt(c) }})
+	nc := u.get().nats
+	seer, writer, unfollow, err := s.follow(nc, &sink{Mirror: s.mirror, missing: cancel, silent: func() { s.link.doubt(u.get()) }})
 	if err != nil {
 		s.update(func(state *sessionState) { state.bucketErr = err })
 		s.pause(ctx, nc, bucketTimeout)
@@ -140,6 +150,7 @@ func (s *session) watch(ctx context.Context, c *conn) {
 		KeyPrefix: s.plan.keyPrefix,
 		Domain:    s.plan.bucket.Domain,
 		Known:     s.mirror.Keys(),
+		Writer:    writer,
 		Logger:    slog.New(logr.ToSlogHandler(s.log)),
 	}, seer)
 	if err != nil {
@@ -147,10 +158,81 @@ func (s *session) watch(ctx context.Context, c *conn) {
 		<-ctx.Done()
 		return
 	}
+	var moving sync.WaitGroup
+	defer moving.Wait()
+	defer cancel()
+	moving.Go(func() { s.move(ctx, u, watcher, writer) })
 	if err := watcher.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		s.update(func(state *sessionState) { state.bucketErr = err })
 	}
 }
+
+// move goes over to each connection that replaces the one in use, until ctx ends. An old one is left once the bucket is
+// followed on a newer one, so nothing is missed.
+func (s *session) move(ctx context.Context, u *use, watcher *kv.Watcher, writer *kv.Writer) {
+	var leaving sync.WaitGroup
+	defer leaving.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-u.get().replaced.Done():
+		}
+		next, err := s.link.acquire(ctx)
+		if err != nil {
+			return
+		}
+		old, left := u.put(next), s.rebind(next.nats, watcher, writer)
+		leaving.Go(func() {
+			defer old.users.Done()
+			for _, done := range left {
+				select {
+				case <-done:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+}
+
+// rebind has the Watcher and the Writer, which may be nil, use another connection. Each of the channels is closed when one of
+// them has left the old one.
+func (s *session) rebind(nc *nats.Conn, watcher *kv.Watcher, writer *kv.Writer) []<-chan struct{} {
+	left := []<-chan struct{}{watcher.Rebind(nc)}
+	if writer != nil {
+		if done, err := writer.Rebind(nc); err == nil {
+			left = append(left, done)
+		} else {
+			s.log.V(1).Info("writes stay on the old connection", "error", plain(err))
+		}
+	}
+	return left
+}
+
+// use is the connection that a session uses. It is safe for concurrent use.
+type use struct {
+	mu   sync.Mutex
+	conn *conn
+}
+
+func (u *use) get() *conn {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.conn
+}
+
+// put puts another connection in the place of the one in use, which it returns; the caller has to leave that.
+func (u *use) put(next *conn) *conn {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	old := u.conn
+	u.conn = next
+	return old
+}
+
+// end leaves the connection.
+func (u *use) end() { u.get().users.Done() }
 
 // pause waits before the next attempt, or until the connection is up again.
 func (s *session) pause(ctx context.Context, nc *nats.Conn, d time.Duration) {

@@ -3,6 +3,7 @@ package connections
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
@@ -70,10 +71,16 @@ func (o *operator) configure(t *testing.T) func(*server.Options) {
 }
 
 // user returns the credentials file of a new user of the account.
-func (o *operator) user(t *testing.T) string {
+func (o *operator) user(t *testing.T) string { return o.userFor(t, 0) }
+
+// userFor is the same for a user whose JWT expires after that time; zero: never.
+func (o *operator) userFor(t *testing.T, life time.Duration) string {
 	t.Helper()
 	_, public, seed := pair(t, nkeys.CreateUser)
 	claims := jwt.NewUserClaims(public)
+	if life > 0 {
+		claims.Expires = time.Now().Add(life).Unix()
+	}
 	text, err := claims.Encode(o.account)
 	must(t, err)
 	file, err := jwt.FormatUserConfig(text, []byte(seed))
