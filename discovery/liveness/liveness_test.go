@@ -164,7 +164,7 @@ func (w *world) step() {
 // TestNobodyDiesEarlyAndNobodyLivesForEver runs random histories of gaps, freezes, refusals and skewed clocks.
 func TestNobodyDiesEarlyAndNobodyLivesForEver(t *testing.T) {
 	for seed := range uint64(2000) {
-		r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // A test is to be the same each time.
+		r := rand.New(rand.NewPCG(seed, 1))
 		w := &world{r: r, c: NewClock(limit), at: time.Unix(1000, 0)}
 		w.ttl = 4*time.Second + time.Duration(r.Int64N(int64(time.Minute)))
 		w.grace = w.ttl/3 + time.Duration(r.Int64N(int64(2*w.ttl)))
