@@ -301,6 +301,7 @@ func TestACutMirrorLosesNobody(t *testing.T) {
 
 // A store that takes no writes loses nobody; once it takes them again, only the dead go.
 func TestAStoreThatTakesNoWritesLosesNobody(t *testing.T) {
+	t.Parallel()
 	const ttl = 2 * time.Second
 	for name, tt := range map[string]struct {
 		spoil func(*testing.T, *natstest.Server, *nats.Conn)
