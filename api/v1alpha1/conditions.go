@@ -38,6 +38,10 @@ const (
 	// ReasonInvalidExpression means that a CEL expression of the spec does not compile or has the wrong type. The message
 	// names the field and the position; correct the expression.
 	ReasonInvalidExpression = "InvalidExpression"
+
+	// ReasonRegistryNotFound means that the NodeRegistry that a PodRegistration names, or that the annotation of an empty Service
+	// selects, does not exist in the namespace. Create it or correct the name.
+	ReasonRegistryNotFound = "RegistryNotFound"
 )
 
 // Reasons of the condition Ready of a DiscoveredNode.
@@ -215,10 +219,6 @@ const (
 	// ReasonConflict means that the key of a pod was written by somebody else, who keeps it. Give the pods another node ID
 	// with spec.nodeID, or remove the other entry.
 	ReasonConflict = "Conflict"
-
-	// ReasonRegistryNotFound means that no NodeRegistry of the name spec.registryName exists in the namespace. Create it or
-	// correct the name.
-	ReasonRegistryNotFound = "RegistryNotFound"
 
 	// ReasonRegistryNotReady means that the NodeRegistry has no working connection to its bucket; its own conditions say
 	// why.

@@ -9,8 +9,11 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,6 +32,36 @@ const namedNodes = 5
 type outcome struct {
 	status          metav1.ConditionStatus
 	reason, message string
+}
+
+// outcome returns the outcome of a reconcile that wrote all it had to. An empty Service says which NodeRegistry it misses.
+func (c *Controller) outcome(ctx context.Context, namespace string, selector labels.Selector, p *placement) *outcome {
+	if len(p.entries) == 0 && len(p.portless) == 0 {
+		if registry := c.missing(ctx, namespace, selector); registry != "" {
+			return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonRegistryNotFound, fmt.Sprintf(
+				"The Service has no endpoint: NodeRegistry %q, which the annotation %s selects, does not exist in this namespace.",
+				registry, rollcallv1alpha1.AnnotationNodeSelector)}
+		}
+	}
+	return synced(p.portless)
+}
+
+// missing returns the name of a NodeRegistry that the selector names and that does not exist; empty if there is none.
+func (c *Controller) missing(ctx context.Context, namespace string, selector labels.Selector) string {
+	requirements, _ := selector.Requirements()
+	for _, r := range requirements {
+		named := r.Operator() == selection.Equals || r.Operator() == selection.DoubleEquals || r.Operator() == selection.In
+		if r.Key() != rollcallv1alpha1.LabelRegistry || !named {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(r.Values())) {
+			err := c.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &rollcallv1alpha1.NodeRegistry{})
+			if apierrors.IsNotFound(err) {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 // synced returns the outcome of a reconcile that wrote all it had to.

@@ -26,6 +26,7 @@ const again = 10 * time.Millisecond
 //+kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch
 //+kubebuilder:rbac:groups="",resources=services/status,verbs=patch
 //+kubebuilder:rbac:groups="",resources=services/finalizers,verbs=update
+//+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=list;watch
 //+kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch;create;update;delete
 
 // Controller writes the EndpointSlices of annotated Services.
@@ -87,7 +88,7 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 	}
 	switch {
 	case err == nil && service.DeletionTimestamp == nil:
-		return ctrl.Result{}, c.report(ctx, service, st, synced(st.placement.portless))
+		return ctrl.Result{}, c.report(ctx, service, st, c.outcome(ctx, s.namespace, selector, st.placement))
 	case err == nil || terminating(err):
 		// It is looked at anew should it outlive this.
 		st.placement = nil

@@ -22,17 +22,26 @@ var stations = map[string]bool{
 // others, so it tells for them that the registry went down, why it stays down if that needs a person now, and that it is up.
 // Degraded tells for itself while the registry is ready. A restart of NATS is one Event down and one up.
 func changed(before, after []metav1.Condition) []metav1.Condition {
-	was, is := meta.FindStatusCondition(before, rollcallv1alpha1.ConditionReady), meta.FindStatusCondition(after, rollcallv1alpha1.ConditionReady)
-	if was == nil || is == nil {
+	was, is := pairOf(rollcallv1alpha1.ConditionReady, before, after)
+	switch {
+	case was == nil || is == nil:
+		return nil
+	case was.Status != is.Status:
+		return []metav1.Condition{*is}
+	case is.Status != metav1.ConditionTrue:
+		if was.Reason != is.Reason && !stations[is.Reason] {
+			return []metav1.Condition{*is}
+		}
 		return nil
 	}
-	if was.Status != is.Status || (is.Status != metav1.ConditionTrue && was.Reason != is.Reason && !stations[is.Reason]) {
-		return []metav1.Condition{*is}
-	}
-	was, is = meta.FindStatusCondition(before, rollcallv1alpha1.ConditionDegraded), meta.FindStatusCondition(after, rollcallv1alpha1.ConditionDegraded)
-	ready := meta.IsStatusConditionTrue(after, rollcallv1alpha1.ConditionReady)
-	if ready && was != nil && is != nil && (was.Status != is.Status || was.Reason != is.Reason) {
+	was, is = pairOf(rollcallv1alpha1.ConditionDegraded, before, after)
+	if was != nil && is != nil && was.Reason != is.Reason {
 		return []metav1.Condition{*is}
 	}
 	return nil
+}
+
+// pairOf returns a condition as it was and is.
+func pairOf(kind string, before, after []metav1.Condition) (was, is *metav1.Condition) {
+	return meta.FindStatusCondition(before, kind), meta.FindStatusCondition(after, kind)
 }

@@ -99,7 +99,8 @@ func (s *session) serve(ctx context.Context, u *use) {
 func (s *session) prepare(ctx context.Context, c *conn, backoff *wait.Backoff) bool {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(c.replaced, cancel)()
+	unhook := context.AfterFunc(c.replaced, cancel)
+	defer unhook()
 	err := s.ensureBucket(ctx, c.nats)
 	if err != nil {
 		s.pause(ctx, c.nats, backoff.Step())

@@ -156,8 +156,8 @@ func (o *observation) synced() metav1.Condition {
 }
 
 // denied says what the server does not let the user do; empty if nothing is denied. What was denied before the bucket was
-// read or listed without it is over. What is denied afterwards is tried again at the next listing at the latest; Bucket.Denied
-// tells of the reads of single keys, which happen seldom.
+// read or listed without it is over. What is denied afterwards is tried again at the next listing at the latest. Bucket.Denied
+// tells besides of what is asked about a node that falls silent, which happens seldom.
 func (o *observation) denied() string {
 	return o.session.denials.text(func(d denial, at time.Time) bool {
 		switch {
@@ -165,8 +165,6 @@ func (o *observation) denied() string {
 			return false
 		case !o.mirror.Reading:
 			return o.now.Sub(at) < denialMemory
-		case d.read():
-			return false
 		}
 		return d.bucket != "" && at.After(o.mirror.Since) && (at.After(o.mirror.LastSync) || o.now.Sub(o.mirror.LastSync) < patience)
 	})

@@ -71,7 +71,10 @@ func (o *operator) configure(t *testing.T) func(*server.Options) {
 }
 
 // user returns the credentials file of a new user of the account.
-func (o *operator) user(t *testing.T) string { return o.userFor(t, 0) }
+func (o *operator) user(t *testing.T) string {
+	t.Helper()
+	return o.userFor(t, 0)
+}
 
 // userFor is the same for a user whose JWT expires after that time; zero: never.
 func (o *operator) userFor(t *testing.T, life time.Duration) string {

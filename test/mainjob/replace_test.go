@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -185,11 +187,25 @@ func TestARegistryThatStaysAwayLetsGo(t *testing.T) {
 			if test.options != nil {
 				r.Within(patience, "the orphans to go", func() bool { return len(r.nodes()) == 0 })
 			}
+			r.Within(patience, "the Service to say why", func() bool { return r.synced("web") == rollcallv1alpha1.ReasonRegistryNotFound })
 			if !test.restart {
 				r.Within(patience, "the Service to have an Event", func() bool { return r.told("Service", "web", "3 nodes") })
 			}
 		})
 	}
+}
+
+// synced returns the reason of the condition EndpointsSynced of a Service.
+func (r *rig) synced(name string) string {
+	r.Helper()
+	service := &corev1.Service{}
+	if err := r.API.Get(r.Context(), client.ObjectKey{Namespace: r.Namespace, Name: name}, service); err != nil {
+		r.Fatal(err)
+	}
+	if c := meta.FindStatusCondition(service.Status.Conditions, rollcallv1alpha1.ConditionEndpointsSynced); c != nil {
+		return c.Reason
+	}
+	return ""
 }
 
 // orphan takes the owner from the DiscoveredNodes and lets it go, as the garbage collector does.
