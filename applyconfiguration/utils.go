@@ -34,6 +34,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.DiscoveredNodeSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DiscoveredNodeStatus"):
 		return &apiv1alpha1.DiscoveredNodeStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HeldStatus"):
+		return &apiv1alpha1.HeldStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Liveness"):
 		return &apiv1alpha1.LivenessApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NodeCounts"):

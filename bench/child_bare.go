@@ -135,7 +135,7 @@ func bareSlice(service string, n, moves int) *discoveryv1.EndpointSlice {
 }
 
 func bareEndpoint(n, moves int) discoveryv1.Endpoint {
-	node := record(n, moves)
+	node := recordOf(n, moves)
 	return discoveryv1.Endpoint{
 		Addresses:  []string{address(n, moves)},
 		Conditions: discoveryv1.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)},

@@ -14,7 +14,8 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/discoverednode"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 var (
@@ -49,7 +50,7 @@ func runEvent(ctx context.Context, args []string, c *child) error {
 	defer connection.Close()
 	s := newSimulation(c)
 	go s.project(ctx, *size)
-	watcher, err := discovery.NewWatcher(connection, discovery.WatcherOptions{
+	watcher, err := kv.NewWatcher(connection, kv.WatcherOptions{
 		Bucket: *bucket, KeyPrefix: keyPrefix, Logger: slog.New(slog.DiscardHandler),
 	}, s)
 	if err != nil {
@@ -73,12 +74,14 @@ func newSimulation(c *child) *simulation {
 		s.told = true
 		s.changed <- changes
 	})
-	s.Mirror = store.Add(simulatedRegistry, mirror.Policy{KeyPrefix: keyPrefix, Labels: map[string]string{"role": "role"}}, nil)
+	s.Mirror = store.Add(simulatedRegistry, mirror.Policy{
+		Record: record.Policy{KeyPrefix: keyPrefix, Labels: map[string]string{"role": "role"}},
+	}, nil, nil)
 	return s
 }
 
-// Entry implements discovery.Sink.
-func (s *simulation) Entry(e discovery.Entry) {
+// Entry implements kv.Sink.
+func (s *simulation) Entry(e kv.Entry) {
 	s.told = false
 	s.Mirror.Entry(e)
 	if !s.told {

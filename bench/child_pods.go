@@ -15,6 +15,7 @@ import (
 
 	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // podCluster is the cluster whose pods the child registers.
@@ -68,7 +69,7 @@ func runPods(ctx context.Context, args []string, c *child) error {
 		return err
 	}
 	defer connection.Close()
-	writer, err := discovery.NewWriter(connection, discovery.WriterOptions{Bucket: *bucket})
+	writer, err := kv.NewWriter(connection, kv.WriterOptions{Bucket: *bucket})
 	if err != nil {
 		return err
 	}
@@ -89,9 +90,9 @@ func runPods(ctx context.Context, args []string, c *child) error {
 	if err != nil {
 		return err
 	}
-	watcher, err := discovery.NewWatcher(connection, discovery.WatcherOptions{
+	watcher, err := kv.NewWatcher(connection, kv.WatcherOptions{
 		Bucket: *bucket, KeyPrefix: keyPrefix, Logger: slog.New(slog.DiscardHandler),
-	}, r.Follow(writer))
+	}, kv.Observe(r.Follow(writer)))
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func podClaims(count int, interval time.Duration) ([]roster.Claim, error) {
 	claims := make([]roster.Claim, 0, count)
 	for n := range count {
 		uid := types.UID(fmt.Sprintf("00000000-0000-0000-0000-%012d", n))
-		node := record(n, 0)
+		node := recordOf(n, 0)
 		node.Owner = &discovery.Owner{Cluster: podCluster, UID: string(uid), Registration: "registration"}
 		template, err := discovery.NewTemplate(node)
 		if err != nil {

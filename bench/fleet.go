@@ -64,8 +64,8 @@ func address(n, moves int) string {
 	return netip.AddrFrom4([4]byte{10, byte(moves), byte(n >> 8), byte(n)}).String()
 }
 
-// record returns the nth node as it registers itself after so many moves.
-func record(n, moves int) discovery.Node {
+// recordOf returns the nth node as it registers itself after so many moves.
+func recordOf(n, moves int) discovery.Node {
 	load := float64(n%100) / 100
 	return discovery.Node{
 		ID: nodeID(n), Name: "web " + nodeID(n), Endpoint: "http://" + address(n, moves) + ":8080", Zone: "eu-1" + string("abc"[n%3]),
@@ -74,7 +74,7 @@ func record(n, moves int) discovery.Node {
 }
 
 // current returns the nth node as it is now, in JSON.
-func (f *fleet) current(n int) ([]byte, error) { return discovery.Encode(record(n, f.moves[n])) }
+func (f *fleet) current(n int) ([]byte, error) { return discovery.Encode(recordOf(n, f.moves[n])) }
 
 func subject(bucket, id string) string { return "$KV." + bucket + "." + keyPrefix + id }
 
@@ -162,13 +162,17 @@ func (f *fleet) serve(ctx context.Context, g *rig) error {
 }
 
 // mirror makes the NodeRegistry: from here on the manager lists the bucket.
-func (f *fleet) mirror(ctx context.Context, g *rig) error {
-	return g.api.Create(ctx, &rollcallv1alpha1.NodeRegistry{
+func (f *fleet) mirror(ctx context.Context, g *rig, change ...func(*rollcallv1alpha1.NodeRegistrySpec)) error {
+	registry := &rollcallv1alpha1.NodeRegistry{
 		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: f.registry},
 		Spec: rollcallv1alpha1.NodeRegistrySpec{
 			Connection: rollcallv1alpha1.Connection{Servers: []string{g.natsURL()}},
 			Bucket:     rollcallv1alpha1.Bucket{Name: f.bucket, TTL: &metav1.Duration{Duration: ttl}},
 			Labels:     map[string]string{"role": "role"},
 		},
-	})
+	}
+	for _, f := range change {
+		f(&registry.Spec)
+	}
+	return g.api.Create(ctx, registry)
 }

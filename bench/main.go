@@ -89,6 +89,7 @@ func steps() []step {
 		{"latency", latency},
 		{"kcm", besideKubernetes},
 		{"storm", storms},
+		{"death", death},
 		{"restart", restarts},
 		{"pods", podHeartbeats},
 		{"writer", writerRate},

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 const (
@@ -107,11 +108,11 @@ func writerRate(ctx context.Context, g *rig) ([]*figure, error) {
 			return nil, err
 		}
 	}
-	template, err := discovery.NewTemplate(record(0, 0))
+	template, err := discovery.NewTemplate(recordOf(0, 0))
 	if err != nil {
 		return nil, err
 	}
-	w, err := discovery.NewWriter(g.js.Conn(), discovery.WriterOptions{Bucket: "writer"})
+	w, err := kv.NewWriter(g.js.Conn(), kv.WriterOptions{Bucket: "writer"})
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +144,7 @@ func rounds(round func() error) (perSecond float64, err error) {
 }
 
 // written lets the writer put every key once.
-func written(w *discovery.Writer, template discovery.Template, revisions []uint64) error {
+func written(w *kv.Writer, template discovery.Template, revisions []uint64) error {
 	errs := make([]error, len(revisions))
 	var done sync.WaitGroup
 	done.Add(len(revisions))

@@ -20,9 +20,11 @@ type view struct {
 	mu sync.Mutex
 	// services has the endpoints of each Service by the name of what they stand for.
 	services map[string]map[string]endpoint
-	waiters  []*waiter
-	ended    error
-	cancel   context.CancelFunc
+	// sizes has the number of endpoints in each slice of a Service.
+	sizes   map[string]map[string]int
+	waiters []*waiter
+	ended   error
+	cancel  context.CancelFunc
 }
 
 // endpoint is what there is to see of one endpoint.
@@ -45,7 +47,7 @@ func (g *rig) watchSlices(ctx context.Context, namespace string) (*view, error) 
 		cancel()
 		return nil, err
 	}
-	v := &view{services: map[string]map[string]endpoint{}, cancel: cancel}
+	v := &view{services: map[string]map[string]endpoint{}, sizes: map[string]map[string]int{}, cancel: cancel}
 	go v.follow(w)
 	return v, nil
 }
@@ -76,9 +78,11 @@ func (v *view) take(kind watch.EventType, slice *discoveryv1.EndpointSlice, now 
 	defer v.mu.Unlock()
 	name := slice.Labels[discoveryv1.LabelServiceName]
 	if v.services[name] == nil {
-		v.services[name] = map[string]endpoint{}
+		v.services[name], v.sizes[name] = map[string]endpoint{}, map[string]int{}
 	}
+	delete(v.sizes[name], slice.Name)
 	if kind != watch.Deleted {
+		v.sizes[name][slice.Name] = len(slice.Endpoints)
 		for i := range slice.Endpoints {
 			e := &slice.Endpoints[i]
 			if e.TargetRef != nil {
@@ -130,6 +134,14 @@ func (w *waiter) wait(ctx context.Context) (time.Time, error) {
 // all says whether so many endpoints of the Service are seen.
 func all(service string, count int) func(*view) bool {
 	return func(v *view) bool { return len(v.services[service]) >= count }
+}
+
+// size returns how many endpoints the slices of the Service hold now.
+func (v *view) size(service string) (total int) {
+	for _, size := range v.sizes[service] {
+		total += size
+	}
+	return total
 }
 
 // at says whether the endpoint is seen with that address.

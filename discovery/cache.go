@@ -7,12 +7,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // cached is a node as the cache knows it. It is never changed once it is in the cache.
 type cached struct {
 	node  Node
-	entry Entry
+	entry kv.Entry
 	// gone is when, on the server's clock, a node that never expires was found absent; zero if it wasn't.
 	gone time.Time
 }
@@ -28,7 +30,7 @@ type cache struct {
 	first     bool // synced hasn't been closed yet
 	closed    bool
 	down      error
-	bucket    Bucket
+	bucket    kv.Bucket
 	suspended bool      // no deadline passes: the nodes can't be heard
 	floor     time.Time // on the server's clock: no node is taken for silent since before
 	deadlines deadlines
@@ -36,7 +38,7 @@ type cache struct {
 	watchers  map[*subscriber]struct{}
 }
 
-func newCache(b Bucket, prefix string, log *slog.Logger) *cache {
+func newCache(b kv.Bucket, prefix string, log *slog.Logger) *cache {
 	c := &cache{
 		prefix: prefix, log: log, synced: make(chan struct{}), first: true, bucket: b, suspended: true,
 		deadlines: newDeadlines(), watchers: map[*subscriber]struct{}{},
@@ -66,7 +68,7 @@ func (c *cache) close() {
 	clear(c.watchers)
 }
 
-func (c *cache) settings() Bucket {
+func (c *cache) settings() kv.Bucket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.bucket
@@ -99,7 +101,7 @@ func (c *cache) all() []*cached {
 }
 
 // Listing implements Sink.
-func (c *cache) Listing(cause Cause) {
+func (c *cache) Listing(cause kv.Cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.down = nil
@@ -109,13 +111,13 @@ func (c *cache) Listing(cause Cause) {
 }
 
 // Synced implements Sink. After a gap the nodes may have been cut off too: each gets a whole TTL to be heard again.
-func (c *cache) Synced(b Bucket) {
+func (c *cache) Synced(b kv.Bucket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.setBucket(b)
 	if c.suspended {
 		c.suspended = false
-		c.floor = b.ServerNow()
+		c.floor = serverNow(b)
 	}
 	c.arm()
 	if c.first {
@@ -125,7 +127,7 @@ func (c *cache) Synced(b Bucket) {
 }
 
 // Bucket implements Sink.
-func (c *cache) Bucket(b Bucket) {
+func (c *cache) Bucket(b kv.Bucket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.setBucket(b)
@@ -141,15 +143,15 @@ func (c *cache) Disconnected(err error) {
 }
 
 // Entry implements Sink.
-func (c *cache) Entry(e Entry) {
+func (c *cache) Entry(e kv.Entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch e.Operation {
-	case Put:
+	case kv.Put:
 		c.put(e)
-	case Unregister:
+	case kv.Unregister:
 		c.leave(e.Key, Unregistered)
-	case Expire:
+	case kv.Expire:
 		// The marker is a hint. A server that was down expires on its return whatever couldn't be refreshed meanwhile, and a
 		// replicated one may expire a key that was written this moment. The deadline decides.
 		c.markGone(e.Key)
@@ -168,7 +170,7 @@ func (c *cache) Absent(keys []string) {
 	c.arm()
 }
 
-func (c *cache) put(e Entry) {
+func (c *cache) put(e kv.Entry) {
 	n, err := Decode(e.Value)
 	if err != nil {
 		c.log.Warn("record can't be read", "key", e.Key, "revision", e.Revision, "error", err)

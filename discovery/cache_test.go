@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // clockSkew is how far the server's clock is off the local one.
@@ -13,18 +15,18 @@ const clockSkew = time.Hour
 
 const life = time.Minute
 
-func bucketNow(ttl time.Duration) Bucket {
-	return Bucket{Name: "b", TTL: ttl, MessageTTL: true, ServerTime: time.Now().Add(clockSkew).Round(0), ReceivedAt: time.Now()}
+func bucketNow(ttl time.Duration) kv.Bucket {
+	return kv.Bucket{Name: "b", TTL: ttl, MessageTTL: true, ServerTime: time.Now().Add(clockSkew).Round(0), ReceivedAt: time.Now()}
 }
 
 func testCache(ttl time.Duration) *cache {
 	return newCache(bucketNow(ttl), "node.", slog.New(slog.DiscardHandler))
 }
 
-func nodePut(id string, revision uint64) Entry {
-	return Entry{
+func nodePut(id string, revision uint64) kv.Entry {
+	return kv.Entry{
 		Key: "node." + id, Value: fmt.Appendf(nil, `{"NodeId":%q}`, id), Revision: revision,
-		Written: time.Now().Add(clockSkew).Round(0), Operation: Put,
+		Written: time.Now().Add(clockSkew).Round(0), Operation: kv.Put,
 	}
 }
 
@@ -34,7 +36,7 @@ func inBubble(t *testing.T, ttl time.Duration, f func(*testing.T, *cache), ids .
 	synctest.Test(t, func(t *testing.T) {
 		c := testCache(ttl)
 		defer c.close()
-		c.Listing(CauseStart)
+		c.Listing(kv.CauseStart)
 		for i, id := range ids {
 			c.Entry(nodePut(id, uint64(i+1)))
 		}
@@ -84,7 +86,7 @@ func TestNoDeadlinePassesWhileDisconnected(t *testing.T) {
 		c.Disconnected(ErrConnectionLost)
 		pass(10 * life)
 		wantNodes(t, c, "after an outage of ten lifetimes", "a", "b")
-		c.Listing(CauseReconnect)
+		c.Listing(kv.CauseReconnect)
 		pass(life)
 		wantNodes(t, c, "during the listing", "a", "b")
 		c.Synced(bucketNow(life))
@@ -103,10 +105,10 @@ func TestMarkersAreHints(t *testing.T) {
 		t.Helper()
 		c.Disconnected(ErrConnectionLost)
 		pass(10 * life)
-		c.Listing(CauseReconnect)
-		c.Entry(Entry{Key: "node.a", Revision: 9, Operation: Expire})
+		c.Listing(kv.CauseReconnect)
+		c.Entry(kv.Entry{Key: "node.a", Revision: 9, Operation: kv.Expire})
 		c.Synced(bucketNow(life))
-		c.Entry(Entry{Key: "node.b", Revision: 10, Operation: Expire})
+		c.Entry(kv.Entry{Key: "node.b", Revision: 10, Operation: kv.Expire})
 		pass(life - 1)
 		wantNodes(t, c, "within a lifetime of the listing", "a", "b")
 		pass(1)
@@ -123,7 +125,7 @@ func TestAMarkerAtTheDeadlineIsBelieved(t *testing.T) {
 		c.mu.Lock()
 		c.bucket = b
 		c.mu.Unlock()
-		c.Entry(Entry{Key: "node.a", Revision: 9, Operation: Expire})
+		c.Entry(kv.Entry{Key: "node.a", Revision: 9, Operation: kv.Expire})
 		wantNodes(t, c, "after its marker")
 	}, "a")
 }
@@ -132,7 +134,7 @@ func TestAPeriodicListingMovesNoDeadline(t *testing.T) {
 	inBubble(t, life, func(t *testing.T, c *cache) {
 		t.Helper()
 		pass(life / 2)
-		c.Listing(CausePeriodic)
+		c.Listing(kv.CausePeriodic)
 		c.Synced(bucketNow(life))
 		pass(life / 2)
 		wantNodes(t, c, "a lifetime after its only heartbeat")
@@ -209,7 +211,7 @@ func TestARecordThatCantBeReadIsNoNode(t *testing.T) {
 		s := newSubscriber()
 		c.subscribe(s)
 		s.take()
-		c.Entry(Entry{Key: "node.a", Value: []byte("oops"), Revision: 10, Operation: Put})
+		c.Entry(kv.Entry{Key: "node.a", Value: []byte("oops"), Revision: 10, Operation: kv.Put})
 		if e, ok := s.take(); !ok || e.Type != Left || e.Reason != Invalid || e.ID != "a" {
 			t.Errorf("%+v", e)
 		}
@@ -228,7 +230,7 @@ func TestASlowReaderLearnsTheFinalState(t *testing.T) {
 			}
 		}
 		unregister := func(id string, rev uint64) {
-			c.Entry(Entry{Key: "node." + id, Revision: rev, Operation: Unregister})
+			c.Entry(kv.Entry{Key: "node." + id, Revision: rev, Operation: kv.Unregister})
 		}
 		c.Entry(nodePut("updated", 10))
 		c.Entry(nodePut("updated", 11))
@@ -251,7 +253,7 @@ func TestASlowReaderLearnsTheFinalState(t *testing.T) {
 
 func TestDeadlinesQueue(t *testing.T) {
 	d := newDeadlines()
-	at := func(s int) time.Time { return epoch.Add(time.Duration(s) * time.Second) }
+	at := func(s int) time.Time { return time.Unix(1_700_000_000, 0).Add(time.Duration(s) * time.Second) }
 	if !d.add("a", at(10)) || d.add("b", at(20)) || d.add("a", at(15)) || !d.add("b", at(5)) {
 		t.Error("add says whether the key is the first now")
 	}

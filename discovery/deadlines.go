@@ -3,6 +3,8 @@ package discovery
 import (
 	"container/heap"
 	"time"
+
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // deadlines is a queue of keys by the time at which their deadline is to be looked at. A heartbeat moves a deadline away
@@ -89,7 +91,7 @@ func (c *cache) deadline(n *cached) (time.Time, bool) {
 }
 
 // setBucket takes in new settings; another TTL moves every deadline. The caller holds mu and calls arm.
-func (c *cache) setBucket(b Bucket) {
+func (c *cache) setBucket(b kv.Bucket) {
 	changed := b.TTL != c.bucket.TTL || b.MessageTTL != c.bucket.MessageTTL
 	c.bucket = b
 	if !changed {
@@ -109,7 +111,7 @@ func (c *cache) arm() {
 		c.timer.Stop()
 		return
 	}
-	c.timer.Reset(max(at.Sub(c.bucket.ServerNow()), 0))
+	c.timer.Reset(max(at.Sub(serverNow(c.bucket)), 0))
 }
 
 // expire lets the nodes leave whose deadline has passed. The timer calls it.
@@ -119,7 +121,7 @@ func (c *cache) expire() {
 	if c.suspended || c.closed {
 		return
 	}
-	now := c.bucket.ServerNow()
+	now := serverNow(c.bucket)
 	for {
 		key, ok := c.deadlines.pop(now)
 		if !ok {
@@ -141,7 +143,7 @@ func (c *cache) leaveIfDue(key string) {
 	if !ok || c.suspended {
 		return
 	}
-	if at, ok := c.deadline(n); ok && !at.After(c.bucket.ServerNow()) {
+	if at, ok := c.deadline(n); ok && !at.After(serverNow(c.bucket)) {
 		c.leave(key, Expired)
 	}
 }
@@ -153,9 +155,25 @@ func (c *cache) markGone(key string) {
 		return
 	}
 	gone := *n
-	gone.gone = c.bucket.ServerNow()
+	gone.gone = serverNow(c.bucket)
 	c.nodes.Store(key, &gone)
 	if at, ok := c.deadline(&gone); ok {
 		c.deadlines.add(key, at)
 	}
 }
+
+func serverNow(b kv.Bucket) time.Time {
+	if b.ServerTime.IsZero() {
+		return time.Now().Round(0)
+	}
+	return b.ServerTimeAt(time.Now())
+}
+
+// Arrived implements kv.Sink.
+func (c *cache) Arrived(time.Time) {}
+
+// Overdue implements kv.Sink.
+func (c *cache) Overdue() []string { return nil }
+
+// Silent implements kv.Sink.
+func (c *cache) Silent([]string) {}

@@ -7,6 +7,9 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/rollcall-dev/rollcall/discovery/internal/backoff"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // DefaultHeartbeatInterval is the interval of the heartbeats of KeepAlive.
@@ -74,7 +77,7 @@ type keeper struct {
 	// the writes since of which it isn't clear whether they were stored.
 	mine    []Node
 	failure error // of the last heartbeat
-	backoff backoff
+	backoff backoff.Backoff
 }
 
 func (k *keeper) run(ctx context.Context) {
@@ -108,7 +111,7 @@ func (k *keeper) wait(err error) time.Duration {
 		if before != nil {
 			k.r.log.Info("node heartbeats again", "node", k.node.ID)
 		}
-		k.backoff.reset()
+		k.backoff.Reset()
 		return interval
 	}
 	if before == nil || conflict != errors.Is(before, ErrConflict) {
@@ -117,7 +120,7 @@ func (k *keeper) wait(err error) time.Duration {
 	if conflict {
 		return interval
 	}
-	return min(k.backoff.next(), interval)
+	return min(k.backoff.Next(), interval)
 }
 
 func (k *keeper) interval() time.Duration {
@@ -125,7 +128,7 @@ func (k *keeper) interval() time.Duration {
 	if ttl := k.r.cache.settings().TTL; ttl > 0 {
 		d = min(d, ttl/3)
 	}
-	return shorten(d, d/5)
+	return backoff.Shorten(d, d/5)
 }
 
 // beat writes the record, registering the node if it isn't.
@@ -136,7 +139,7 @@ func (k *keeper) beat(ctx context.Context) error {
 	k.r.refreshSettings(ctx)
 	err := k.write(ctx)
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBucketNotFound) {
-		if _, _, ensured := EnsureBucket(ctx, k.r.nc, k.r.config); ensured != nil {
+		if _, _, ensured := kv.EnsureBucket(ctx, k.r.nc, k.r.config); ensured != nil {
 			return ensured
 		}
 		err = k.write(ctx)
@@ -145,7 +148,7 @@ func (k *keeper) beat(ctx context.Context) error {
 }
 
 func (k *keeper) write(ctx context.Context) error {
-	base := Entry{Key: k.key, Revision: k.revision}
+	base := kv.Entry{Key: k.key, Revision: k.revision}
 	if k.revision == 0 {
 		var err error
 		if base, err = k.r.base(ctx, k.key); err != nil {
@@ -154,7 +157,7 @@ func (k *keeper) write(ctx context.Context) error {
 	}
 	for range maxAttempts {
 		err := k.writeOver(ctx, base)
-		if !errors.Is(err, errOvertaken) {
+		if !errors.Is(err, kv.ErrOvertaken) {
 			return err
 		}
 		if base, err = k.r.base(ctx, k.key); err != nil {
@@ -167,7 +170,7 @@ func (k *keeper) write(ctx context.Context) error {
 	return ErrConflict
 }
 
-func (k *keeper) writeOver(ctx context.Context, base Entry) error {
+func (k *keeper) writeOver(ctx context.Context, base kv.Entry) error {
 	said := comparableNode(k.node)
 	if !k.said(said) {
 		k.mine = append(k.mine, said)
@@ -196,12 +199,12 @@ func (k *keeper) said(n Node) bool {
 
 // foreign reports whether somebody else wrote a live entry. Before the keeper has written one of its own, an entry of the
 // same owner is the one that the node left behind when it was last ended without warning.
-func (k *keeper) foreign(e Entry) bool {
-	return e.Revision != 0 && e.Operation == Put && k.revision != 0 && !k.own(e)
+func (k *keeper) foreign(e kv.Entry) bool {
+	return e.Revision != 0 && e.Operation == kv.Put && k.revision != 0 && !k.own(e)
 }
 
 // own reports whether the entry is one that the keeper may have written.
-func (k *keeper) own(e Entry) bool {
+func (k *keeper) own(e kv.Entry) bool {
 	n, err := Decode(e.Value)
 	return err == nil && k.said(comparableNode(n))
 }
@@ -214,13 +217,13 @@ func (k *keeper) end(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.o.UnregisterTimeout)
 	defer cancel()
-	for b := (backoff{}); ; {
+	for b := (backoff.Backoff{}); ; {
 		err := k.unregister(ctx)
 		if !unreachable(err) {
 			return err
 		}
 		select {
-		case <-time.After(b.next()):
+		case <-time.After(b.Next()):
 		case <-ctx.Done():
 			return err
 		}
@@ -229,17 +232,17 @@ func (k *keeper) end(ctx context.Context) error {
 
 func (k *keeper) unregister(ctx context.Context) error {
 	return retry(k.node.ID, "unregistering", func() error {
-		base := Entry{Key: k.key, Revision: k.revision}
+		base := kv.Entry{Key: k.key, Revision: k.revision}
 		k.revision = 0
 		if base.Revision == 0 {
 			var err error
 			if base, err = k.r.base(ctx, k.key); err != nil {
 				return err
 			}
-			if base.Revision == 0 || base.Operation != Put || !k.own(base) {
+			if base.Revision == 0 || base.Operation != kv.Put || !k.own(base) {
 				return nil
 			}
 		}
-		return k.r.delete(ctx, k.key, base)
+		return k.r.client.Delete(ctx, k.r.cache.settings(), k.key, base)
 	})
 }

@@ -13,12 +13,12 @@ import (
 
 // A program that keeps itself alive alone needs to know nothing of the others, and the leave to write its own key alone.
 func TestAWriteOnlyRegistryNeedsTheDocumentedPermissionsOnly(t *testing.T) {
-	s := natstest.Start(t, withReader([]string{"$JS.API.STREAM.INFO.KV_b", "$JS.API.STREAM.MSG.GET.KV_b", "$KV.b.node.n"}))
+	s := natstest.Start(t, natstest.WithReader([]string{"$JS.API.STREAM.INFO.KV_b", "$JS.API.STREAM.MSG.GET.KV_b", "$KV.b.node.n"}))
 	admin := s.Connect(t, nats.UserInfo("admin", "p"))
-	newBucket(t, admin, jetstream.KeyValueConfig{TTL: time.Minute})
+	natstest.NewBucket(t, admin, jetstream.KeyValueConfig{TTL: time.Minute})
 	others := openRegistry(t, admin, Options{Bucket: "b"})
 	register(t, others, Node{ID: "other"})
-	r := openRegistry(t, asReader(t, s), Options{Bucket: "b", WriteOnly: true})
+	r := openRegistry(t, s.AsReader(t), Options{Bucket: "b", WriteOnly: true})
 	stop := keepAlive(t, r, Node{ID: "n"}, KeepAliveOptions{})
 	awaitIDs(t, others, "n", "other")
 	if nodes := r.Nodes(); len(nodes) != 0 {
@@ -40,7 +40,7 @@ func TestAWriteOnlyRegistryLearnsOfNewSettings(t *testing.T) {
 	b.TTL, b.ReceivedAt = time.Hour, b.ReceivedAt.Add(-settingsAge)
 	r.cache.Bucket(b)
 	keepAlive(t, r, Node{ID: "n"}, KeepAliveOptions{})
-	eventually(t, func() error {
+	natstest.Eventually(t, func() error {
 		if ttl := r.Bucket().TTL; ttl != DefaultTTL {
 			return errors.New("the TTL is still " + ttl.String())
 		}
@@ -58,7 +58,7 @@ func TestKeepAliveHeartbeatsAtOnce(t *testing.T) {
 	// Nobody reads it until the next heartbeat.
 	draining = true
 	now <- struct{}{}
-	eventually(t, func() error {
+	natstest.Eventually(t, func() error {
 		if n, _ := r.Node("n"); !n.Draining {
 			return errors.New("the node isn't draining")
 		}
@@ -75,7 +75,7 @@ func TestKeepAliveTellsItsResults(t *testing.T) {
 	})
 	await := func(what string, is func(error) bool) {
 		t.Helper()
-		eventually(t, func() error {
+		natstest.Eventually(t, func() error {
 			select {
 			case err := <-results:
 				if is(err) {
@@ -100,7 +100,7 @@ func TestKeepAliveTellsItsResults(t *testing.T) {
 func TestKeepAliveUnregistersOnceTheServerIsBack(t *testing.T) {
 	s := natstest.Start(t)
 	r := openRegistry(t, s.Connect(t), Options{Storage: jetstream.FileStorage})
-	stop := keepAlive(t, r, Node{ID: "n"}, KeepAliveOptions{UnregisterTimeout: patience})
+	stop := keepAlive(t, r, Node{ID: "n"}, KeepAliveOptions{UnregisterTimeout: natstest.Patience})
 	awaitIDs(t, r, "n")
 	s.Stop()
 	stopped := make(chan error, 1)

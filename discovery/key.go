@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // MaxKeyLength is the greatest length of a key, prefix included, in bytes. NATS closes a connection for good whose subject
@@ -22,29 +24,8 @@ func Key(prefix, id string) (string, error) {
 		return "", fmt.Errorf("%w: it is empty, name the node", ErrInvalidID)
 	case len(key) > MaxKeyLength:
 		return "", fmt.Errorf("%w: the key would be %d bytes long, use at most %d", ErrInvalidID, len(key), MaxKeyLength)
-	case strings.HasPrefix(id, ".") || !validKey(key):
+	case strings.HasPrefix(id, ".") || !kv.ValidKey(key):
 		return "", fmt.Errorf("%w: %q: use letters, digits and -/_=. without a leading, trailing or double dot", ErrInvalidID, key)
 	}
 	return key, nil
-}
-
-func validKey(key string) bool {
-	return validKeyPart(key) && !strings.HasSuffix(key, ".")
-}
-
-// validKeyPart reports whether a valid key may start with s.
-func validKeyPart(s string) bool {
-	return !strings.HasPrefix(s, ".") && !strings.Contains(s, "..") && strings.IndexFunc(s, notInKey) < 0
-}
-
-func notInKey(r rune) bool {
-	switch {
-	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
-		return false
-	}
-	return !strings.ContainsRune("-/_=.", r)
-}
-
-func validBucket(name string) bool {
-	return name != "" && strings.IndexFunc(name, func(r rune) bool { return notInKey(r) || strings.ContainsRune("/=.", r) }) < 0
 }

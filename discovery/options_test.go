@@ -9,20 +9,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 	"github.com/rollcall-dev/rollcall/internal/natstest"
 )
 
 func TestAnExistingBucketIsNeverAltered(t *testing.T) {
 	nc := natstest.Start(t).Connect(t)
-	newBucket(t, nc, jetstream.KeyValueConfig{History: 2, TTL: time.Hour, Storage: jetstream.MemoryStorage})
+	natstest.NewBucket(t, nc, jetstream.KeyValueConfig{History: 2, TTL: time.Hour, Storage: jetstream.MemoryStorage})
 	r := openRegistry(t, nc, Options{Bucket: "b"})
-	want := []Difference{
-		{"TTL", "5m0s", "1h0m0s"}, {"History", "5", "2"}, {"Storage", "File", "Memory"}, {"Markers", "true", "false"},
+	want := []kv.Difference{
+		{Setting: "TTL", Want: "5m0s", Got: "1h0m0s"}, {Setting: "History", Want: "5", Got: "2"}, {Setting: "Storage", Want: "File", Got: "Memory"}, {Setting: "Markers", Want: "true", Got: "false"},
 	}
 	if diff := cmp.Diff(want, r.Differences()); diff != "" {
 		t.Error(diff)
 	}
-	if c := streamOf(t, nc, "b").CachedInfo().Config; c.MaxMsgsPerSubject != 2 || c.MaxAge != time.Hour || c.SubjectDeleteMarkerTTL != 0 {
+	if c := natstest.StreamOf(t, nc, "b").CachedInfo().Config; c.MaxMsgsPerSubject != 2 || c.MaxAge != time.Hour || c.SubjectDeleteMarkerTTL != 0 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -35,7 +36,7 @@ func TestAnEmptyPrefixAndNoTTL(t *testing.T) {
 	}
 	register(t, r, Node{ID: "n"})
 	awaitIDs(t, r, "n")
-	if _, err := streamOf(t, nc, DefaultBucket).GetLastMsgForSubject(t.Context(), "$KV.catga_nodes.n"); err != nil {
+	if _, err := natstest.StreamOf(t, nc, DefaultBucket).GetLastMsgForSubject(t.Context(), "$KV.catga_nodes.n"); err != nil {
 		t.Error(err)
 	}
 }

@@ -115,7 +115,7 @@ func parseAddress(s string) (netip.Addr, error) {
 // hostName reports whether s looks like a host name rather than like a broken IP address.
 func hostName(s string) bool {
 	letters := strings.ContainsFunc(s, func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_' })
-	return letters && !strings.ContainsFunc(s, func(r rune) bool { return r != '-' && (notInKey(r) || r == '/' || r == '=') })
+	return letters && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""
 }
 
 func normalPort(p Port) (Port, error) {

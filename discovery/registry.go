@@ -10,31 +10,22 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-)
 
-// The errors of a Registry.
-var (
-	// ErrNotRegistered: the node isn't in the registry, or not any more.
-	ErrNotRegistered = errors.New("node is not registered")
-	// ErrConflict: the entry belongs to somebody else, or others overtake every attempt to change it.
-	ErrConflict = errors.New("conflict with another writer")
-	// ErrReadOnly: the bucket is a mirror, which can't be written to.
-	ErrReadOnly = errors.New("bucket is a mirror, open its origin to write")
+	"github.com/rollcall-dev/rollcall/discovery/internal/backoff"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // Registry is the nodes of one bucket: a copy in memory that follows the bucket, and the writes to it. All its methods
 // are safe for concurrent use. Those that write, and History, ask the server; all others answer from memory.
 type Registry struct {
 	o         Options
-	config    BucketConfig
+	config    kv.BucketConfig
 	prefix    string
 	nc        *nats.Conn
-	js        jetstream.JetStream
-	api       *api
+	client    *kv.Client
 	log       *slog.Logger
 	cache     *cache
-	different []Difference
+	different []kv.Difference
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -44,7 +35,7 @@ type Registry struct {
 // call is known. ctx bounds the call alone: until it ends, Open waits for a connection that isn't up yet, and for a server
 // that doesn't answer.
 //
-// A bucket that exists is never altered; see [Registry.Differences]. The errors are those of [EnsureBucket], of invalid
+// A bucket that exists is never altered; see [Registry.Differences]. The errors are those of [kv.EnsureBucket], of invalid
 // options, and ctx's, joined with the reason why the bucket couldn't be read. The connection is the caller's, see
 // [ConnectOptions]; it must outlive [Registry.Close].
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*Registry, error) {
@@ -54,6 +45,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Registry, error) {
 	}
 	b, err := r.ensure(ctx)
 	if err != nil {
+		r.client.Close()
 		return nil, err
 	}
 	r.cache = newCache(b, r.prefix, r.log)
@@ -62,10 +54,12 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Registry, error) {
 		close(r.done)
 		return r, nil
 	}
-	w, err := NewWatcher(nc, WatcherOptions{
+	w, err := kv.NewWatcher(nc, kv.WatcherOptions{
 		Bucket: r.config.Name, KeyPrefix: r.prefix, Domain: o.Domain, APITimeout: o.APITimeout, Logger: r.log,
+		Writer: r.client.Writer(),
 	}, r.cache)
 	if err != nil {
+		r.client.Close()
 		r.cache.close()
 		return nil, err
 	}
@@ -82,38 +76,36 @@ func newRegistry(nc *nats.Conn, o Options) (*Registry, error) {
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
-	timeout := o.APITimeout
-	if timeout == 0 {
-		timeout = defaultAPITimeout
-	}
-	if err := r.config.validate(); err != nil {
+	if err := r.config.Validate(); err != nil {
 		return nil, err
 	}
-	r.api = newAPI(nc, o.Domain, r.config.Name, timeout)
+	if !kv.ValidKeyPrefix(r.prefix) {
+		return nil, fmt.Errorf("%w: key prefix %q: use letters, digits and -/_=. without a leading or double dot", ErrInvalidID, r.prefix)
+	}
 	var err error
-	r.js, err = newJetStream(nc, o.Domain)
+	r.client, err = kv.NewClient(nc, kv.ClientOptions{Bucket: r.config.Name, Domain: o.Domain, Timeout: o.APITimeout})
 	return r, err
 }
 
 // ensure is EnsureBucket, repeated until ctx ends while the server can't be asked.
-func (r *Registry) ensure(ctx context.Context) (Bucket, error) {
+func (r *Registry) ensure(ctx context.Context) (kv.Bucket, error) {
 	var reason error
-	for b := (backoff{}); ; {
-		bucket, different, err := EnsureBucket(ctx, r.nc, r.config)
+	for b := (backoff.Backoff{}); ; {
+		bucket, different, err := kv.EnsureBucket(ctx, r.nc, r.config)
 		if err == nil {
 			r.different = different
 			return bucket, nil
 		}
 		if !unreachable(err) {
-			return Bucket{}, err
+			return kv.Bucket{}, err
 		}
 		if reason == nil || ctx.Err() == nil {
 			reason = err // An attempt that ctx cut short knows less than the one before it.
 		}
 		select {
-		case <-time.After(b.next()):
+		case <-time.After(b.Next()):
 		case <-ctx.Done():
-			return Bucket{}, errors.Join(ctx.Err(), reason)
+			return kv.Bucket{}, errors.Join(ctx.Err(), reason)
 		}
 	}
 }
@@ -131,12 +123,12 @@ func (r *Registry) refreshSettings(ctx context.Context) {
 	if !r.o.WriteOnly || time.Since(r.cache.settings().ReceivedAt) < settingsAge {
 		return
 	}
-	if b, err := r.api.info(ctx); err == nil {
+	if b, err := r.client.Bucket(ctx); err == nil {
 		r.cache.Bucket(b)
 	}
 }
 
-func (r *Registry) run(w *Watcher) {
+func (r *Registry) run(w *kv.Watcher) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
 	go func() {
@@ -153,19 +145,20 @@ func (r *Registry) run(w *Watcher) {
 func (r *Registry) Close() {
 	r.stop()
 	<-r.done
+	r.client.Close()
 	r.cache.close()
 }
 
 // Bucket returns the bucket's settings as they were seen last, at most a few seconds ago while it can be read; with
 // Options.WriteOnly, a minute ago while a node is kept alive.
-func (r *Registry) Bucket() Bucket { return r.cache.settings() }
+func (r *Registry) Bucket() kv.Bucket { return r.cache.settings() }
 
 // Differences returns which settings of the bucket aren't as the options want them. A bucket that Open has created has
 // none, except for markers on a server older than 2.11.
-func (r *Registry) Differences() []Difference { return slices.Clone(r.different) }
+func (r *Registry) Differences() []kv.Difference { return slices.Clone(r.different) }
 
 // Err returns nil while the registry follows the bucket, and otherwise why not: then the nodes are the last that were
-// known, and none leaves. The errors are those of [Sink.Disconnected].
+// known, and none leaves. The errors are those of [kv.Sink.Disconnected].
 func (r *Registry) Err() error { return r.cache.err() }
 
 // Node returns the node with that ID, and false if there is none. It takes no lock. The node's slices, map and pointers
@@ -192,7 +185,8 @@ func (r *Registry) Nodes() []Node {
 
 // Revision is one message of a node's history.
 type Revision struct {
-	Entry
+	kv.Entry
+
 	// Node is the record; Err says why it can't be read. Both are empty for a removal.
 	Node Node
 	Err  error
@@ -205,21 +199,16 @@ func (r *Registry) History(ctx context.Context, id string) ([]Revision, error) {
 	if err != nil {
 		return nil, err
 	}
-	prefix := r.cache.settings().subjectPrefix
-	var history []Revision
-	for next := uint64(1); ; {
-		e, err := r.api.message(ctx, prefix, messageRequest{Sequence: next, Next: prefix + key})
-		if errors.Is(err, errMessageNotFound) {
-			return history, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading the history of %q: %w", id, err)
-		}
-		rev := Revision{Entry: e}
-		if e.Operation == Put {
-			rev.Node, rev.Err = Decode(e.Value)
-		}
-		history = append(history, rev)
-		next = e.Revision + 1
+	entries, err := r.client.History(ctx, r.cache.settings(), key)
+	if err != nil {
+		return nil, fmt.Errorf("reading the history of %q: %w", id, err)
 	}
+	history := make([]Revision, len(entries))
+	for i, e := range entries {
+		history[i].Entry = e
+		if e.Operation == kv.Put {
+			history[i].Node, history[i].Err = Decode(e.Value)
+		}
+	}
+	return history, nil
 }

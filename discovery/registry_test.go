@@ -19,7 +19,7 @@ import (
 
 func openRegistry(t testing.TB, nc *nats.Conn, o Options) *Registry {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), natstest.Patience)
 	defer cancel()
 	r, err := Open(ctx, nc, o)
 	if err != nil {
@@ -39,7 +39,7 @@ func register(t testing.TB, r *Registry, n Node) {
 // awaitIDs waits until the registry knows exactly those nodes.
 func awaitIDs(t testing.TB, r *Registry, ids ...string) {
 	t.Helper()
-	eventually(t, func() error {
+	natstest.Eventually(t, func() error {
 		var got []string
 		for _, n := range r.Nodes() {
 			got = append(got, n.ID)
@@ -59,7 +59,7 @@ func awaitEvent(t testing.TB, events <-chan Event) Event {
 			t.Fatal("the events have ended")
 		}
 		return e
-	case <-time.After(patience):
+	case <-time.After(natstest.Patience):
 		t.Fatal("no event")
 	}
 	return Event{}
@@ -89,7 +89,7 @@ func TestRegistryRegistersAndDiscovers(t *testing.T) {
 	if err := b.Heartbeat(t.Context(), "web-1", 0.25); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error {
+	natstest.Eventually(t, func() error {
 		if n, _ := a.Node("web-1"); n.Load == nil || *n.Load != 0.25 || n.Metadata["role"] != "web" {
 			return fmt.Errorf("%+v", n)
 		}
@@ -110,18 +110,18 @@ func TestRegistryRegistersAndDiscovers(t *testing.T) {
 func TestRegistryReadsAndKeepsForeignRecords(t *testing.T) {
 	nc := natstest.Start(t).Connect(t)
 	r := openRegistry(t, nc, Options{})
-	kv, err := r.js.KeyValue(t.Context(), DefaultBucket)
+	bucket, err := mustJetStream(t, nc).KeyValue(t.Context(), DefaultBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, kv, "node.n1", `{"NodeId":"n1","Endpoint":"http://10.1.2.3:5001","load":0.5,"lastSeen":"2025-10-11T08:00:00.1234567","Metadata":{"v":"1"},"IsOnline":true}`)
-	put(t, kv, "node.broken", "{")
-	put(t, kv, "unrelated", "{}")
+	natstest.Put(t, bucket, "node.n1", `{"NodeId":"n1","Endpoint":"http://10.1.2.3:5001","load":0.5,"lastSeen":"2025-10-11T08:00:00.1234567","Metadata":{"v":"1"},"IsOnline":true}`)
+	natstest.Put(t, bucket, "node.broken", "{")
+	natstest.Put(t, bucket, "unrelated", "{}")
 	awaitIDs(t, r, "n1")
 	if err := r.Heartbeat(t.Context(), "n1", 0.75); err != nil {
 		t.Fatal(err)
 	}
-	e, err := kv.Get(t.Context(), "node.n1")
+	e, err := bucket.Get(t.Context(), "node.n1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestRegistryReadsAndKeepsForeignRecords(t *testing.T) {
 	if err := r.Heartbeat(t.Context(), "broken", 1); reasonOf(err) != ReasonNotJSON {
 		t.Errorf("a heartbeat on a broken record: %v", err)
 	}
-	put(t, kv, "node.null", "null")
+	natstest.Put(t, bucket, "node.null", "null")
 	if err := r.Heartbeat(t.Context(), "null", 1); reasonOf(err) != ReasonWrongShape {
 		t.Errorf("a heartbeat on null: %v", err)
 	}
@@ -219,7 +219,7 @@ func TestOwnersAreRespected(t *testing.T) {
 // In a bucket without a TTL a heartbeat must not make an entry permanent that had a TTL of its own.
 func TestHeartbeatKeepsAMessagesOwnTTL(t *testing.T) {
 	nc := natstest.Start(t).Connect(t)
-	kv := newBucket(t, nc, jetstream.KeyValueConfig{LimitMarkerTTL: time.Minute})
+	kv := natstest.NewBucket(t, nc, jetstream.KeyValueConfig{LimitMarkerTTL: time.Minute})
 	r := openRegistry(t, nc, Options{Bucket: "b"})
 	if _, err := kv.Create(t.Context(), "node.n", []byte(`{"NodeId":"n"}`), jetstream.KeyTTL(2*time.Second)); err != nil {
 		t.Fatal(err)
@@ -304,35 +304,11 @@ func TestWatchTellsWhatHappens(t *testing.T) {
 	}
 }
 
-func TestUnclearAcks(t *testing.T) {
-	r := openRegistry(t, natstest.Start(t).Connect(t), Options{})
-	register(t, r, Node{ID: "n"})
-	key := "node.n"
-	base, err := r.base(t.Context(), key)
+func mustJetStream(t *testing.T, nc *nats.Conn) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := nats.NewMsg("")
-	m.Data = []byte(`{"NodeId":"n","Name":"mine"}`)
-	unclear := fmt.Errorf("%w: test", ErrNoAnswer)
-	if _, err := r.readBack(t.Context(), key, m, base.Revision, unclear); !errors.Is(err, ErrNoAnswer) {
-		t.Errorf("nothing was stored: got %v", err)
-	}
-	stored, err := r.put(t.Context(), key, m.Data, base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := r.readBack(t.Context(), key, m, base.Revision, unclear); err != nil || got != stored {
-		t.Errorf("the message was stored as %d: got %d, %v", stored, got, err)
-	}
-	register(t, r, Node{ID: "n", Name: "another"})
-	if _, err := r.readBack(t.Context(), key, m, base.Revision, unclear); !errors.Is(err, errOvertaken) {
-		t.Errorf("somebody else was faster: got %v", err)
-	}
-	if _, err := r.put(t.Context(), key, m.Data, base); !errors.Is(err, errOvertaken) {
-		t.Errorf("an old revision: got %v", err)
-	}
-	if err := r.delete(t.Context(), key, Entry{}); !errors.Is(err, ErrNotRegistered) {
-		t.Errorf("a removal without a revision: got %v", err)
-	}
+	return js
 }

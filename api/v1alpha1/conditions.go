@@ -45,6 +45,15 @@ const (
 	// ReasonHeartbeating means that the node heartbeats in time and takes traffic. There is nothing to do.
 	ReasonHeartbeating = "Heartbeating"
 
+	// ReasonHeld means that the node is silent and takes traffic nevertheless, for too many nodes are silent at once, or the
+	// bucket takes no heartbeats. The condition Degraded of the NodeRegistry says why, and what to do.
+	ReasonHeld = "Held"
+
+	// ReasonSuperseded means that the node is silent, and that another node has registered each of its addresses and ports
+	// since and takes the traffic there. There is nothing to do if the machine was replaced; else give each machine an address
+	// of its own.
+	ReasonSuperseded = "Superseded"
+
 	// ReasonStale means that the last heartbeat is older than spec.liveness.staleAfter of the NodeRegistry. The node takes
 	// no traffic until it heartbeats again; look at the machine and its way to NATS.
 	ReasonStale = "Stale"
@@ -81,16 +90,16 @@ const (
 	// like never may, and spec.addressPolicy of the NodeRegistry can refuse more. Correct the address that the node
 	// registers, or the policy.
 	ReasonAddressRefused = "AddressRefused"
-
-	// ReasonAddressConflict means that an older node has the same address and port, and keeps them. Unregister the one
-	// that is wrong; the message names both.
-	ReasonAddressConflict = "AddressConflict"
 )
 
 // Reasons of the condition Connected of a NodeRegistry.
 const (
 	// ReasonConnected means that the connection to NATS is up. There is nothing to do.
 	ReasonConnected = "Connected"
+
+	// ReasonLimitReached means that the server refuses the connection because a limit of the account or the server is reached.
+	// The message names it; raise the limit, or close connections that nobody needs.
+	ReasonLimitReached = "LimitReached"
 
 	// ReasonConnecting means that the first connection is being made. It passes by itself.
 	ReasonConnecting = "Connecting"
@@ -150,14 +159,43 @@ const (
 	// ReasonAsExpected means that there is no restriction. There is nothing to do.
 	ReasonAsExpected = "AsExpected"
 
-	// ReasonExpiryGuard means that more than spec.liveness.maxExpiredPercent of the nodes went silent within one TTL
-	// without unregistering, so none of them is removed. Find out what cut them off; if they really are gone, set the
-	// annotation rollcall.dev/accept-expiry on the NodeRegistry.
+	// ReasonExpiryGuard means that all of at least 3 nodes, or more than spec.liveness.maxSilentPercent of them, fell silent
+	// within one TTL without unregistering, so none of them loses its endpoints. Find out what cut them off. It ends when
+	// enough nodes heartbeat. If the silent ones really are gone, set the annotation rollcall.dev/accept-expiry on the
+	// NodeRegistry to the value of status.held.since.
 	ReasonExpiryGuard = "ExpiryGuard"
 
-	// ReasonExpiryAccepted is the reason of the Event that says that the disruption guard let nodes go because the
-	// annotation rollcall.dev/accept-expiry asked for it. There is nothing to do.
+	// ReasonStoreFull means that the bucket, the account or the disk of the NATS server is full, so heartbeats may be refused
+	// and no node is removed for its silence. The message says what is full; raise that limit or make room.
+	ReasonStoreFull = "StoreFull"
+
+	// ReasonSealed means that the stream of the bucket is sealed: it never takes a heartbeat again, so no node is removed for
+	// its silence. Create another bucket and name it in spec.bucket.name.
+	ReasonSealed = "Sealed"
+
+	// ReasonMirrorCut means that the bucket is a mirror or has sources, and does not reach its origin, so no node is removed for
+	// its silence. The message names the origin; look at it and at the way between the two servers.
+	ReasonMirrorCut = "MirrorCut"
+
+	// ReasonNobodyWrites means that the stream of the bucket no longer takes the subjects of its keys, so nobody can heartbeat and
+	// no node is removed for its silence. Put $KV.<bucket>.> back into the subjects of the stream KV_<bucket>.
+	ReasonNobodyWrites = "NobodyWrites"
+
+	// ReasonExpiryAccepted is the reason of the Event that says how many silent nodes were let go because the annotation
+	// rollcall.dev/accept-expiry asked for it. There is nothing to do.
 	ReasonExpiryAccepted = "ExpiryAccepted"
+
+	// ReasonExpiryNotAccepted is the reason of the Event that says that the annotation rollcall.dev/accept-expiry has another
+	// value than status.held.since, and so lets no node go. Set it to that value, or remove it.
+	ReasonExpiryNotAccepted = "ExpiryNotAccepted"
+
+	// ReasonNodesChanged is the reason of the Event that counts the nodes whose phase changed and that have no Event of their
+	// own, for there were too many at once. Look at the DiscoveredNodes.
+	ReasonNodesChanged = "NodesChanged"
+
+	// ReasonRegistryDeleted is the reason of the Event on a Service that says how many endpoints it lost because a NodeRegistry
+	// was deleted. Create the NodeRegistry again if that was a mistake.
+	ReasonRegistryDeleted = "RegistryDeleted"
 
 	// ReasonBucketSettings means that the existing bucket differs from spec.bucket, has no TTL, refuses records of an
 	// ordinary size, or that the server writes no markers for keys that pass their TTL. The message says what follows from

@@ -98,8 +98,8 @@ func TestNodeRegistryRules(t *testing.T) {
 		{"TTL that staleAfter exceeds", "spec", `{connection: {servers: ["nats://a"]}, bucket: {ttl: 10s}, liveness: {staleAfter: 11s}}`, "must be less than spec.bucket.ttl", `{connection: {servers: ["nats://a"]}, bucket: {ttl: 12s}, liveness: {staleAfter: 11s}}`},
 		{"no retainExpired", "spec.liveness.retainExpired", `0s`, "must be a duration above zero", `1s`},
 		{"bad reconnectGrace", "spec.liveness.reconnectGrace", `soon`, "must be a duration above zero", `1.5s`},
-		{"negative percent", "spec.liveness.maxExpiredPercent", `-1`, "should be greater than or equal to 0", `0`},
-		{"percent over 100", "spec.liveness.maxExpiredPercent", `101`, "should be less than or equal to 100", `100`},
+		{"negative percent", "spec.liveness.maxSilentPercent", `-1`, "should be greater than or equal to 0", `0`},
+		{"percent over 100", "spec.liveness.maxSilentPercent", `101`, "should be less than or equal to 100", `100`},
 		{"no minNodes", "spec.liveness.minNodes", `0`, "should be greater than or equal to 1", `1`},
 
 		{"address that is no CIDR", "spec.addressPolicy.allowedCIDRs", `["10.0.0.1"]`, `spec.addressPolicy.allowedCIDRs[0]: Invalid value: "10.0.0.1": must be a CIDR`, `["10.0.0.0/8", "fd00::/8"]`},

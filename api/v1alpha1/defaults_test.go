@@ -27,9 +27,9 @@ func TestNodeRegistryDefaults(t *testing.T) {
 		},
 		Record: rollcallv1alpha1.Record{Format: rollcallv1alpha1.FormatRollcall},
 		Liveness: rollcallv1alpha1.Liveness{
-			RetainExpired:     &metav1.Duration{Duration: 5 * time.Minute},
-			MaxExpiredPercent: new(int32(50)),
-			MinNodes:          new(int32(10)),
+			RetainExpired:    &metav1.Duration{Duration: 5 * time.Minute},
+			MaxSilentPercent: new(int32(50)),
+			MinNodes:         new(int32(10)),
 		},
 		StatusInterval: &metav1.Duration{Duration: 5 * time.Minute},
 		MaxNodes:       new(int32(10000)),
@@ -120,7 +120,7 @@ spec:
     staleAfter: 30s
     retainExpired: 5m
     reconnectGrace: 5m
-    maxExpiredPercent: 50
+    maxSilentPercent: 50
     minNodes: 10
   addressPolicy:
     allowedCIDRs: ["10.0.0.0/8"]
@@ -136,6 +136,7 @@ status:
   nodes: {total: 3, ready: 3, stale: 0, draining: 0, expired: 0, invalid: 0}
   bucket: {revision: 812, storage: File, ttl: 5m, history: 5, markers: true, serverVersion: 2.15.2}
   lastSyncTime: "2026-11-22T20:00:00Z"
+  held: {since: "2026-11-22T20:00:00Z", reason: Guard, silent: 2, of: 3}
   observedGeneration: 1
 `,
 	"DiscoveredNode": `

@@ -34,7 +34,8 @@ type NodePhase string
 const (
 	// NodeReady is the phase of a node that heartbeats in time.
 	NodeReady NodePhase = "Ready"
-	// NodeStale is the phase of a node whose last heartbeat is older than spec.liveness.staleAfter of its registry.
+	// NodeStale is the phase of a node whose last heartbeat is older than spec.liveness.staleAfter of its registry, and of one
+	// that is silent and kept (reason Held) or replaced (reason Superseded).
 	NodeStale NodePhase = "Stale"
 	// NodeDraining is the phase of a node that asked for no new traffic.
 	NodeDraining NodePhase = "Draining"
@@ -122,8 +123,9 @@ type NodePort struct {
 
 // DiscoveredNodeStatus is what Rollcall knows of a node.
 type DiscoveredNodeStatus struct {
-	// phase is the phase of the node: Ready (it heartbeats in time), Stale (its last heartbeat is older than staleAfter),
-	// Draining (it asked for no new traffic), Expired (its TTL has passed) or Invalid (its record can't be used).
+	// phase is the phase of the node: Ready (it heartbeats in time), Stale (its last heartbeat is older than staleAfter, or it
+	// is silent and held or superseded), Draining (it asked for no new traffic), Expired (its TTL has passed) or Invalid (its
+	// record can't be used).
 	// +optional
 	Phase NodePhase `json:"phase,omitempty"`
 

@@ -15,8 +15,9 @@ const (
 	// is a label selector over the DiscoveredNodes of the Service's namespace.
 	AnnotationNodeSelector = "rollcall.dev/node-selector"
 
-	// AnnotationAcceptExpiry on a NodeRegistry lets nodes expire that the disruption guard holds back. A person sets it
-	// after making sure that the machines really are gone.
+	// AnnotationAcceptExpiry on a NodeRegistry lets go the nodes that are kept although they are silent. A person sets it after
+	// making sure that the machines really are gone. Its value must be status.held.since as it is printed there, in RFC 3339;
+	// any other value lets nothing go and stays. Rollcall removes the annotation once it has let the nodes go.
 	AnnotationAcceptExpiry = "rollcall.dev/accept-expiry"
 
 	// ManagedBy is the value of the label endpointslice.kubernetes.io/managed-by on the EndpointSlices of Rollcall.

@@ -346,15 +346,18 @@ type Liveness struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) > duration('0s')",message="must be a duration above zero, such as 5m"
 	ReconnectGrace *metav1.Duration `json:"reconnectGrace,omitempty"`
 
-	// maxExpiredPercent is the disruption guard: if more than this part of the nodes would expire within one TTL without
-	// unregistering, none is removed before a person accepts it. 100 switches the guard off.
+	// maxSilentPercent is the disruption guard. If more than this percentage of at least minNodes nodes fall silent within one
+	// TTL without unregistering, or all of at least 3 nodes do, none of them loses its endpoints: they stay ready until as many
+	// nodes heartbeat as satisfy the limit, or until a person accepts with the annotation rollcall.dev/accept-expiry. 100
+	// switches the guard off, both limits.
 	// +optional
 	// +default=50
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
-	MaxExpiredPercent *int32 `json:"maxExpiredPercent,omitempty"`
+	MaxSilentPercent *int32 `json:"maxSilentPercent,omitempty"`
 
-	// minNodes is the number of nodes from which on the disruption guard applies.
+	// minNodes is the number of nodes from which on maxSilentPercent applies. A registry with fewer nodes is guarded against
+	// the silence of all of them only.
 	// +optional
 	// +default=10
 	// +kubebuilder:validation:Minimum=1
@@ -403,10 +406,56 @@ type NodeRegistryStatus struct {
 	// +optional
 	LastSyncTime *metav1.Time `json:"lastSyncTime,omitempty"`
 
+	// held is present while silence removes no node: the disruption guard holds the silent nodes, or the bucket takes no
+	// heartbeats.
+	// +optional
+	Held *HeldStatus `json:"held,omitempty"`
+
 	// observedGeneration is the generation of the spec that this status belongs to.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+}
+
+// HeldReason is why silence removes no node.
+// +kubebuilder:validation:Enum=Guard;StoreFull;Sealed;MirrorCut;NobodyWrites
+type HeldReason string
+
+const (
+	// HeldGuard is the reason of nodes that the disruption guard holds: too many fell silent at once.
+	HeldGuard HeldReason = "Guard"
+	// HeldStoreFull is the reason of nodes whose heartbeats a full bucket, account or disk may refuse.
+	HeldStoreFull HeldReason = "StoreFull"
+	// HeldSealed is the reason of the nodes of a bucket that is sealed.
+	HeldSealed HeldReason = "Sealed"
+	// HeldMirrorCut is the reason of nodes that come through a mirror or a source that does not reach its origin.
+	HeldMirrorCut HeldReason = "MirrorCut"
+	// HeldNobodyWrites is the reason of the nodes of a bucket whose stream does not take the subjects of its keys.
+	HeldNobodyWrites HeldReason = "NobodyWrites"
+)
+
+// HeldStatus says since when and why silence removes no node, and how many are silent.
+type HeldStatus struct {
+	// since is when that began. The annotation rollcall.dev/accept-expiry with this value, as it is printed here, lets the
+	// silent nodes go.
+	// +required
+	Since metav1.Time `json:"since"`
+
+	// reason is Guard (too many nodes fell silent at once), StoreFull (the bucket, the account or the disk is full), Sealed
+	// (the bucket is sealed), MirrorCut (a mirror or source does not reach its origin) or NobodyWrites (the stream does not take
+	// the subjects of the bucket's keys).
+	// +required
+	Reason HeldReason `json:"reason"`
+
+	// silent is the number of nodes that are kept although they are silent.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Silent int32 `json:"silent"`
+
+	// of is the number of nodes that silent is a part of: those with an address that takes traffic.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Of int32 `json:"of"`
 }
 
 // NodeCounts counts nodes by phase.
@@ -490,6 +539,7 @@ type BucketStatus struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why the registry is or is not ready."
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`,description="The age of the NodeRegistry."
 // +kubebuilder:printcolumn:name="Degraded",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Degraded")].reason`,description="The restriction under which the registry works, if any."
+// +kubebuilder:printcolumn:name="Held",type=string,priority=1,JSONPath=`.status.held.since`,description="Since when silent nodes are kept, if they are: the value that the annotation rollcall.dev/accept-expiry takes."
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What stands in the way."
 type NodeRegistry struct {
 	metav1.TypeMeta `json:",inline"`

@@ -224,10 +224,27 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: revision
       type:
         scalar: numeric
+- name: com.github.rollcall-dev.rollcall.api.v1alpha1.HeldReason
+  scalar: string
+- name: com.github.rollcall-dev.rollcall.api.v1alpha1.HeldStatus
+  map:
+    fields:
+    - name: of
+      type:
+        scalar: numeric
+    - name: reason
+      type:
+        namedType: com.github.rollcall-dev.rollcall.api.v1alpha1.HeldReason
+    - name: silent
+      type:
+        scalar: numeric
+    - name: since
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.rollcall-dev.rollcall.api.v1alpha1.Liveness
   map:
     fields:
-    - name: maxExpiredPercent
+    - name: maxSilentPercent
       type:
         scalar: numeric
       default: 50
@@ -354,6 +371,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: held
+      type:
+        namedType: com.github.rollcall-dev.rollcall.api.v1alpha1.HeldStatus
     - name: lastSyncTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time

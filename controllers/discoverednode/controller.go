@@ -22,6 +22,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
@@ -121,7 +122,7 @@ func (c *Controller) remove(ctx context.Context, existing *rollcallv1alpha1.Disc
 	if existing == nil {
 		return ctrl.Result{}, nil
 	}
-	registry := client.ObjectKey{Namespace: existing.Namespace, Name: mirror.RegistryOf(existing.Name)}
+	registry := client.ObjectKey{Namespace: existing.Namespace, Name: record.RegistryOf(existing.Name)}
 	if err := c.client.Get(ctx, registry, &rollcallv1alpha1.NodeRegistry{}); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}

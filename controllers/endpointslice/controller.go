@@ -16,6 +16,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
@@ -134,7 +135,7 @@ func (w *writer) plan(ctx context.Context, s *shape, selector labels.Selector, b
 // means something.
 func (c *Controller) lookup(namespace string, selector labels.Selector) lookup {
 	return func(name string) (*mirror.Node, bool) {
-		settled := c.nodes.Settled(namespace, mirror.RegistryOf(name))
+		settled := c.nodes.Settled(namespace, record.RegistryOf(name))
 		node := c.nodes.Node(namespace, name)
 		if node == nil {
 			return nil, !settled

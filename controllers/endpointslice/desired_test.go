@@ -14,6 +14,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
 func headless(s *corev1.Service) { s.Spec.ClusterIP = corev1.ClusterIPNone }
@@ -30,7 +31,7 @@ func TestEndpoints(t *testing.T) {
 	dual := newNode("catga", "dual", "10.0.0.1", "fd00::1", "10.0.0.2", "fd00::2")
 	v4 := newNode("catga", "v4", "10.0.0.4")
 	metrics := but(v4, func(n *mirror.Node) {
-		n.Ports = append(n.Ports, mirror.Port{Name: "metrics", Port: 9090})
+		n.Ports = append(n.Ports, record.Port{Name: "metrics", Port: 9090})
 	})
 	tests := map[string]struct {
 		service *corev1.Service
@@ -279,7 +280,7 @@ func TestSameEndpoint(t *testing.T) {
 func TestPortless(t *testing.T) {
 	nodes := fleet(2000)
 	for i := range nodes {
-		nodes[i] = but(nodes[i], func(n *mirror.Node) { n.Ports[0] = mirror.Port{Name: "other", Port: 1} })
+		nodes[i] = but(nodes[i], func(n *mirror.Node) { n.Ports[0] = record.Port{Name: "other", Port: 1} })
 	}
 	names := func(n int) map[string]struct{} {
 		set := map[string]struct{}{}

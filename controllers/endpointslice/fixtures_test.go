@@ -19,6 +19,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
 const (
@@ -33,7 +34,7 @@ var epoch = time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
 func newNode(registry, id string, addresses ...string) *mirror.Node {
 	node := &mirror.Node{
 		Namespace: namespace, Registry: registry, Name: registry + "." + id, Key: "node." + id, ID: id,
-		Ports:  []mirror.Port{{Name: "http", Port: 8080, Protocol: corev1.ProtocolTCP}},
+		Ports:  []record.Port{{Name: "http", Port: 8080, Protocol: corev1.ProtocolTCP}},
 		Labels: map[string]string{rollcallv1alpha1.LabelRegistry: registry, "role": "web"},
 		Phase:  rollcallv1alpha1.NodeReady, Changed: epoch, FirstSeen: epoch,
 	}
@@ -65,7 +66,7 @@ func phase(p rollcallv1alpha1.NodePhase) func(*mirror.Node) {
 
 func port(number int32) func(*mirror.Node) {
 	return func(n *mirror.Node) {
-		n.Ports = []mirror.Port{{Name: "http", Port: number, Protocol: corev1.ProtocolTCP}}
+		n.Ports = []record.Port{{Name: "http", Port: number, Protocol: corev1.ProtocolTCP}}
 	}
 }
 
@@ -120,7 +121,7 @@ func (c *cluster) lookup(name string) (*mirror.Node, bool) {
 	node := c.nodes[name]
 	switch {
 	case node == nil:
-		return nil, c.unsettled[mirror.RegistryOf(name)]
+		return nil, c.unsettled[record.RegistryOf(name)]
 	case node.Traffic() == mirror.TrafficNone || node.Labels["role"] != "web":
 		return nil, false
 	}

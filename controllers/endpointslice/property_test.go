@@ -16,6 +16,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
 // verify compares the slices with what the nodes ask for, worked out in the plainest way, and checks what must hold of
@@ -109,7 +110,7 @@ func (d dice) node() *mirror.Node {
 	}
 	node.Ports[0].Port = []int32{8080, 8080, 8080, 8080, 81, 82}[d.IntN(6)]
 	if d.IntN(3) == 0 {
-		node.Ports = append(node.Ports, mirror.Port{Name: "metrics", Port: 9090})
+		node.Ports = append(node.Ports, record.Port{Name: "metrics", Port: 9090})
 	}
 	if d.IntN(20) == 0 {
 		node.Ports = nil

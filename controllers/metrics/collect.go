@@ -63,8 +63,16 @@ func (s *series) sendState(state mirror.State) {
 	} {
 		s.send(prometheus.GaugeValue, registryNodes, float64(state.Nodes[phase]), string(phase))
 	}
-	s.send(prometheus.GaugeValue, guardActive, binary(state.Guard))
-	s.send(prometheus.GaugeValue, guardHeld, float64(state.Held))
+	guard := state.Held
+	if guard == nil || guard.Reason != rollcallv1alpha1.HeldGuard {
+		guard = nil
+	}
+	s.send(prometheus.GaugeValue, guardActive, binary(guard != nil))
+	held := 0
+	if guard != nil {
+		held = guard.Silent
+	}
+	s.send(prometheus.GaugeValue, guardHeld, float64(held))
 }
 
 func (s *series) sendTally(t mirror.Tally) {

@@ -74,8 +74,8 @@ func registryDefinitions() []Definition {
 		},
 		{
 			Name: guardActive, Type: gauge, Labels: perRegistry(),
-			Help:   "Whether the disruption guard keeps nodes that are past their TTL: 1, or else 0.",
-			Action: "1: find out what cuts the nodes off. If they really are gone, annotate the NodeRegistry with rollcall.dev/accept-expiry=true.",
+			Help:   "Whether the disruption guard keeps nodes that are silent: 1, or else 0.",
+			Action: "1: find out what cuts the nodes off. If they really are gone, annotate the NodeRegistry with rollcall.dev/accept-expiry=<status.held.since>.",
 		},
 		{
 			Name: guardHeld, Type: gauge, Labels: perRegistry(),

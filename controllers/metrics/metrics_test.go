@@ -27,7 +27,8 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 type connections map[types.NamespacedName]bool
@@ -55,22 +56,24 @@ func newRig(t *testing.T) *rig {
 	if err := r.Register(r.served, r.store, r.up); err != nil {
 		t.Fatal(err)
 	}
-	r.mirror = r.store.Add(catga, mirror.Policy{KeyPrefix: "node.", MinNodes: 2, MaxExpiredPercent: 50}, nil)
+	r.mirror = r.store.Add(catga, mirror.Policy{
+		Record: record.Policy{KeyPrefix: "node."}, MinNodes: 2, MaxSilentPercent: 50,
+	}, nil, nil)
 	return r
 }
 
 func (r *rig) serverTime() time.Time { return r.clock.Now().Add(time.Hour) }
 
-func (r *rig) list(cause discovery.Cause) {
+func (r *rig) list(cause kv.Cause) {
 	r.mirror.Listing(cause)
-	r.mirror.Synced(discovery.Bucket{Name: "b", TTL: time.Minute, ServerTime: r.serverTime(), ReceivedAt: r.clock.Now()})
+	r.mirror.Synced(kv.Bucket{Name: "b", TTL: time.Minute, ServerTime: r.serverTime(), ReceivedAt: r.clock.Now()})
 }
 
 func (r *rig) beat(id string) *mirror.Node {
 	r.revision++
-	r.mirror.Entry(discovery.Entry{
+	r.mirror.Entry(kv.Entry{
 		Key: "node." + id, Value: []byte(`{"NodeId":"` + id + `","Endpoint":"http://10.0.0.` + id + `:80"}`),
-		Revision: r.revision, Written: r.serverTime(), Operation: discovery.Put,
+		Revision: r.revision, Written: r.serverTime(), Operation: kv.Put,
 	})
 	return r.mirror.Node("catga." + id)
 }
@@ -134,11 +137,11 @@ func TestARegistryThatWasNeverListed(t *testing.T) {
 func TestWhatIsSaidOfARegistry(t *testing.T) {
 	r := newRig(t)
 	r.up[catga] = true
-	r.list(discovery.CauseStart)
+	r.list(kv.CauseStart)
 	r.beat("1")
 	r.beat("1")
 	r.beat("2")
-	r.mirror.Entry(discovery.Entry{Key: "node.2", Operation: discovery.Unregister, Written: r.serverTime()})
+	r.mirror.Entry(kv.Entry{Key: "node.2", Operation: kv.Unregister, Written: r.serverTime()})
 	r.beat("3")
 	r.want(map[string]string{
 		"rollcall_registry_connected" + of:                              "1",
@@ -158,18 +161,18 @@ func TestWhatIsSaidOfARegistry(t *testing.T) {
 	})
 
 	// Both fall silent.
-	for range 4 {
-		r.clock.Step(time.Minute)
-		r.mirror.Advance()
+	for range 2 * 70 {
+		r.clock.Step(time.Second / 2)
+		r.mirror.Arrived(r.clock.Now())
 	}
 	r.up[catga] = false
-	r.mirror.Disconnected(discovery.ErrConnectionLost)
+	r.mirror.Disconnected(kv.ErrConnectionLost)
 	r.want(map[string]string{
 		"rollcall_registry_connected" + of:                 "0",
 		"rollcall_registry_synced" + of:                    "0",
 		"rollcall_registry_guard_active" + of:              "1",
 		"rollcall_registry_guard_held_nodes" + of:          "2",
-		"rollcall_registry_nodes" + with("phase", "Ready"): "2",
+		"rollcall_registry_nodes" + with("phase", "Stale"): "2",
 	})
 
 	r.store.Remove(catga)
@@ -184,7 +187,7 @@ func TestLatencies(t *testing.T) {
 	r := newRig(t)
 	early := r.beat("1")
 	r.clock.Step(time.Second)
-	r.list(discovery.CauseStart)
+	r.list(kv.CauseStart)
 	r.NodeWritten(early) // The listing found it.
 	r.SliceWritten("fleet", early.Changed)
 	r.clock.Step(time.Minute)
@@ -296,7 +299,7 @@ func TestWritesAreCounted(t *testing.T) {
 
 func TestDefinitions(t *testing.T) {
 	r := newRig(t)
-	r.list(discovery.CauseStart)
+	r.list(kv.CauseStart)
 	r.writes.WithLabelValues("Service", "patch", "success").Inc()
 	served := map[string]string{}
 	families, err := r.served.Gather()

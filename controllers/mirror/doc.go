@@ -1,8 +1,20 @@
 // Package mirror holds the last known state of every node, and decides what becomes of it.
 //
-// A Mirror belongs to one NodeRegistry. The bucket's Watcher writes into it (it is a discovery.Sink), the projections read
-// from it, and it tells them which names to look at. It is seeded with the DiscoveredNodes that exist, so that a start
-// while NATS is down goes on from the last known state.
+// A Mirror belongs to one NodeRegistry. The bucket's Watcher writes into it (it is a kv.Sink), the projections read from it,
+// and it tells them which nodes to look at. A new one goes on from the DiscoveredNodes that exist, so that a start while NATS
+// is down begins with the last known state.
+//
+// # Apply, settle, publish
+//
+//	Entry, Absent, Arrived, Silent, SetPolicy, SetCordoned …     an input of the Mirror
+//	      │ apply: change one entry, mark what depends on it     table, silences
+//	      ▼
+//	   settle: what is each marked node now?                     table.settle
+//	      ▼
+//	   publish what differs                                      outbox, observer
+//
+// Who has a name, who is superseded and what a node looks like is decided in settle alone, from the marked entries and the
+// indexes. No input undoes what another has done.
 //
 // # Keys and nodes
 //
@@ -13,30 +25,33 @@
 // Of more than MaxNodes keys, those beyond wait, in the order in which they came, for a place to become free. None that is
 // in is ever taken out for another.
 //
-// What is bad about an entry is said at its node and stays there: nothing that somebody wrote to the bucket is decoded,
-// kept or shown beyond a bound, and nothing is shown that the API server would refuse.
+// # Silence
 //
-// # Phases
+// Every message of a key is a heartbeat. Package liveness counts for how long a node has been silent while somebody
+// listened; so time passes when something arrives from the server, and a Mirror has no timer. When a deadline has passed,
+// the node is due: the Watcher asks the stream's leader, and only its answer takes the traffic.
 //
-// Every message of a key is a heartbeat. From its server timestamp run two deadlines, staleAfter and the TTL, on the
-// server's clock. A node that lets one pass is Stale, then Expired, and stays so until its next message: neither a gap nor
-// a restart brings it back. An Expired node takes no traffic, stays visible for retainExpired, and is forgotten. A node
-// whose deletion is seen is forgotten at once; one whose key is merely missing goes at its deadline.
+//	silence   due    means                                              traffic
+//	none      no     the node heartbeats, or has time left              as the record says
+//	none      yes    a deadline has passed, the leader is being asked   as the record says
+//	held      no     a deadline has passed, the guard holds the node    as the record says; phase Stale
+//	stale     no     silent for staleAfter                              not ready
+//	stale     yes    the TTL has passed, the leader is being asked      not ready
+//	expired   no     silent for the TTL; visible for retainExpired      none
 //
-// # Gaps
-//
-// While the bucket can't be read, no deadline passes. Once a listing is complete after a gap, every node that has not
-// been heard from since has at least reconnectGrace left: it may have been cut off as well.
+// From each of them the next message leads back to none, and nothing else does: neither a gap nor a restart brings a silent
+// node back. A node whose deletion is seen is forgotten at once; one whose key is merely missing goes at its deadline.
 //
 // # The disruption guard
 //
-// If more than maxExpiredPercent of the nodes would expire within one TTL, none does: the cause is more likely a network
-// than the nodes. A node is counted as overdue once it has been silent for two thirds of its TTL, so that all nodes that
-// stopped together are counted when the first of them is due. The guard lets go when heartbeats come back and those that
-// did not are few enough (they get another grace), or when a person accepts the expiry.
+// While all of at least three nodes are silent, or more than maxSilentPercent of at least minNodes, none loses its traffic:
+// the cause is more likely a network than the nodes. A node counts as silent once two thirds of its deadline have passed, so
+// that all nodes that stopped together are counted when the first of them is due. Only nodes count that have a good record
+// with an address, and none that a newer node has superseded at its addresses. The guard lets go when as many heartbeat as
+// satisfy the limit, whether they returned or are new, and gives the silent ones another grace; or when a person accepts.
 //
 // # Cost
 //
 // A heartbeat costs the decoding of its record and one small allocation, whatever the number of nodes; it moves no timer.
-// Only the passing of a TTL counts the nodes, at most once in 50 ms.
+// Only a deadline that passes counts the nodes, at most once in 50 ms.
 package mirror

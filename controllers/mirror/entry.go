@@ -2,61 +2,141 @@ package mirror
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/discovery/liveness"
 )
 
-// entry is the Mirror's own state of one key. It is guarded by the Mirror's lock.
+// silence is how far a node's silence has come; see the table in the package documentation.
+type silence uint8
+
+const (
+	// none: the node heartbeats, or no deadline has passed.
+	none silence = iota
+	// held: a deadline has passed, and the disruption guard keeps the node's traffic.
+	held
+	// stale: the silence has lasted for staleAfter.
+	stale
+	// expired: the silence has lasted for the TTL.
+	expired
+)
+
+// never is the time of what does not happen.
+const never = time.Duration(1<<63 - 1)
+
+// entry is what the table knows of one key. Times are on the registry's listening clock where they are durations.
 type entry struct {
 	key, name string
-	facts     facts
+	facts     record.Facts
 	load      string
-	// generation says with which reader the facts were read, see Mirror.generation; 0: they are what the DiscoveredNode says.
+	// generation names the policy that the facts were read with; 0: they are what the DiscoveredNode says.
 	generation int
 
 	// written is the server's timestamp of the last message, ttl the message's own TTL (zero: the bucket's, negative: none).
-	written  time.Time
-	ttl      time.Duration
-	revision uint64
-
+	written   time.Time
+	ttl       time.Duration
+	revision  uint64
 	firstSeen time.Time
-	// absent is when the key was found missing from the bucket; zero while it is there or nothing is known.
-	absent time.Time
-	// stale and expired are set when the deadline passes and cleared by the next message alone, so that neither a gap nor
-	// a restart makes a silent node ready again.
-	expired time.Time
-	stale   bool
-	// held says that the deadline has passed and the disruption guard holds the node, accepted that a person let it go.
-	held, accepted bool
-	// heard says that a message came in since the last listing that followed a gap: the node is back, and its deadline is
-	// its own again.
-	heard    bool
+
+	heard   liveness.Heard
+	silence silence
+	// since is when the node became stale or expired.
+	since time.Duration
+	// due is true from a moment before the next deadline, so that the stream's leader is asked in time. confirmed is when it
+	// had nothing newer; never if it has not answered.
+	due       bool
+	confirmed time.Duration
+	// absent is when the key was found missing from the bucket; never while it is there or nothing is known.
+	absent time.Duration
+	// notBefore is the earliest deadline that the guard has left the node when it let go.
+	notBefore time.Duration
+	// accepted is true once a person has accepted the node's silence.
+	accepted bool
+
 	cordoned bool
-	// double says that an older entry has the same node ID, and with it the name that would be this one's.
-	double bool
-	// junior says that the node had a rival before a restart of Rollcall, and loses to it again: creation times are whole
-	// seconds, so they alone would not tell which of two is older.
+	// duplicate is true while another entry has the same node ID and the better claim to its name; at is the entry's place
+	// among them.
+	duplicate bool
+	at        int
+	// junior is true for a duplicate of before a restart: creation times are whole seconds, so they alone would not tell
+	// which of two is older.
 	junior bool
-	// rival is the name of the older node that has one of this node's addresses and ports; empty if there is none.
-	rival string
+	// placed is the moment at which the node registered at its addresses, superseded true while a newer one answers there.
+	placed     moment
+	superseded bool
 
-	// node is what has been handed out last.
-	node *Node
+	// indexed is what the table has indexed the entry by, node what was published last. marked is true while the entry
+	// waits for settle.
+	indexed index
+	node    *Node
+	marked  bool
 
-	// check is when the entry is to be looked at next, on the server's clock, and index its place in the heap of checks.
-	// A heartbeat leaves both alone: a check that comes too early only sets the next one.
-	check time.Time
+	// check is when the entry is looked at next, index its place in the heap of checks. A heartbeat leaves both alone: a
+	// check that comes too early only sets the next one.
+	check time.Duration
 	index int
 }
 
-// older says whether the entry, and not o, keeps an address and port that both have.
-func (e *entry) older(o *entry) bool {
-	if e.junior != o.junior {
-		return o.junior
+// index is what a table indexes an entry by.
+type index struct {
+	// id is the node ID that the entry gives; empty: none.
+	id string
+	reach
+}
+
+// reach is where a node that may take traffic is reached; empty for one that may not.
+type reach struct {
+	addresses []netip.Addr
+	ports     []record.Port
+}
+
+func reachOf(f *record.Facts) reach {
+	if !f.Usable() {
+		return reach{}
 	}
-	if !e.firstSeen.Equal(o.firstSeen) {
+	return reach{f.Addresses, f.Ports}
+}
+
+func (r reach) equal(o reach) bool {
+	return slices.Equal(r.addresses, o.addresses) && slices.Equal(r.ports, o.ports)
+}
+
+// moment orders what happened to a registry: by listening time, and within a listing by revision.
+type moment struct {
+	elapsed  time.Duration
+	revision uint64
+}
+
+func (m moment) after(o moment) bool {
+	return m.elapsed > o.elapsed || m.elapsed == o.elapsed && m.revision > o.revision
+}
+
+func (e *entry) lastHeard() moment { return moment{e.heard.Elapsed, e.revision} }
+
+// counts returns true for a node that the disruption guard protects: one that has traffic to lose, and that nobody has
+// replaced or given up.
+func (e *entry) counts() bool {
+	return e.facts.Usable() && !e.duplicate && !e.superseded && !e.accepted
+}
+
+// answers returns true if the node takes traffic now and is not about to lose it.
+func (e *entry) answers() bool {
+	return e.facts.Usable() && !e.duplicate && e.silence == none && !e.facts.Draining && !e.cordoned
+}
+
+// outranks returns true if the entry, and not o, has the name of the node ID that both give.
+func (e *entry) outranks(o *entry) bool {
+	switch {
+	case (e.silence == expired) != (o.silence == expired):
+		return o.silence == expired
+	case e.junior != o.junior:
+		return o.junior
+	case !e.firstSeen.Equal(o.firstSeen):
 		return e.firstSeen.Before(o.firstSeen)
 	}
 	return e.key < o.key
@@ -65,22 +145,25 @@ func (e *entry) older(o *entry) bool {
 // phase returns the entry's phase with the reason and message of the condition Ready.
 func (e *entry) phase() (phase rollcallv1alpha1.NodePhase, reason, message string) {
 	switch {
-	case !e.expired.IsZero():
+	case e.silence == expired:
 		return rollcallv1alpha1.NodeExpired, rollcallv1alpha1.ReasonExpired, "no heartbeat within the TTL"
-	case e.facts.verdict.reason != "":
-		return rollcallv1alpha1.NodeInvalid, e.facts.verdict.reason, e.facts.verdict.message
-	case e.double:
+	case e.facts.Verdict.Reason != "":
+		return rollcallv1alpha1.NodeInvalid, e.facts.Verdict.Reason, e.facts.Verdict.Message
+	case e.duplicate:
 		return rollcallv1alpha1.NodeInvalid, rollcallv1alpha1.ReasonDuplicateNodeID,
-			bounded(fmt.Sprintf("another entry of the bucket, which is older, has the node ID %.120q as well", e.facts.id))
-	case e.rival != "":
-		return rollcallv1alpha1.NodeInvalid, rollcallv1alpha1.ReasonAddressConflict,
-			fmt.Sprintf("the older node %s has the same address and port", e.rival)
-	case e.stale:
+			record.Bounded(fmt.Sprintf("another entry of the bucket, which is older, has the node ID %.120q as well", e.facts.ID))
+	case e.superseded:
+		return rollcallv1alpha1.NodeStale, rollcallv1alpha1.ReasonSuperseded,
+			e.remarked("the node is silent, and a newer one answers at its addresses")
+	case e.silence == stale:
 		return rollcallv1alpha1.NodeStale, rollcallv1alpha1.ReasonStale, e.remarked("no heartbeat within staleAfter")
-	case e.facts.draining:
+	case e.facts.Draining:
 		return rollcallv1alpha1.NodeDraining, rollcallv1alpha1.ReasonDraining, e.remarked("the node asked for no new traffic")
 	case e.cordoned:
 		return rollcallv1alpha1.NodeReady, rollcallv1alpha1.ReasonCordoned, e.remarked("a person set spec.cordoned")
+	case e.silence == held:
+		return rollcallv1alpha1.NodeStale, rollcallv1alpha1.ReasonHeld,
+			e.remarked("no heartbeat in time, but of so many nodes at once that the disruption guard keeps their traffic")
 	default:
 		return rollcallv1alpha1.NodeReady, rollcallv1alpha1.ReasonHeartbeating, e.remarked("the node heartbeats")
 	}
@@ -88,52 +171,24 @@ func (e *entry) phase() (phase rollcallv1alpha1.NodePhase, reason, message strin
 
 // remarked returns a message with the remarks on the record after it.
 func (e *entry) remarked(message string) string {
-	if len(e.facts.remarks) == 0 {
+	if len(e.facts.Remarks) == 0 {
 		return message
 	}
-	return bounded(message + "; " + strings.Join(e.facts.remarks, "; "))
+	return record.Bounded(message + "; " + strings.Join(e.facts.Remarks, "; "))
 }
 
-// identity returns the node ID that the entry gives itself; empty if it gives itself none.
-func (e *entry) identity() string {
-	if e.facts.anonymous {
-		return ""
-	}
-	return e.facts.id
-}
-
-// refresh hands out a new Node for an entry that has heartbeated, and of which nothing else has changed.
+// refresh publishes a heartbeat of a node of which nothing else has changed.
 func (e *entry) refresh() {
 	node := *e.node
 	node.Load, node.LastHeartbeat, node.Revision, node.Remembered = e.load, e.written, e.revision, false
 	e.node = &node
 }
 
-// checks is a heap of entries, the one to be looked at first on top. It implements heap.Interface.
-type checks []*entry
-
-func (c checks) Len() int           { return len(c) }
-func (c checks) Less(i, j int) bool { return c[i].check.Before(c[j].check) }
-
-func (c checks) Swap(i, j int) {
-	c[i], c[j] = c[j], c[i]
-	c[i].index, c[j].index = i, j
+// adopt takes over what was read. An entry that says no longer which node it is remains that node: a broken record is not
+// to change names.
+func (e *entry) adopt(generation int, f record.Facts, load string) {
+	if f.Anonymous && !e.facts.Anonymous {
+		f.ID, f.Anonymous = e.facts.ID, false
+	}
+	e.generation, e.facts, e.load = generation, f, load
 }
-
-func (c *checks) Push(x any) {
-	e := x.(*entry) //nolint:errcheck // Only queue and recheck push.
-	e.index = len(*c)
-	*c = append(*c, e)
-}
-
-func (c *checks) Pop() any {
-	last := len(*c) - 1
-	e := (*c)[last]
-	(*c)[last] = nil
-	*c = (*c)[:last]
-	e.index = unqueued
-	return e
-}
-
-// unqueued is the index of an entry that is not in the heap.
-const unqueued = -1

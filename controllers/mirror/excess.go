@@ -2,8 +2,9 @@ package mirror
 
 import (
 	"container/list"
+	"time"
 
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // maxExcessBytes bounds the values that are kept of entries beyond MaxNodes. Past that only their keys are, and they wait
@@ -12,30 +13,36 @@ const maxExcessBytes = 32 << 20
 
 // excess are the entries beyond MaxNodes, in the order in which they came. The zero value is ready for use.
 type excess struct {
-	byKey map[string]*list.Element // whose values are *discovery.Entry
+	byKey map[string]*list.Element // whose values are *waiting
 	order list.List
 	bytes int
+}
+
+// waiting is an entry beyond MaxNodes, and when on the listening clock it was last heard.
+type waiting struct {
+	kv.Entry
+	since time.Duration
 }
 
 func (x *excess) len() int { return len(x.byKey) }
 
 // put lets the entry wait, where it waits already if it does; added says that it did not.
-func (x *excess) put(entry discovery.Entry) (added bool) {
+func (x *excess) put(entry kv.Entry, now time.Duration) (added bool) {
 	element := x.byKey[entry.Key]
 	if added = element == nil; added {
 		if x.byKey == nil {
 			x.byKey = map[string]*list.Element{}
 		}
-		element = x.order.PushBack(&discovery.Entry{Key: entry.Key})
+		element = x.order.PushBack(&waiting{})
 		x.byKey[entry.Key] = element
 	}
-	waiting := waitingIn(element)
-	x.bytes -= len(waiting.Value)
-	*waiting = entry
+	w := waitingIn(element)
+	x.bytes -= len(w.Value)
+	*w = waiting{entry, now}
 	if x.bytes+len(entry.Value) > maxExcessBytes {
-		waiting.Value = nil
+		w.Value = nil
 	}
-	x.bytes += len(waiting.Value)
+	x.bytes += len(w.Value)
 	return added
 }
 
@@ -52,50 +59,28 @@ func (x *excess) drop(key string) bool {
 }
 
 // next takes out the entry that has waited longest of those whose value is known; ok is false if there is none.
-func (x *excess) next() (entry discovery.Entry, ok bool) {
+func (x *excess) next() (w waiting, ok bool) {
 	for element := x.order.Front(); element != nil; element = element.Next() {
-		if entry = *waitingIn(element); entry.Value != nil {
-			x.drop(entry.Key)
-			return entry, true
+		if w = *waitingIn(element); w.Value != nil {
+			x.drop(w.Key)
+			return w, true
 		}
 	}
-	return discovery.Entry{}, false
+	return waiting{}, false
 }
 
 // prune drops the entries that are late, and says whether there were any.
-func (x *excess) prune(late func(*discovery.Entry) bool) (dropped bool) {
+func (x *excess) prune(late func(*waiting) bool) (dropped bool) {
 	for element := x.order.Front(); element != nil; {
-		waiting := waitingIn(element)
+		w := waitingIn(element)
 		element = element.Next()
-		if late(waiting) {
-			dropped = x.drop(waiting.Key)
+		if late(w) {
+			dropped = x.drop(w.Key)
 		}
 	}
 	return dropped
 }
 
-func waitingIn(element *list.Element) *discovery.Entry {
-	return element.Value.(*discovery.Entry) //nolint:errcheck // Only put makes elements.
-}
-
-// full says whether no more entries are mirrored.
-func (m *Mirror) full() bool { return m.policy.MaxNodes > 0 && len(m.entries) >= m.policy.MaxNodes }
-
-// admit fills the places that have become free, with those that have waited longest.
-func (m *Mirror) admit() {
-	for m.excess.len() > 0 && !m.full() {
-		x, ok := m.excess.next()
-		if !ok {
-			return
-		}
-		m.outbox.state = true
-		f, load := read(&x, &m.policy)
-		if m.late(&x) || !m.policy.mirrors(x.Key, f.origin) {
-			continue
-		}
-		f.judge(m.labels, &m.policy)
-		m.join(x, f, load)
-		// What waited may be from before a gap: it gets the grace that every node gets.
-		m.entries[x.Key].heard = false
-	}
+func waitingIn(element *list.Element) *waiting {
+	return element.Value.(*waiting) //nolint:errcheck // Only put makes elements.
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 func smallFleet(t *testing.T, most int) *fleet {
@@ -41,7 +41,7 @@ func TestMaxNodes(t *testing.T) {
 	for _, n := range []int{5, 3, 4, 2, 1} {
 		f.beat(n)
 	}
-	f.list(discovery.CauseReconnect, 5, 4, 3, 2, 1)
+	f.list(kv.CauseReconnect, 5, 4, 3, 2, 1)
 	f.wantIn(3, "n1", "n2")
 	// A place goes to the one that has waited longest, without waiting for its heartbeat.
 	f.unregister(1)
@@ -81,7 +81,7 @@ func TestThoseThatDiedWaitingAreForgotten(t *testing.T) {
 		f.pass(testTTL / 2)
 		f.beat(1)
 	}
-	f.list(discovery.CausePeriodic)
+	f.list(kv.CausePeriodic)
 	f.wantIn(0, "n1")
 }
 
@@ -90,7 +90,7 @@ func TestMaxNodesChanges(t *testing.T) {
 	for n := 1; n <= 4; n++ {
 		f.beat(n)
 	}
-	p := f.policy
+	p := *f.table.policy
 	p.MaxNodes = 3
 	f.SetPolicy(p)
 	f.wantIn(1, "n1", "n2", "n3")
@@ -111,7 +111,7 @@ func TestMaxNodesAcrossARestart(t *testing.T) {
 	}
 	g := restart(f)
 	g.Bucket(g.bucket(testTTL))
-	g.list(discovery.CauseStart, 4, 3, 2, 1)
+	g.list(kv.CauseStart, 4, 3, 2, 1)
 	g.wantIn(2, "n1", "n2")
 }
 
@@ -120,7 +120,7 @@ func TestAnotherSessionFindsOutAnewWhoWaits(t *testing.T) {
 	f.beat(1)
 	f.beat(2)
 	f.beat(3)
-	f.list(discovery.CauseStart, 3, 1)
+	f.list(kv.CauseStart, 3, 1)
 	f.wantIn(1, "n1")
 }
 
@@ -131,7 +131,7 @@ func TestExcessIsBound(t *testing.T) {
 	value := make([]byte, maxExcessBytes/(count-10))
 	for range 2 { // what heartbeats counts once
 		for n := range count {
-			x.put(discovery.Entry{Key: id(n), Value: value})
+			x.put(kv.Entry{Key: id(n), Value: value}, 0)
 		}
 	}
 	if x.len() != count || x.bytes > maxExcessBytes || x.bytes < maxExcessBytes-len(value) {
@@ -151,7 +151,7 @@ func TestWhoWaitsWithoutAValueComesInWithItsHeartbeat(t *testing.T) {
 	f := smallFleet(t, 1)
 	f.beat(1)
 	f.beat(2)
-	f.excess.bytes = maxExcessBytes
+	f.table.excess.bytes = maxExcessBytes
 	f.beat(3)
 	f.unregister(2)
 	f.unregister(1)

@@ -15,7 +15,8 @@ import (
 	netutils "k8s.io/utils/net"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // wantHarmless checks that the API server takes the node, and that a person can read what it says.
@@ -24,7 +25,7 @@ func wantHarmless(t *testing.T, n *Node) {
 	for what, ok := range map[string]bool{
 		"key":      n.Key != "" && utf8.ValidString(n.Key) && utf8.RuneCountInString(n.Key) <= rollcallv1alpha1.MaxKeyLength,
 		"ID":       n.ID != "" && utf8.ValidString(n.ID) && utf8.RuneCountInString(n.ID) <= rollcallv1alpha1.MaxKeyLength,
-		"message":  n.Message != "" && utf8.RuneCountInString(n.Message) <= maxMessage && !strings.ContainsFunc(n.Message, unicode.IsControl),
+		"message":  n.Message != "" && utf8.RuneCountInString(n.Message) <= record.MaxMessage && !strings.ContainsFunc(n.Message, unicode.IsControl),
 		"name":     utf8.RuneCountInString(n.DisplayName) <= rollcallv1alpha1.MaxDisplayNameLength,
 		"zone":     utf8.RuneCountInString(n.Zone) <= rollcallv1alpha1.MaxZoneLength,
 		"ports":    len(n.Ports) <= rollcallv1alpha1.MaxPorts,
@@ -75,7 +76,7 @@ var bad = map[string]struct{ value, reason, says string }{
 	"a long scheme":           {`{"NodeId":"x","Endpoint":"` + strings.Repeat("a", 64) + `://10.0.0.1:80"}`, rollcallv1alpha1.ReasonInvalidRecord, "name of port 80"},
 	"a long port name":        {`{"NodeId":"x","Addresses":["10.0.0.1"],"Ports":[{"Port":80,"Name":"` + strings.Repeat("a", 64) + `"}]}`, rollcallv1alpha1.ReasonInvalidRecord, "name of port 80"},
 	"a long zone":             {`{"NodeId":"x","Endpoint":"10.0.0.1:80","Zone":"` + strings.Repeat("a", 254) + `"}`, rollcallv1alpha1.ReasonInvalidRecord, "Zone"},
-	"much metadata":           {`{"NodeId":"x","Endpoint":"10.0.0.1:80","Metadata":{"a":"` + strings.Repeat("<", maxNodeSize) + `"}}`, rollcallv1alpha1.ReasonInvalidRecord, "bytes"},
+	"much metadata":           {`{"NodeId":"x","Endpoint":"10.0.0.1:80","Metadata":{"a":"` + strings.Repeat("<", record.MaxNodeSize) + `"}}`, rollcallv1alpha1.ReasonInvalidRecord, "bytes"},
 }
 
 func TestBadRecords(t *testing.T) {
@@ -100,23 +101,23 @@ func TestBadRecords(t *testing.T) {
 
 func TestOddRecordsThatDoNoHarm(t *testing.T) {
 	p := testPolicy
-	p.Labels = map[string]string{"role": "role", "kind": "kind"}
+	p.Record.Labels = map[string]string{"role": "role", "kind": "kind"}
 	for name, tt := range map[string]struct{ members, message string }{
 		"a trailing slash":    {`"Endpoint":"http://10.0.0.1:80/"`, "the node heartbeats"},
-		"a path":              {`"Endpoint":"http://10.0.0.1:80/api?x=1"`, "the node heartbeats; " + noteEndpoint},
-		"a query":             {`"Endpoint":"http://10.0.0.1:80?x"`, "the node heartbeats; " + noteEndpoint},
+		"a path":              {`"Endpoint":"http://10.0.0.1:80/api?x=1"`, "the node heartbeats; " + record.NoteEndpoint},
+		"a query":             {`"Endpoint":"http://10.0.0.1:80?x"`, "the node heartbeats; " + record.NoteEndpoint},
 		"a path that is idle": {`"Endpoint":"http://10.0.0.1/x","Addresses":["10.0.0.1"],"Ports":[{"Port":1}]`, "the node heartbeats"},
 		"an IPv6 literal":     {`"Endpoint":"http://[2001:db8::1]:80"`, "the node heartbeats"},
-		"a clock years ahead": {`"Endpoint":"10.0.0.1:80","LastSeen":"2036-01-01T00:00:00Z"`, "the node heartbeats; " + noteClock},
-		"a clock of 1970":     {`"Endpoint":"10.0.0.1:80","LastSeen":"1970-01-01T00:00:00Z"`, "the node heartbeats; " + noteClock},
-		"the year 9999":       {`"Endpoint":"10.0.0.1:80","LastSeen":"9999-12-31T23:59:59Z"`, "the node heartbeats; " + noteClock},
+		"a clock years ahead": {`"Endpoint":"10.0.0.1:80","LastSeen":"2036-01-01T00:00:00Z"`, "the node heartbeats; " + record.NoteClock},
+		"a clock of 1970":     {`"Endpoint":"10.0.0.1:80","LastSeen":"1970-01-01T00:00:00Z"`, "the node heartbeats; " + record.NoteClock},
+		"the year 9999":       {`"Endpoint":"10.0.0.1:80","LastSeen":"9999-12-31T23:59:59Z"`, "the node heartbeats; " + record.NoteClock},
 		"no clock":            {`"Endpoint":"10.0.0.1:80","LastSeen":"0001-01-01T00:00:00"`, "the node heartbeats"},
 		"another time zone":   {`"Endpoint":"10.0.0.1:80","LastSeen":"2026-01-01T13:00:00"`, "the node heartbeats"},
 		"no label values": {
 			`"Endpoint":"10.0.0.1:80","Metadata":{"role":"a b","kind":"` + strings.Repeat("x", 64) + `"}`,
 			`the node heartbeats; there is no label kind, since the metadata "kind" is no label value; there is no label role, since the metadata "role" is no label value`,
 		},
-		"draining":    {`"Endpoint":"http://10.0.0.1/x","Draining":true`, "the node asked for no new traffic; " + noteEndpoint},
+		"draining":    {`"Endpoint":"http://10.0.0.1/x","Draining":true`, "the node asked for no new traffic; " + record.NoteEndpoint},
 		"a huge load": {`"Endpoint":"10.0.0.1:80","Load":1e300`, "the node heartbeats"},
 		"a tiny load": {`"Endpoint":"10.0.0.1:80","Load":-1e-300`, "the node heartbeats"},
 		"odd strings": {`"Endpoint":"10.0.0.1:80","Name":"a\u0000b\ud800","Zone":"a b\u0007","Metadata":{"\u0000":"\u0000"}`, "the node heartbeats"},
@@ -146,7 +147,7 @@ func TestOddRecordsThatDoNoHarm(t *testing.T) {
 // TestTheLargestNode has one that is just not too large, in the characters that take the most room in JSON.
 func TestTheLargestNode(t *testing.T) {
 	f := newFleet(t, testPolicy)
-	f.put("node.x", `{"NodeId":"x","Endpoint":"10.0.0.1:80","Metadata":{"a":"`+strings.Repeat("<", maxNodeSize-2)+`"}}`)
+	f.put("node.x", `{"NodeId":"x","Endpoint":"10.0.0.1:80","Metadata":{"a":"`+strings.Repeat("<", record.MaxNodeSize-2)+`"}}`)
 	f.wantReason("reg.x", rollcallv1alpha1.ReasonHeartbeating)
 	wantHarmless(t, f.Node("reg.x"))
 }
@@ -187,9 +188,9 @@ var alwaysRefused = []string{
 
 func refusingPolicy() Policy {
 	p := testPolicy
-	p.Refused = []netip.Addr{netip.MustParseAddr("10.96.0.1")}
-	p.Denied = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}
-	p.DeniedToAll = []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")}
+	p.Record.Refused = []netip.Addr{netip.MustParseAddr("10.96.0.1")}
+	p.Record.Denied = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}
+	p.Record.DeniedToAll = []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")}
 	return p
 }
 
@@ -226,14 +227,14 @@ func TestAddressesThatAreAlwaysRefused(t *testing.T) {
 
 func TestAddressPolicy(t *testing.T) {
 	p := refusingPolicy()
-	p.Allowed = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
+	p.Record.Allowed = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
 	for address, want := range map[string]string{
 		"10.0.0.1": "", "10.255.0.1": "", "2001:db8::1": "", "::ffff:10.0.0.1": "",
 		"10.2.0.1": "is within 10.2.0.0/16, which Rollcall is set to deny",
 		"10.1.2.3": "is within deniedCIDRs 10.1.0.0/16", "192.0.2.1": "is outside of allowedCIDRs", "64:ff9b::10.0.0.1": "is outside of allowedCIDRs",
 		"64:ff9b::10.1.2.3": "stands for 10.1.2.3, which is within deniedCIDRs 10.1.0.0/16", "2002:7f00:1::": "stands for 127.0.0.1, which is a loopback address",
 	} {
-		if got := p.refusal(netip.MustParseAddr(address).Unmap()); got != want {
+		if got := p.Record.Refusal(netip.MustParseAddr(address).Unmap()); got != want {
 			t.Errorf("%s %q, want %q", address, got, want)
 		}
 	}
@@ -251,19 +252,19 @@ func FuzzAddress(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		facts, _ := read(&discovery.Entry{Key: "node.x", Value: value}, &p)
-		facts.judge(newLabeller("reg", p.Labels), &p)
-		if facts.verdict.reason != "" {
+		facts, _ := record.Read(&kv.Entry{Key: "node.x", Value: value}, &p.Record)
+		facts.Judge(record.NewLabeller("reg", p.Record.Labels), &p.Record)
+		if facts.Verdict.Reason != "" {
 			return
 		}
-		if len(facts.addresses) != 1 {
-			t.Fatalf("%q gives %v", address, facts.addresses)
+		if len(facts.Addresses) != 1 {
+			t.Fatalf("%q gives %v", address, facts.Addresses)
 		}
 		// What other parsers make of it must be no other address, and none that may not take traffic.
-		for _, ip := range []net.IP{net.ParseIP(address), netutils.ParseIPSloppy(address), netutils.ParseIPSloppy(facts.addresses[0].String())} {
+		for _, ip := range []net.IP{net.ParseIP(address), netutils.ParseIPSloppy(address), netutils.ParseIPSloppy(facts.Addresses[0].String())} {
 			other, ok := netip.AddrFromSlice(ip)
-			if !ok || other.Unmap() != facts.addresses[0] || ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast() {
-				t.Errorf("%q is taken as %s, and elsewhere as %s", address, facts.addresses[0], ip)
+			if !ok || other.Unmap() != facts.Addresses[0] || ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast() {
+				t.Errorf("%q is taken as %s, and elsewhere as %s", address, facts.Addresses[0], ip)
 			}
 		}
 	})

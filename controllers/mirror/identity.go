@@ -1,74 +1,60 @@
 package mirror
 
-import (
-	"slices"
-	"time"
-)
+// identities know for each node ID the entries that give it. A key says which entry it is, and the entry which node, so two
+// keys may give the same ID: one of them, the holder, has the ID's name, and the others names after their keys.
+type identities map[string]*identity
 
-// A key says which entry it is, and the entry which node. Two keys may claim the same node: the older has the node's name,
-// and the other one a name after its key until the older is gone.
-
-// enroll gives the entry its name, by its node ID. An expired entry makes room for it: the node has come back under
-// another key.
-func (m *Mirror) enroll(e *entry, at time.Time) {
-	id := e.identity()
-	e.double = false
-	e.name = keyName(m.registry.Name, e.key)
-	if id != "" {
-		if same := m.ids[id]; len(same) == 1 && !same[0].expired.IsZero() && e.expired.IsZero() {
-			m.remove(same[0], at)
-		}
-		m.ids[id] = append(m.ids[id], e)
-		if e.double = m.ids[id][0] != e; !e.double {
-			e.name = Name(m.registry.Name, id)
-		}
-	}
-	m.names[e.name] = e
+type identity struct {
+	holder *entry
+	all    []*entry
 }
 
-// strike takes the entry's name back, under the node ID that it was enrolled with, and returns the entry that inherits the
-// name; nil if none does.
-func (m *Mirror) strike(e *entry, id string) (heir *entry) {
-	delete(m.names, e.name)
-	if id == "" {
+// join adds an entry that gives the ID, and returns the entry that was the holder if it is not any more.
+func (ids identities) join(id string, e *entry) (former *entry) {
+	i := ids[id]
+	if i == nil {
+		i = &identity{holder: e}
+		ids[id] = i
+	}
+	e.at = len(i.all)
+	i.all = append(i.all, e)
+	if i.holder != e && e.outranks(i.holder) {
+		former, i.holder = i.holder, e
+	}
+	return former
+}
+
+// part takes out an entry, and returns the holder that takes its place; nil if there is none, or it was no holder.
+func (ids identities) part(id string, e *entry) (next *entry) {
+	i := ids[id]
+	if i == nil {
 		return nil
 	}
-	same := slices.DeleteFunc(m.ids[id], func(o *entry) bool { return o == e })
-	if len(same) == 0 {
-		delete(m.ids, id)
+	last := len(i.all) - 1
+	i.all[e.at] = i.all[last]
+	i.all[e.at].at = e.at
+	i.all[last] = nil
+	i.all = i.all[:last]
+	if last == 0 {
+		delete(ids, id)
 		return nil
 	}
-	m.ids[id] = same
-	if e.double {
+	if i.holder != e {
 		return nil
 	}
-	for i := range same {
-		if same[i].succeeds(same[0]) {
-			same[0], same[i] = same[i], same[0]
+	i.holder = i.all[0]
+	for _, o := range i.all[1:] {
+		if o.outranks(i.holder) {
+			i.holder = o
 		}
 	}
-	return same[0]
+	return i.holder
 }
 
-// succeeds says whether the entry, and not o, inherits a name that both wait for.
-func (e *entry) succeeds(o *entry) bool {
-	if e.expired.IsZero() != o.expired.IsZero() {
-		return e.expired.IsZero()
+// holder returns the entry that has the ID's name; nil if nobody gives the ID.
+func (ids identities) holder(id string) *entry {
+	if i := ids[id]; i != nil {
+		return i.holder
 	}
-	return e.older(o)
-}
-
-// promote gives the heir its name.
-func (m *Mirror) promote(heir *entry, at time.Time) {
-	if heir == nil {
-		return
-	}
-	delete(m.names, heir.name)
-	heir.name, heir.double = Name(m.registry.Name, heir.identity()), false
-	m.names[heir.name] = heir
-	touched := m.claims.enter(heir)
-	m.publish(heir, at)
-	for _, other := range touched {
-		m.publish(other, at)
-	}
+	return nil
 }

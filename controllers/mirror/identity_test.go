@@ -10,7 +10,9 @@ import (
 	"time"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // foreign reads entries whose key says nothing about the node: {"id": …, "ip": …}.
@@ -28,7 +30,7 @@ func (*foreign) Read(_ string, value []byte) (discovery.Node, error) {
 
 func foreignPolicy() Policy {
 	p := testPolicy
-	p.KeyPrefix, p.Reader = "", &foreign{}
+	p.Record.KeyPrefix, p.Record.Reader = "", &foreign{}
 	return p
 }
 
@@ -84,8 +86,8 @@ func TestIDsFromTheRecord(t *testing.T) {
 	f.wantReason("reg.web-2", rollcallv1alpha1.ReasonHeartbeating)
 	// What never said who it is has its key as a name.
 	f.put("k2", "?")
-	f.wantReason(keyName("reg", "k2"), rollcallv1alpha1.ReasonInvalidRecord)
-	if id := f.Node(keyName("reg", "k2")).ID; id != "k2" {
+	f.wantReason(record.KeyName("reg", "k2"), rollcallv1alpha1.ReasonInvalidRecord)
+	if id := f.Node(record.KeyName("reg", "k2")).ID; id != "k2" {
 		t.Errorf("it has the ID %q", id)
 	}
 	f.say("k2", "web-1", 2)
@@ -102,7 +104,7 @@ func TestDuplicateIDs(t *testing.T) {
 	f.say("k2", "web", 2)
 	f.pass(time.Second)
 	f.say("k3", "web", 3)
-	second, third := keyName("reg", "k2"), keyName("reg", "k3")
+	second, third := record.KeyName("reg", "k2"), record.KeyName("reg", "k3")
 	f.wantReason("reg.web", rollcallv1alpha1.ReasonHeartbeating)
 	f.wantReason(second, rollcallv1alpha1.ReasonDuplicateNodeID)
 	f.wantReason(third, rollcallv1alpha1.ReasonDuplicateNodeID)
@@ -113,7 +115,7 @@ func TestDuplicateIDs(t *testing.T) {
 	f.say("k4", "other", 2)
 	f.wantReason("reg.other", rollcallv1alpha1.ReasonHeartbeating)
 	f.revision++
-	f.Entry(discovery.Entry{Key: "k4", Revision: f.revision, Written: f.now(), Operation: discovery.Unregister})
+	f.Entry(kv.Entry{Key: "k4", Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Unregister})
 	// Heartbeats change nothing.
 	f.take()
 	for n, key := range []string{"k3", "k2", "k1"} {
@@ -124,7 +126,7 @@ func TestDuplicateIDs(t *testing.T) {
 	}
 
 	f.revision++
-	f.Entry(discovery.Entry{Key: "k1", Revision: f.revision, Written: f.now(), Operation: discovery.Unregister})
+	f.Entry(kv.Entry{Key: "k1", Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Unregister})
 	if there, gone := f.shown(); !slices.Equal(there, []string{"reg.web"}) || !slices.Equal(gone, []string{second}) {
 		t.Errorf("the end of the older told %v and the end of %v", there, gone)
 	}
@@ -146,7 +148,7 @@ func TestANodeThatComesBackUnderAnotherKey(t *testing.T) {
 	f.say("k1", "web", 1)
 	f.pass(testTTL / 2)
 	f.say("k2", "web", 1)
-	f.wantReason(keyName("reg", "k2"), rollcallv1alpha1.ReasonDuplicateNodeID)
+	f.wantReason(record.KeyName("reg", "k2"), rollcallv1alpha1.ReasonDuplicateNodeID)
 	f.pass(testTTL / 2)
 	if node := f.Node("reg.web"); node == nil || node.Key != "k2" || node.Phase != rollcallv1alpha1.NodeReady {
 		t.Errorf("when the old key expired, the node was %+v", node)
@@ -177,10 +179,10 @@ func TestDuplicatesSurviveARestart(t *testing.T) {
 		}
 	}
 	g.take()
-	g.Listing(discovery.CauseStart)
+	g.Listing(kv.CauseStart)
 	for _, key := range []string{"k2", "k1", "k3", "k4"} {
-		e := f.entries[key]
-		g.Entry(discovery.Entry{Key: key, Value: f.values[key], Revision: e.revision, Written: e.written, Operation: discovery.Put})
+		e := f.table.entries[key]
+		g.Entry(kv.Entry{Key: key, Value: f.values[key], Revision: e.revision, Written: e.written, Operation: kv.Put})
 	}
 	g.Synced(f.link.bucket)
 	if there, gone := g.shown(); len(there)+len(gone) != 0 {
@@ -192,9 +194,10 @@ func TestTheHolderIsGoneAfterARestart(t *testing.T) {
 	f := newFleet(t, foreignPolicy())
 	f.say("k1", "web", 1)
 	f.say("k2", "web", 2)
-	dn := written(f.Node(keyName("reg", "k2")), f.now())
-	g := newFleet(t, foreignPolicy())
-	g.Seed([]*rollcallv1alpha1.DiscoveredNode{dn})
+	dn := written(f.Node(record.KeyName("reg", "k2")), f.link.now(f.clock))
+	g := &fleet{T: t, clock: f.clock}
+	g.Mirror = newMirror(f.registry, foreignPolicy(), nil, []*rollcallv1alpha1.DiscoveredNode{dn}, g.clock, g)
+	g.start()
 	if node := g.Node("reg.web"); node == nil || node.Key != "k2" || node.Phase != rollcallv1alpha1.NodeReady {
 		t.Errorf("%+v", node)
 	}
@@ -202,16 +205,16 @@ func TestTheHolderIsGoneAfterARestart(t *testing.T) {
 
 func TestAnotherReaderReadsTheSameRevisionsAnew(t *testing.T) {
 	p := foreignPolicy()
-	p.Reader = nil
+	p.Record.Reader = nil
 	f := newFleet(t, p)
 	f.put("k1", `{"NodeId":"k1","Endpoint":"10.0.0.9:80","id":"web","ip":"10.0.0.1"}`)
 	f.wantReason("reg.k1", rollcallv1alpha1.ReasonHeartbeating)
 	f.take()
-	before := f.entries["k1"].written
+	before := f.table.entries["k1"].written
 	f.pass(testTTL / 2)
 	f.SetPolicy(foreignPolicy())
-	f.Listing(discovery.CauseStart)
-	f.Entry(discovery.Entry{Key: "k1", Value: f.values["k1"], Revision: f.revision, Written: before, Operation: discovery.Put})
+	f.Listing(kv.CauseStart)
+	f.Entry(kv.Entry{Key: "k1", Value: f.values["k1"], Revision: f.revision, Written: before, Operation: kv.Put})
 	f.Synced(f.bucket(testTTL))
 	if there, gone := f.shown(); !slices.Equal(there, []string{"reg.web"}) || !slices.Equal(gone, []string{"reg.k1"}) {
 		t.Errorf("told %v and the end of %v", there, gone)
@@ -227,7 +230,7 @@ func TestAnotherKeyPrefixLeavesTheOtherKeysAlone(t *testing.T) {
 	f := newFleet(t, p)
 	f.say("a.1", "a", 1)
 	f.say("b.1", "b", 2)
-	p.KeyPrefix = "b."
+	p.Record.KeyPrefix = "b."
 	f.SetPolicy(p)
 	if f.Node("reg.a") != nil || f.Node("reg.b") == nil {
 		t.Errorf("left are %v", f.Nodes())
@@ -239,7 +242,7 @@ func TestKeysThatGetRefuses(t *testing.T) {
 	for _, rest := range []string{"", "ä", "a\xff", "a*", "a b", ".a", "a.", "a..b", "a\x01", strings.Repeat("x", discovery.MaxKeyLength)} {
 		key := "node." + rest
 		f.put(key, `{"NodeId":"x","Endpoint":"10.0.0.1:80"}`)
-		node := f.Node(keyName("reg", key))
+		node := f.Node(record.KeyName("reg", key))
 		if node == nil || node.Reason != rollcallv1alpha1.ReasonInvalidKey || node.Traffic() != TrafficNone {
 			t.Errorf("%q: %+v", key, node)
 			continue

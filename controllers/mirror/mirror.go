@@ -1,10 +1,9 @@
 package mirror
 
 import (
-	"container/heap"
+	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -12,8 +11,13 @@ import (
 	"k8s.io/utils/clock"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
+	"github.com/rollcall-dev/rollcall/discovery/liveness"
 )
+
+// listingPatience is how long a listing may hold back the changes that it finds. A listing of 100,000 keys takes a quarter
+// of a second; over a slow link it must not blind everybody for longer than this.
+const listingPatience = time.Second
 
 // observer hears of what changes in a Mirror. Its methods must not block; they are called without the Mirror's lock, told
 // of what to look at, and whoever listens reads the Mirror afterwards.
@@ -23,74 +27,219 @@ type observer interface {
 	stateChanged(registry types.NamespacedName)
 }
 
-// Mirror holds the last known state of every key of one NodeRegistry. It is a discovery.Sink, which the bucket's Watcher
-// fills; the passing of deadlines, which Advance notices, and the disruption guard do the rest. It is safe for concurrent
-// use.
+// Mirror holds the last known state of every key of one NodeRegistry. It is a kv.Sink, which the bucket's Watcher fills. It
+// is safe for concurrent use, and has no goroutine: time passes when something arrives from the server.
 type Mirror struct {
 	registry types.NamespacedName
 	clock    clock.Clock
 	observer observer
-	wake     chan struct{}
 
-	mu      sync.RWMutex
-	policy  Policy
-	entries map[string]*entry   // by key
-	names   map[string]*entry   // by the name of the DiscoveredNode
-	ids     map[string][]*entry // by node ID; the first has the name
-	excess  excess
-	claims  claims
-	labels  *labeller
-	checks  checks
-	counts  map[rollcallv1alpha1.NodePhase]int
-	guard   guard
-	d       deadlines
-	link    link
-	outbox  outbox
-	tally   tally
-	// generation counts the changes of what entries are read with.
-	generation int
+	mu    sync.RWMutex
+	table table
+	link  link
+	out   outbox
+	tally tally
 }
 
-// link is what is known of the way to the bucket.
-type link struct {
-	// reading says that the bucket is being watched and was listed completely since the last gap: deadlines pass.
-	reading bool
-	// listing is the cause of the listing that is under way; empty if none is.
-	listing discovery.Cause
-	// listed says that the bucket was listed completely since start, lastSync when that was the last time.
-	listed   bool
-	lastSync time.Time
-	// since is when reading last changed, err why the bucket can't be read.
-	since  time.Time
-	err    error
-	bucket discovery.Bucket
-}
+var _ kv.Sink = &Mirror{}
 
-var _ discovery.Sink = &Mirror{}
-
-// newMirror returns a Mirror that knows nothing yet.
-func newMirror(registry types.NamespacedName, p Policy, c clock.Clock, o observer) *Mirror {
+// newMirror returns a Mirror that goes on from what was written down: who was held, nil for nobody, and the nodes.
+func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollcallv1alpha1.DiscoveredNode, c clock.Clock, o observer) *Mirror {
 	m := &Mirror{
-		registry: registry,
-		clock:    c,
-		observer: o,
-		wake:     make(chan struct{}, 1),
-		entries:  map[string]*entry{},
-		names:    map[string]*entry{},
-		ids:      map[string][]*entry{},
-		claims:   claims{},
-		counts:   map[rollcallv1alpha1.NodePhase]int{},
-		link:     link{since: c.Now()},
+		registry: registry, clock: c, observer: o, link: link{since: c.Now()},
+		out: outbox{phases: map[rollcallv1alpha1.NodePhase]int{}},
 	}
-	m.setPolicy(p)
+	m.table = table{
+		registry: registry, entries: map[string]*entry{}, names: map[string]*entry{}, ids: identities{}, sites: sites{},
+		timing: timing{clock: liveness.NewClock(kv.DefaultSilenceLimit)}, out: &m.out,
+	}
+	m.table.rule(&p)
+	m.table.seed(nodes)
+	m.link.store.restore(h, &m.table.guard, c.Now())
 	return m
+}
+
+// start publishes what was written down.
+func (m *Mirror) start() {
+	m.mu.Lock()
+	m.finish(m.link.now(m.clock))
+}
+
+// finish ends an input: it settles what the input marked, releases the lock, then tells the observer; at is the time of the
+// change.
+func (m *Mirror) finish(at time.Time) {
+	m.table.settle(at)
+	changes, state, settled := m.out.take(m.clock.Now())
+	m.mu.Unlock()
+	if len(changes) > 0 {
+		m.observer.nodesChanged(changes)
+	}
+	if settled {
+		m.observer.registrySettled(m.registry)
+	}
+	if state {
+		m.observer.stateChanged(m.registry)
+	}
+}
+
+// Listing implements kv.Observer.
+func (m *Mirror) Listing(cause kv.Cause) {
+	m.mu.Lock()
+	m.tally.listing(cause)
+	m.link.listing = cause
+	if cause == kv.CauseStart {
+		m.table.excess = excess{} // Every key is delivered again, and nobody would tell which of these are gone.
+	}
+	if cause.Gap() {
+		m.interrupt(nil)
+		m.out.closed = m.clock.Now().Add(listingPatience)
+	}
+	m.finish(m.link.now(m.clock))
+}
+
+// Disconnected implements kv.Observer.
+func (m *Mirror) Disconnected(err error) {
+	m.mu.Lock()
+	m.link.listing, m.out.closed = "", time.Time{}
+	m.interrupt(err)
+	m.finish(m.link.now(m.clock))
+}
+
+// interrupt begins a gap.
+func (m *Mirror) interrupt(err error) {
+	if m.table.timing.clock.Listening() {
+		m.link.since = m.clock.Now()
+	}
+	m.table.timing.clock.Stop()
+	m.link.err, m.out.state = err, true
+}
+
+// Synced implements kv.Observer.
+func (m *Mirror) Synced(b kv.Bucket) {
+	m.mu.Lock()
+	m.setBucket(b)
+	m.link.lastSync, m.out.state = m.clock.Now(), true
+	if m.link.listing.Gap() {
+		m.out.settled = !m.link.listed
+		m.link.listed, m.link.err, m.link.since = true, nil, m.clock.Now()
+		m.table.timing.clock.Start()
+	}
+	m.link.listing, m.out.closed = "", time.Time{}
+	m.table.excess.prune(m.table.late)
+	m.finish(m.link.now(m.clock))
+}
+
+// Bucket implements kv.Observer.
+func (m *Mirror) Bucket(b kv.Bucket) {
+	m.mu.Lock()
+	m.setBucket(b)
+	m.finish(m.link.now(m.clock))
+}
+
+// setBucket applies what the server says of the bucket.
+func (m *Mirror) setBucket(b kv.Bucket) {
+	t, old := &m.table.timing, m.link.bucket
+	if b.TTL == 0 && b.Store.Refusal == kv.Sealed {
+		// Sealing a stream takes its TTL away. What died before is dead all the same, once a person accepts it.
+		b.TTL = cmp.Or(t.ttl, m.table.policy.FallbackTTL)
+	}
+	m.link.bucket = b
+	if t.ttl != b.TTL || t.messageTTL != b.MessageTTL {
+		t.ttl, t.messageTTL, t.grace = b.TTL, b.MessageTTL, m.table.policy.grace(b.TTL)
+		m.table.recheck()
+	}
+	t.clock.Hold(b.Store.Refusal != "" && !b.Store.Partial)
+	if old.Store.Partial && b.Store.Refusal == "" {
+		t.clock.Forgive()
+	}
+	m.link.store.observe(b.Store, m.clock.Now())
+	m.out.state = m.out.state || b.Store.Refusal != "" || old.Store != b.Store || old.TTL != b.TTL || old.History != b.History ||
+		old.Storage != b.Storage || old.Markers != b.Markers || old.ServerVersion != b.ServerVersion
+}
+
+// Arrived implements kv.Sink.
+func (m *Mirror) Arrived(at time.Time) {
+	m.mu.Lock()
+	m.table.timing.clock.Arrived(at)
+	silences{&m.table}.pass(m.clock.Now())
+	m.finish(m.link.now(m.clock))
+}
+
+// Entry implements kv.Observer.
+func (m *Mirror) Entry(x kv.Entry) {
+	m.mu.Lock()
+	m.tally.event(x.Operation)
+	switch x.Operation {
+	case kv.Put:
+		m.table.put(&x)
+	case kv.Unregister:
+		m.table.drop(x.Key)
+	default:
+		// The server's word that the key is past its TTL is a hint: on a cluster it may have overtaken a fresh heartbeat.
+		m.table.miss(x.Key)
+	}
+	m.finish(x.Written)
+}
+
+// Absent implements kv.Observer.
+func (m *Mirror) Absent(keys []string) {
+	m.mu.Lock()
+	for _, key := range keys {
+		m.table.miss(key)
+	}
+	m.finish(m.link.now(m.clock))
+}
+
+// Overdue implements kv.Sink.
+func (m *Mirror) Overdue() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return silences{&m.table}.keys()
+}
+
+// Silent implements kv.Sink.
+func (m *Mirror) Silent(keys []string) {
+	m.mu.Lock()
+	silences{&m.table}.confirm(keys, m.clock.Now())
+	m.finish(m.link.now(m.clock))
+}
+
+// SetPolicy puts another policy in force, and reads again what follows from it. Changes of how records are read need a new
+// listing besides: what is not known yet, and what was read otherwise, comes in from there. A lower MaxNodes takes no node
+// out: those that are in stay in.
+func (m *Mirror) SetPolicy(p Policy) {
+	m.mu.Lock()
+	if m.table.policy.equal(p) {
+		m.mu.Unlock()
+		return
+	}
+	m.table.rule(&p)
+	m.finish(m.link.now(m.clock))
+}
+
+// SetCordoned applies what a person wrote to the DiscoveredNode of that name.
+func (m *Mirror) SetCordoned(name string, cordoned bool) {
+	m.mu.Lock()
+	m.table.cordon(name, cordoned)
+	m.finish(m.link.now(m.clock))
+}
+
+// AcceptExpiry lets go the nodes that are silent while State.Held says so since that time, as a person has decided, and
+// returns how many. since counts in whole seconds, as a status prints it. ok is false if nothing has been held since then.
+func (m *Mirror) AcceptExpiry(since time.Time) (released int, ok bool) {
+	m.mu.Lock()
+	if h := m.link.store.held(&m.table); h != nil && h.Since.Truncate(time.Second).Equal(since.Truncate(time.Second)) {
+		released, ok = silences{&m.table}.accept(), true
+	}
+	m.finish(m.link.now(m.clock))
+	return released, ok
 }
 
 // Node returns the node whose DiscoveredNode has that name, nil if there is none.
 func (m *Mirror) Node(name string) *Node {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if e := m.names[name]; e != nil {
+	if e := m.table.names[name]; e != nil {
 		return e.node
 	}
 	return nil
@@ -100,8 +249,8 @@ func (m *Mirror) Node(name string) *Node {
 func (m *Mirror) Nodes() []*Node {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	nodes := make([]*Node, 0, len(m.entries))
-	for _, e := range m.entries {
+	nodes := make([]*Node, 0, len(m.table.entries))
+	for _, e := range m.table.entries {
 		nodes = append(nodes, e.node)
 	}
 	return nodes
@@ -111,184 +260,48 @@ func (m *Mirror) Nodes() []*Node {
 func (m *Mirror) Keys() []string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return slices.Collect(maps.Keys(m.entries))
+	return slices.Collect(maps.Keys(m.table.entries))
 }
 
-// SetPolicy puts another policy in force, and reads again what follows from it. Changes of KeyPrefix, Reader and
-// IncludeLocal need a new listing besides: what is not known yet, and what was read otherwise, is taken in from there.
-// A lower MaxNodes takes no node out: those that are in stay in.
-func (m *Mirror) SetPolicy(p Policy) {
-	m.mu.Lock()
-	if m.policy.equal(p) {
-		m.mu.Unlock()
-		return
-	}
-	m.setPolicy(p)
-	now := m.now()
-	for _, e := range slices.Collect(maps.Values(m.entries)) {
-		if !p.mirrors(e.key, e.facts.origin) {
-			m.remove(e, now)
-			continue
-		}
-		renewed := e.facts
-		renewed.judge(m.labels, &m.policy)
-		if !e.facts.equal(&renewed) {
-			m.revise(e, now, func() { e.facts = renewed })
-		}
-	}
-	m.recheck()
-	m.unlockAndTell()
-}
-
-func (m *Mirror) setPolicy(p Policy) {
-	if m.generation == 0 || m.policy.Reader != p.Reader || m.policy.KeyPrefix != p.KeyPrefix {
-		m.generation++
-	}
-	m.policy = p
-	m.labels = newLabeller(m.registry.Name, p.Labels)
-	m.d.staleAfter, m.d.retain = p.StaleAfter, p.RetainExpired
-	m.d.grace = p.grace(m.d.ttl)
-}
-
-// SetCordoned tells what people wrote to the DiscoveredNode.
-func (m *Mirror) SetCordoned(name string, cordoned bool) {
-	m.mu.Lock()
-	e := m.names[name]
-	if e == nil || e.cordoned == cordoned {
-		m.mu.Unlock()
-		return
-	}
-	m.revise(e, m.now(), func() { e.cordoned = cordoned })
-	m.unlockAndTell()
-}
-
-// now returns the time on the server's clock. The monotonic clock carries it on from the server's last word, so a step of
-// the local wall clock moves no deadline.
-func (m *Mirror) now() time.Time {
-	b := &m.link.bucket
-	if b.ServerTime.IsZero() {
-		return m.clock.Now()
-	}
-	return b.ServerTime.Add(m.clock.Since(b.ReceivedAt))
-}
-
-// revise changes an entry through change, publishes what it now looks like, and the rivals that this gives or takes.
-func (m *Mirror) revise(e *entry, at time.Time, change func()) {
-	touched := m.claims.leave(e)
-	id := e.identity()
-	change()
-	var heir *entry
-	if e.identity() != id {
-		heir = m.strike(e, id)
-		m.enroll(e, at)
-	}
-	touched = append(touched, m.claims.enter(e)...)
-	m.publish(e, at)
-	for _, other := range touched {
-		m.publish(other, at)
-	}
-	m.promote(heir, at)
-}
-
-// publish hands out a new Node for the entry. at is the time of the change, if it turns out to be one.
-func (m *Mirror) publish(e *entry, at time.Time) {
-	old := e.node
-	e.node = m.snapshot(e, at)
-	switch {
-	case old == nil:
-	case old.Name != e.node.Name:
-		m.count(old.Phase, -1)
-		m.outbox.put(Change{Old: old})
-		old = nil
-	case old.same(e.node):
-		e.node.Changed = old.Changed
-		return
-	default:
-		m.count(old.Phase, -1)
-	}
-	m.count(e.node.Phase, 1)
-	m.outbox.put(Change{Old: old, New: e.node})
-}
-
-func (m *Mirror) snapshot(e *entry, at time.Time) *Node {
-	phase, reason, message := e.phase()
-	return &Node{
-		Namespace: m.registry.Namespace, Registry: m.registry.Name, Name: e.name,
-		Key: strings.ToValidUTF8(e.key, "\uFFFD"), ID: e.facts.id,
-		DisplayName: e.facts.displayName, Addresses: e.facts.addresses, Ports: e.facts.ports,
-		Zone: e.facts.zone, Metadata: e.facts.metadata, Labels: e.facts.labels,
-		Phase: phase, Reason: reason, Message: message, Cordoned: e.cordoned,
-		Load: e.load, LastHeartbeat: e.written, Revision: e.revision, Changed: at, FirstSeen: e.firstSeen,
-		Remembered: e.generation == 0,
+// State returns the state of the Mirror.
+func (m *Mirror) State() State {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return State{
+		Reading: m.table.timing.clock.Listening(), Since: m.link.since, Err: m.link.err,
+		Listed: m.link.listed, LastSync: m.link.lastSync, Bucket: m.link.bucket,
+		Held: m.link.store.held(&m.table), Excess: m.table.excess.len(), Nodes: maps.Clone(m.out.phases),
 	}
 }
 
-func (m *Mirror) count(phase rollcallv1alpha1.NodePhase, by int) {
-	m.counts[phase] += by
-	m.outbox.state = true
+// Tally returns what has been counted. It has an entry for every operation and cause, also for those that never occurred.
+func (m *Mirror) Tally() Tally {
+	t := Tally{
+		Events: map[kv.Operation]uint64{},
+		Listings: map[kv.Cause]uint64{
+			kv.CauseStart: 0, kv.CauseReconnect: 0, kv.CauseMissedHeartbeat: 0, kv.CauseSequenceGap: 0,
+			kv.CauseRecreated: 0, kv.CausePurged: 0, kv.CauseError: 0, kv.CausePeriodic: 0, kv.CausePlanned: 0,
+		},
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for operation, n := range m.tally.events {
+		t.Events[kv.Operation(operation)] = n
+	}
+	maps.Copy(t.Listings, m.tally.listings)
+	return t
 }
 
-// insert makes the entry known. Its facts must be set.
-func (m *Mirror) insert(e *entry, at time.Time) {
-	e.index = unqueued
-	m.entries[e.key] = e
-	m.enroll(e, at)
-	m.revise(e, at, func() {})
-	m.queue(e)
-}
-
-// remove forgets the entry.
-func (m *Mirror) remove(e *entry, at time.Time) {
-	for _, other := range m.claims.leave(e) {
-		m.publish(other, at)
+// Age returns how long ago a change was, on the clock that Node.Changed is on: the server's. A time with a monotonic
+// reading was taken on this machine, and is compared with this machine's clock. ok is false if the change was not
+// received as it happened: the listing that came last may have found it, however old it was by then.
+func (m *Mirror) Age(changed time.Time) (age time.Duration, ok bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if local := changed != changed.Round(0); local {
+		age = m.clock.Since(changed)
+	} else {
+		age = m.link.now(m.clock).Sub(changed)
 	}
-	delete(m.entries, e.key)
-	heir := m.strike(e, e.identity())
-	if e.index != unqueued {
-		heap.Remove(&m.checks, e.index)
-	}
-	m.count(e.node.Phase, -1)
-	m.outbox.put(Change{Old: e.node})
-	m.promote(heir, at)
-}
-
-// queue makes sure that the entry is looked at when it next needs to be, or earlier.
-func (m *Mirror) queue(e *entry) {
-	at, ok := m.d.next(e)
-	switch {
-	case !ok:
-	case e.index == unqueued:
-		e.check = at
-		heap.Push(&m.checks, e)
-	case at.Before(e.check):
-		e.check = at
-		heap.Fix(&m.checks, e.index)
-	}
-	if ok && e.index == 0 {
-		m.prod()
-	}
-}
-
-// recheck finds anew when every entry is to be looked at.
-func (m *Mirror) recheck() {
-	for _, e := range m.checks {
-		e.index = unqueued
-	}
-	m.checks = m.checks[:0]
-	for _, e := range m.entries {
-		if at, ok := m.d.next(e); ok {
-			e.check, e.index = at, len(m.checks)
-			m.checks = append(m.checks, e)
-		}
-	}
-	heap.Init(&m.checks)
-	m.prod()
-}
-
-// prod makes Run look at the checks again.
-func (m *Mirror) prod() {
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
+	return age, m.link.listed && age <= m.clock.Since(m.link.lastSync)
 }

@@ -11,7 +11,8 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 const testTTL = 60 * time.Second
@@ -25,45 +26,57 @@ type fleet struct {
 	changes  []Change
 	settled  int
 	values   map[string][]byte // by key, as put last
+	asked    []string          // keys that the leader was asked for
+	mute     bool              // the leader does not answer
 }
 
 func (f *fleet) nodesChanged(changes []Change)          { f.changes = append(f.changes, changes...) }
 func (f *fleet) registrySettled(_ types.NamespacedName) { f.settled++ }
 func (f *fleet) stateChanged(_ types.NamespacedName)    {}
 func (f *fleet) take() (changes []Change)               { changes, f.changes = f.changes, nil; return changes }
-func (f *fleet) bucket(ttl time.Duration) discovery.Bucket {
-	return discovery.Bucket{Name: "b", TTL: ttl, ServerTime: f.clock.Now().Add(10 * time.Minute), ReceivedAt: f.clock.Now()}
+func (f *fleet) bucket(ttl time.Duration) kv.Bucket {
+	return kv.Bucket{Name: "b", TTL: ttl, ServerTime: f.clock.Now().Add(10 * time.Minute), ReceivedAt: f.clock.Now()}
 }
 
 var testPolicy = Policy{
-	KeyPrefix: "node.", RetainExpired: 30 * time.Second, MaxExpiredPercent: 50, MinNodes: 10, Cluster: "here",
-	Labels: map[string]string{"role": "role"},
+	Record:        record.Policy{KeyPrefix: "node.", Cluster: "here", Labels: map[string]string{"role": "role"}},
+	RetainExpired: 30 * time.Second, MaxSilentPercent: 50, MinNodes: 10,
 }
 
 // newFleet returns a Mirror that has been listed, empty, for so long that no grace is left.
 func newFleet(t *testing.T, p Policy) *fleet {
 	t.Helper()
 	f := &fleet{T: t, clock: clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))}
-	f.Mirror = newMirror(types.NamespacedName{Namespace: "ns", Name: "reg"}, p, f.clock, f)
-	f.list(discovery.CauseStart)
+	f.Mirror = newMirror(types.NamespacedName{Namespace: "ns", Name: "reg"}, p, nil, nil, f.clock, f)
+	f.list(kv.CauseStart)
 	f.pass(2 * testTTL)
 	return f
 }
 
-// list is a complete listing with these nodes in it.
-func (f *fleet) list(cause discovery.Cause, ids ...int) {
+// list is a complete listing with these nodes in it, as they were just written.
+func (f *fleet) list(cause kv.Cause, ids ...int) {
 	f.Listing(cause)
+	f.Arrived(f.clock.Now())
 	for _, id := range ids {
 		f.beat(id)
 	}
 	f.Synced(f.bucket(testTTL))
 }
 
-// pass lets the time pass, in steps shorter than any deadline here.
+// arrival is the time between two arrivals from the server.
+const arrival = 500 * time.Millisecond
+
+// pass lets the time pass while something arrives every half second and the stream's leader knows no more than the Mirror.
 func (f *fleet) pass(d time.Duration) {
-	for ; d > 0; d -= time.Second {
-		f.clock.Step(min(d, time.Second))
-		f.Advance()
+	for ; d > 0; d -= arrival {
+		f.clock.Step(min(d, arrival))
+		f.Arrived(f.clock.Now())
+		if keys := f.Overdue(); len(keys) > 0 {
+			f.asked = append(f.asked, keys...)
+			if !f.mute {
+				f.Silent(keys)
+			}
+		}
 	}
 }
 
@@ -75,7 +88,7 @@ func (f *fleet) put(key, value string) {
 		f.values = map[string][]byte{}
 	}
 	f.values[key] = []byte(value)
-	f.Entry(discovery.Entry{Key: key, Value: f.values[key], Revision: f.revision, Written: f.now(), Operation: discovery.Put})
+	f.Entry(kv.Entry{Key: key, Value: f.values[key], Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Put})
 }
 
 func (f *fleet) beat(n int) {
@@ -84,12 +97,12 @@ func (f *fleet) beat(n int) {
 
 func (f *fleet) unregister(n int) {
 	f.revision++
-	f.Entry(discovery.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.now(), Operation: discovery.Unregister})
+	f.Entry(kv.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Unregister})
 }
 
 func (f *fleet) marker(n int) {
 	f.revision++
-	f.Entry(discovery.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.now(), Operation: discovery.Expire})
+	f.Entry(kv.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Expire})
 }
 
 // phase returns the node's phase, "" if it is unknown.
@@ -201,7 +214,7 @@ func TestMessageTTL(t *testing.T) {
 			bucket := f.bucket(testTTL)
 			bucket.MessageTTL = test.allowed
 			f.Bucket(bucket)
-			f.Entry(discovery.Entry{Key: "node.n1", Value: []byte(`{"NodeId":"n1","Endpoint":"10.0.0.1:80"}`), Revision: 1, Written: f.now(), TTL: test.ttl, Operation: discovery.Put})
+			f.Entry(kv.Entry{Key: "node.n1", Value: []byte(`{"NodeId":"n1","Endpoint":"10.0.0.1:80"}`), Revision: 1, Written: f.link.now(f.clock), TTL: test.ttl, Operation: kv.Put})
 			f.pass(test.after)
 			f.want(1, test.want)
 		})
@@ -216,7 +229,7 @@ func TestNoDeadlinePassesWhileTheBucketIsAway(t *testing.T) {
 	f.pass(10 * testTTL)
 	f.want(1, rollcallv1alpha1.NodeReady)
 	// The server lost everything: the nodes get the grace to come back, and one does.
-	f.list(discovery.CauseReconnect)
+	f.list(kv.CauseReconnect)
 	f.Absent([]string{"node.n1", "node.n2"})
 	f.pass(testTTL - time.Second)
 	f.beat(2)
@@ -237,7 +250,7 @@ func TestReconnectGrace(t *testing.T) {
 	f := newFleet(t, p)
 	f.pass(2 * testTTL)
 	f.beat(1)
-	f.Listing(discovery.CauseSequenceGap)
+	f.Listing(kv.CauseSequenceGap)
 	f.Synced(f.bucket(testTTL))
 	f.pass(p.ReconnectGrace - time.Second)
 	f.want(1, rollcallv1alpha1.NodeReady)
@@ -249,7 +262,7 @@ func TestPeriodicListingGivesNoGrace(t *testing.T) {
 	f := newFleet(t, testPolicy)
 	f.beat(1)
 	f.pass(testTTL / 2)
-	f.list(discovery.CausePeriodic)
+	f.list(kv.CausePeriodic)
 	f.Absent([]string{"node.n1"})
 	f.pass(testTTL/2 - time.Second)
 	f.want(1, rollcallv1alpha1.NodeReady)
@@ -286,7 +299,7 @@ func TestStale(t *testing.T) {
 		t.Errorf("a stale node has traffic %v", got)
 	}
 	// A gap is no sign of life.
-	f.list(discovery.CauseReconnect)
+	f.list(kv.CauseReconnect)
 	f.pass(time.Second)
 	f.want(1, rollcallv1alpha1.NodeStale)
 	f.beat(1)
@@ -310,7 +323,7 @@ func TestPolicyChangesWhileRunning(t *testing.T) {
 	f.beat(1)
 	f.take()
 	p := testPolicy
-	p.Labels = map[string]string{"kind": "role"}
+	p.Record.Labels = map[string]string{"kind": "role"}
 	f.SetPolicy(p)
 	if node := f.Node("reg.n1"); node.Labels["kind"] != "web" || node.Labels["role"] != "" {
 		t.Errorf("labels are %v", node.Labels)
@@ -327,7 +340,7 @@ func TestPolicyChangesWhileRunning(t *testing.T) {
 func TestChangesDuringAListingAreToldTogether(t *testing.T) {
 	f := newFleet(t, testPolicy)
 	f.take()
-	f.Listing(discovery.CauseStart)
+	f.Listing(kv.CauseStart)
 	for n := range 5 {
 		f.beat(n)
 	}
@@ -340,7 +353,7 @@ func TestChangesDuringAListingAreToldTogether(t *testing.T) {
 	if changes := f.take(); len(changes) != 5 {
 		t.Errorf("told %d changes after the listing, want 5", len(changes))
 	}
-	f.Listing(discovery.CauseReconnect)
+	f.Listing(kv.CauseReconnect)
 	f.beat(6)
 	f.pass(listingPatience)
 	if changes := f.take(); len(changes) != 1 {
@@ -350,8 +363,8 @@ func TestChangesDuringAListingAreToldTogether(t *testing.T) {
 
 func TestSettledOnce(t *testing.T) {
 	f := newFleet(t, testPolicy)
-	f.list(discovery.CauseReconnect)
-	f.list(discovery.CausePeriodic)
+	f.list(kv.CauseReconnect)
+	f.list(kv.CausePeriodic)
 	if f.settled != 1 {
 		t.Errorf("settled %d times", f.settled)
 	}
@@ -367,7 +380,7 @@ func TestForeignAndLocalEntries(t *testing.T) {
 		t.Errorf("origin is %q", got)
 	}
 	p := testPolicy
-	p.IncludeLocal = true
+	p.Record.IncludeLocal = true
 	f = newFleet(t, p)
 	f.put("node.n1", fmt.Sprintf(value, 1, 1, "here"))
 	f.want(1, rollcallv1alpha1.NodeReady)
@@ -392,32 +405,6 @@ func TestBadRecordsDisturbNothingElse(t *testing.T) {
 	f.want(1, rollcallv1alpha1.NodeReady)
 	f.beat(2)
 	f.want(2, rollcallv1alpha1.NodeReady)
-}
-
-func TestAddressConflict(t *testing.T) {
-	f := newFleet(t, testPolicy)
-	same := func(n int, port int) {
-		f.put("node."+id(n), fmt.Sprintf(`{"NodeId":"n%d","Endpoint":"10.0.0.1:%d"}`, n, port))
-		f.clock.Step(time.Second)
-	}
-	same(1, 80)
-	same(2, 80)
-	same(3, 80)
-	same(4, 81)
-	f.want(1, rollcallv1alpha1.NodeReady)
-	f.want(4, rollcallv1alpha1.NodeReady)
-	for _, n := range []int{2, 3} {
-		if node := f.Node("reg." + id(n)); node.Reason != rollcallv1alpha1.ReasonAddressConflict || !strings.Contains(node.Message, "reg.n1") {
-			t.Errorf("%s: %s %q", node.ID, node.Reason, node.Message)
-		}
-	}
-	f.unregister(1)
-	f.want(2, rollcallv1alpha1.NodeReady)
-	if node := f.Node("reg.n3"); !strings.Contains(node.Message, "reg.n2") {
-		t.Errorf("n3 says %q", node.Message)
-	}
-	same(2, 82)
-	f.want(3, rollcallv1alpha1.NodeReady)
 }
 
 func TestCordon(t *testing.T) {

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
 // Node is what is known of one key at one moment. A Node is never changed once it has been handed out: a change makes a
@@ -17,7 +17,7 @@ import (
 type Node struct {
 	// Namespace and Registry name the NodeRegistry that the node belongs to.
 	Namespace, Registry string
-	// Name is the name of the node's DiscoveredNode; see Name.
+	// Name is the name of the node's DiscoveredNode; see record.Name.
 	Name string
 	// Key is the node's key, ID its node ID. Where the entry does not say which node it is, ID is the key as well.
 	Key, ID string
@@ -26,7 +26,7 @@ type Node struct {
 	// Addresses are the node's IP addresses, in the record's order, without zone and unmapped; at least one unless the
 	// node is Invalid.
 	Addresses []netip.Addr
-	Ports     []Port
+	Ports     []record.Port
 	Zone      string
 	Metadata  map[string]string
 	// Labels are the labels of the DiscoveredNode, which the selectors of Services look at.
@@ -50,15 +50,8 @@ type Node struct {
 	// Remembered says that nothing has been heard of the node since Rollcall started: this is what its DiscoveredNode says, and
 	// that may be older than what its endpoints say, which are written first.
 	Remembered bool
-	// FirstSeen is when the node joined; of two nodes with the same address and port the older one keeps it.
+	// FirstSeen is when the node joined.
 	FirstSeen time.Time
-}
-
-// Port is one port of a node.
-type Port struct {
-	Name     string
-	Port     int32
-	Protocol corev1.Protocol
 }
 
 // Traffic says how an endpoint of the node is to be shown.
@@ -67,7 +60,7 @@ type Traffic uint8
 const (
 	// TrafficNone means that the node has no endpoint: it is Expired or Invalid.
 	TrafficNone Traffic = iota
-	// TrafficNotReady means an endpoint that is neither ready nor serving: the node is Stale or cordoned.
+	// TrafficNotReady means an endpoint that is neither ready nor serving: the node is cordoned, or Stale and not held.
 	TrafficNotReady
 	// TrafficTerminating means an endpoint that is serving and terminating: the node is Draining.
 	TrafficTerminating
@@ -80,7 +73,7 @@ func (n *Node) Traffic() Traffic {
 	switch {
 	case n.Phase == rollcallv1alpha1.NodeExpired || n.Phase == rollcallv1alpha1.NodeInvalid:
 		return TrafficNone
-	case n.Phase == rollcallv1alpha1.NodeStale || n.Cordoned:
+	case n.Cordoned, n.Phase == rollcallv1alpha1.NodeStale && n.Reason != rollcallv1alpha1.ReasonHeld:
 		return TrafficNotReady
 	case n.Phase == rollcallv1alpha1.NodeDraining:
 		return TrafficTerminating

@@ -3,6 +3,8 @@ package mirror
 import (
 	"slices"
 	"time"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 )
 
 // outbox collects what observers are to be told, so that they are told without the Mirror's lock, and of a storm at once.
@@ -10,15 +12,34 @@ type outbox struct {
 	changes []Change
 	// at is the place in changes of a name, so that two changes of one node become one.
 	at map[string]int
-	// state says that Mirror.State changed, settled that the registry was listed completely for the first time.
+	// phases counts the nodes by phase.
+	phases map[rollcallv1alpha1.NodePhase]int
+	// state is true if Mirror.State changed, settled if the registry was listed completely for the first time.
 	state, settled bool
 	// closed is the time until which changes stay inside: while a listing is under way that follows a gap, the state is a
 	// mixture of old and new, and slices written from it would be written twice. Zero: they go out at once.
 	closed time.Time
 }
 
-func (o *outbox) put(c Change) {
-	name := c.Name().Name
+// put notes that a node, nil if there was none, is another one now.
+func (o *outbox) put(old, next *Node) {
+	if old != nil {
+		o.phases[old.Phase]--
+	}
+	o.phases[next.Phase]++
+	o.add(next.Name, Change{Old: old, New: next})
+}
+
+// gone notes that there is no such node any more; nil is none.
+func (o *outbox) gone(old *Node) {
+	if old != nil {
+		o.phases[old.Phase]--
+		o.add(old.Name, Change{Old: old})
+	}
+}
+
+func (o *outbox) add(name string, c Change) {
+	o.state = true
 	if at, found := o.at[name]; found {
 		o.changes[at].New = c.New
 		return
@@ -41,21 +62,4 @@ func (o *outbox) take(now time.Time) (changes []Change, state, settled bool) {
 	changes = slices.DeleteFunc(o.changes, func(c Change) bool { return c.Old == nil && c.New == nil })
 	o.changes, o.at = nil, nil
 	return changes, state, settled
-}
-
-// unlockAndTell ends a change of the Mirror: it fills the places that became free, releases the lock, then tells the
-// observers.
-func (m *Mirror) unlockAndTell() {
-	m.admit()
-	changes, state, settled := m.outbox.take(m.clock.Now())
-	m.mu.Unlock()
-	if len(changes) > 0 {
-		m.observer.nodesChanged(changes)
-	}
-	if settled {
-		m.observer.registrySettled(m.registry)
-	}
-	if state {
-		m.observer.stateChanged(m.registry)
-	}
 }

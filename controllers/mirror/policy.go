@@ -1,83 +1,39 @@
 package mirror
 
 import (
-	"net/netip"
 	"reflect"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
 // Policy is the part of a NodeRegistry that decides what becomes of its nodes. Durations of zero mean what their field
 // says.
 type Policy struct {
-	// KeyPrefix is what a key has in front of its node ID.
-	KeyPrefix string
-	// Reader reads the entries; nil: they are Rollcall's own records. Another value means another Reader.
-	Reader Reader
+	// Record says how entries are read.
+	Record record.Policy
 	// MaxNodes is how many entries are mirrored at most; zero: all of them.
 	MaxNodes int
 	// StaleAfter is how long after its last heartbeat a node is no longer ready for traffic; zero: never.
 	StaleAfter time.Duration
 	// RetainExpired is how long an expired node stays visible.
 	RetainExpired time.Duration
-	// ReconnectGrace is how long after a complete listing that follows a gap no deadline passes; zero: the TTL.
+	// ReconnectGrace is how long nodes have to heartbeat again after a gap; zero: the TTL.
 	ReconnectGrace time.Duration
 	// FallbackTTL is the TTL wished for, in force only for keys that are absent from a bucket which has none.
 	FallbackTTL time.Duration
-	// MaxExpiredPercent and MinNodes are the disruption guard's.
-	MaxExpiredPercent, MinNodes int
-	// Labels maps label keys of the DiscoveredNode to metadata keys of the record.
-	Labels map[string]string
-	// Cluster is the name of this cluster, IncludeLocal whether entries that it owns are mirrored too.
-	Cluster      string
-	IncludeLocal bool
-	// Allowed and Denied are the address policy; no Allowed means all.
-	Allowed, Denied []netip.Prefix
-	// Refused are addresses that are refused besides those that always are: the API server's own.
-	Refused []netip.Addr
-	// DeniedToAll are what no registry may allow: --denied-cidr of the manager.
-	DeniedToAll []netip.Prefix
+	// MaxSilentPercent and MinNodes are the disruption guard's; see guard.
+	MaxSilentPercent, MinNodes int
 }
 
-// Reader reads the entries of a bucket.
-type Reader interface {
-	// Read reads the value of a key. Its errors say what is wrong in a few words.
-	Read(key string, value []byte) (discovery.Node, error)
-	// KeyHoldsID says whether a key is the prefix and the node ID. Else the value names the node.
-	KeyHoldsID() bool
-}
-
-// plain reads Rollcall's own records.
-type plain struct{}
-
-func (plain) Read(_ string, value []byte) (discovery.Node, error) { return discovery.Decode(value) }
-func (plain) KeyHoldsID() bool                                    { return true }
-
-func (p *Policy) reader() Reader {
-	if p.Reader == nil {
-		return plain{}
-	}
-	return p.Reader
-}
-
-// mirrors says whether an entry of that key and origin is mirrored at all.
-func (p *Policy) mirrors(key, origin string) bool {
-	return strings.HasPrefix(key, p.KeyPrefix) && (p.IncludeLocal || origin != p.Cluster)
-}
-
-// equal says whether two policies are the same. Readers are compared by identity.
+// equal returns true if two policies are the same.
 func (p Policy) equal(o Policy) bool {
-	if p.Reader != o.Reader {
-		return false
-	}
-	p.Reader, o.Reader = nil, nil
-	return reflect.DeepEqual(p, o)
+	same := p.Record.Equal(o.Record)
+	p.Record, o.Record = record.Policy{}, record.Policy{}
+	return same && reflect.DeepEqual(p, o)
 }
 
-// grace returns for how long after a complete listing that follows a gap no deadline passes, in a bucket with that TTL.
+// grace returns how long nodes of a bucket with that TTL have to come back after a gap.
 func (p *Policy) grace(ttl time.Duration) time.Duration {
 	switch {
 	case p.ReconnectGrace > 0:
@@ -87,84 +43,4 @@ func (p *Policy) grace(ttl time.Duration) time.Duration {
 	default:
 		return p.FallbackTTL
 	}
-}
-
-// refusal says why an address takes no traffic; empty if it may. An IPv6 address that stands for an IPv4 address is
-// refused as that one is.
-func (p *Policy) refusal(addr netip.Addr) string {
-	if why := p.denial(addr); why != "" {
-		return why
-	}
-	if inner := embedded(addr); inner.IsValid() {
-		if why := p.denial(inner); why != "" {
-			return "stands for " + inner.String() + ", which " + why
-		}
-	}
-	if _, allowed := within(p.Allowed, addr); len(p.Allowed) > 0 && !allowed {
-		return "is outside of allowedCIDRs"
-	}
-	return ""
-}
-
-// denial says why an address is refused, whatever is allowed.
-//
-// Loopback, link-local, multicast and unspecified addresses are those that Kubernetes itself refuses in an EndpointSlice
-// (ValidateEndpointIP of k8s.io/kubernetes/pkg/apis/core/validation), since they would reach the node that forwards.
-func (p *Policy) denial(addr netip.Addr) string {
-	switch {
-	case addr.IsUnspecified():
-		return "is the unspecified address"
-	case addr.IsLoopback():
-		return "is a loopback address"
-	case addr.IsLinkLocalUnicast(), addr.IsLinkLocalMulticast():
-		return "is a link-local address"
-	case addr.IsMulticast(), addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return "is a multicast or broadcast address"
-	case slices.Contains(p.Refused, addr):
-		return "is the API server's address"
-	}
-	if denied, found := within(p.DeniedToAll, addr); found {
-		return "is within " + denied.String() + ", which Rollcall is set to deny"
-	}
-	if denied, found := within(p.Denied, addr); found {
-		return "is within deniedCIDRs " + denied.String()
-	}
-	return ""
-}
-
-// within returns the first prefix that contains the address.
-func within(prefixes []netip.Prefix, addr netip.Addr) (netip.Prefix, bool) {
-	for _, prefix := range prefixes {
-		if prefix.Contains(addr) {
-			return prefix, true
-		}
-	}
-	return netip.Prefix{}, false
-}
-
-// transitions are the ranges of IPv6 addresses that stand for IPv4 addresses, and where in them the four bytes are.
-// IPv4-mapped addresses are not among them: they are unmapped where a record is read.
-var transitions = []struct {
-	prefix netip.Prefix
-	at     int
-}{
-	{netip.MustParsePrefix("::/96"), 12},           // IPv4-compatible, RFC 4291
-	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, // IPv4-translated, RFC 2765
-	{netip.MustParsePrefix("64:ff9b::/96"), 12},    // NAT64, RFC 6052
-	{netip.MustParsePrefix("64:ff9b:1::/48"), 12},  // NAT64 for local use, RFC 8215
-	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4, RFC 3056
-}
-
-// embedded returns the IPv4 address that an IPv6 address stands for; the zero Addr if it stands for none.
-func embedded(addr netip.Addr) netip.Addr {
-	if !addr.Is6() {
-		return netip.Addr{}
-	}
-	for _, t := range transitions {
-		if t.prefix.Contains(addr) {
-			bytes := addr.As16()
-			return netip.AddrFrom4([4]byte(bytes[t.at : t.at+4]))
-		}
-	}
-	return netip.Addr{}
 }

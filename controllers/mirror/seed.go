@@ -8,76 +8,80 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
-// Seed fills a new Mirror with what was last written down of the registry's nodes: their DiscoveredNodes. They are
-// unconfirmed until the bucket has been listed.
-func (m *Mirror) Seed(nodes []*rollcallv1alpha1.DiscoveredNode) {
-	m.mu.Lock()
-	// Those that have the name of their node ID come first, so that they keep it.
-	m.seed(nodes, func(dn *rollcallv1alpha1.DiscoveredNode) string { return Name(m.registry.Name, dn.Spec.NodeID) })
-	m.seed(nodes, func(dn *rollcallv1alpha1.DiscoveredNode) string { return keyName(m.registry.Name, dn.Spec.Key) })
-	m.unlockAndTell()
-}
-
-// seed takes in the nodes whose name is as given. Others are none that a Mirror of this registry can have written.
-func (m *Mirror) seed(nodes []*rollcallv1alpha1.DiscoveredNode, name func(*rollcallv1alpha1.DiscoveredNode) string) {
+// seed adds what was last written down of the registry's nodes: their DiscoveredNodes.
+func (t *table) seed(nodes []*rollcallv1alpha1.DiscoveredNode) {
 	for _, dn := range nodes {
-		if dn.Name != name(dn) || m.entries[dn.Spec.Key] != nil || m.names[dn.Name] != nil {
+		named := dn.Name == record.Name(t.registry.Name, dn.Spec.NodeID)
+		byKey := dn.Name == record.KeyName(t.registry.Name, dn.Spec.Key)
+		if t.entries[dn.Spec.Key] != nil || !named && !byKey {
+			continue // No Mirror of this registry can have written it.
+		}
+		e := remember(dn)
+		if !t.policy.Record.Mirrors(e.key, e.facts.Origin) {
 			continue
 		}
-		e := m.remember(dn)
-		if !m.policy.mirrors(e.key, e.facts.origin) {
-			continue
-		}
-		e.facts.anonymous = dn.Name == keyName(m.registry.Name, e.key) && e.facts.id == e.key
-		e.facts.judge(m.labels, &m.policy)
-		m.insert(e, e.written)
+		e.facts.Anonymous = byKey && e.facts.ID == e.key
+		e.junior = byKey && !e.facts.Anonymous
+		e.facts.Judge(t.labels, &t.policy.Record)
+		t.guard.active = t.guard.active || e.silence == held
+		t.insert(e)
 	}
 }
 
 // remember is the inverse of what the projection to a DiscoveredNode writes.
-func (m *Mirror) remember(dn *rollcallv1alpha1.DiscoveredNode) *entry {
+func remember(dn *rollcallv1alpha1.DiscoveredNode) *entry {
 	e := &entry{
-		key: dn.Spec.Key, facts: remembered(dn), load: dn.Status.Load,
+		key: dn.Spec.Key, facts: remembered(dn), load: dn.Status.Load, absent: never,
 		revision: uint64(max(0, dn.Status.Revision)), cordoned: dn.Spec.Cordoned,
-		firstSeen: dn.CreationTimestamp.Time, stale: dn.Status.Phase == rollcallv1alpha1.NodeStale,
+		firstSeen: dn.CreationTimestamp.Time,
 	}
 	if dn.Status.LastHeartbeatTime != nil {
 		e.written = dn.Status.LastHeartbeatTime.Time
 	}
-	if dn.Status.Phase == rollcallv1alpha1.NodeExpired {
-		e.expired = m.now()
+	switch dn.Status.Phase {
+	case rollcallv1alpha1.NodeStale:
+		e.silence = stale
+	case rollcallv1alpha1.NodeExpired:
+		e.silence = expired
 	}
-	ready := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionReady)
-	if ready == nil {
-		return e
-	}
-	e.junior = ready.Reason == rollcallv1alpha1.ReasonAddressConflict
-	switch ready.Reason {
-	case rollcallv1alpha1.ReasonInvalidRecord, rollcallv1alpha1.ReasonInvalidKey, rollcallv1alpha1.ReasonNodeIDMismatch:
-		e.facts.fault = fault{ready.Reason, ready.Message}
-	}
-	for _, note := range []string{noteEndpoint, noteClock} {
-		if strings.Contains(ready.Message, note) {
-			e.facts.notes = append(e.facts.notes, note)
-		}
+	if ready := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionReady); ready != nil {
+		e.recall(ready.Reason, ready.Message)
 	}
 	return e
 }
 
-func remembered(dn *rollcallv1alpha1.DiscoveredNode) facts {
-	f := facts{
-		id: dn.Spec.NodeID, displayName: dn.Spec.DisplayName, zone: dn.Spec.Zone, metadata: dn.Spec.Metadata,
-		draining: dn.Status.Phase == rollcallv1alpha1.NodeDraining, origin: dn.Labels[rollcallv1alpha1.LabelOrigin],
+// recall takes over what the condition Ready says.
+func (e *entry) recall(reason, message string) {
+	switch reason {
+	case rollcallv1alpha1.ReasonHeld:
+		e.silence = held
+	case rollcallv1alpha1.ReasonSuperseded:
+		e.superseded = true
+	case rollcallv1alpha1.ReasonInvalidRecord, rollcallv1alpha1.ReasonInvalidKey, rollcallv1alpha1.ReasonNodeIDMismatch:
+		e.facts.Fault = record.Fault{Reason: reason, Message: message}
+	}
+	for _, note := range []string{record.NoteEndpoint, record.NoteClock} {
+		if strings.Contains(message, note) {
+			e.facts.Notes = append(e.facts.Notes, note)
+		}
+	}
+}
+
+func remembered(dn *rollcallv1alpha1.DiscoveredNode) record.Facts {
+	f := record.Facts{
+		ID: dn.Spec.NodeID, DisplayName: dn.Spec.DisplayName, Zone: dn.Spec.Zone, Metadata: dn.Spec.Metadata,
+		Draining: dn.Status.Phase == rollcallv1alpha1.NodeDraining, Origin: dn.Labels[rollcallv1alpha1.LabelOrigin],
 	}
 	for _, address := range dn.Spec.Addresses {
 		if addr, err := netip.ParseAddr(address); err == nil {
-			f.addresses = append(f.addresses, addr)
+			f.Addresses = append(f.Addresses, addr)
 		}
 	}
 	for _, port := range dn.Spec.Ports {
-		f.ports = append(f.ports, Port{Name: port.Name, Port: port.Port, Protocol: corev1.Protocol(port.Protocol)})
+		f.Ports = append(f.Ports, record.Port{Name: port.Name, Port: port.Port, Protocol: corev1.Protocol(port.Protocol)})
 	}
 	return f
 }

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // written returns the DiscoveredNode that was written down of a node.
@@ -41,8 +41,8 @@ func restart(f *fleet) *fleet {
 		nodes = append(nodes, written(n, n.FirstSeen))
 	}
 	g := &fleet{T: f.T, clock: clocktesting.NewFakeClock(f.clock.Now()), revision: f.revision}
-	g.Mirror = newMirror(types.NamespacedName{Namespace: "ns", Name: "reg"}, f.policy, g.clock, g)
-	g.Seed(nodes)
+	g.Mirror = newMirror(types.NamespacedName{Namespace: "ns", Name: "reg"}, *f.table.policy, f.State().Held, nodes, g.clock, g)
+	g.start()
 	return g
 }
 
@@ -57,8 +57,7 @@ func TestRestartGoesOnFromWhatWasWrittenDown(t *testing.T) {
 	f.beat(3) // ready,
 	f.beat(4) // cordoned,
 	f.SetCordoned("reg.n4", true)
-	f.put("node.n5", `{"NodeId":"n5","Endpoint":"http://10.0.0.4:80"}`) // in conflict,
-	f.put("node.n6", `{"NodeId":"other"}`)                              // and invalid.
+	f.put("node.n6", `{"NodeId":"other"}`) // and invalid.
 	g := restart(f)
 	for _, before := range f.Nodes() {
 		after := g.Node(before.Name)
@@ -69,11 +68,11 @@ func TestRestartGoesOnFromWhatWasWrittenDown(t *testing.T) {
 
 	// The listing shows what was there; it is no sign of life, and no change.
 	g.take()
-	g.Listing(discovery.CauseStart)
+	g.Listing(kv.CauseStart)
 	for _, n := range f.Nodes() {
 		if n.Phase != rollcallv1alpha1.NodeExpired {
-			e := f.entries[n.Key]
-			g.Entry(discovery.Entry{Key: n.Key, Value: f.values[n.Key], Revision: e.revision, Written: e.written, Operation: discovery.Put})
+			e := f.table.entries[n.Key]
+			g.Entry(kv.Entry{Key: n.Key, Value: f.values[n.Key], Revision: e.revision, Written: e.written, Operation: kv.Put})
 		}
 	}
 	g.Synced(f.link.bucket)
@@ -95,18 +94,18 @@ func TestRestartWhileTheBucketIsAwayKeepsEverything(t *testing.T) {
 		t.Error("a bucket that was never read counts as listed")
 	}
 	// Unregistered meanwhile: the listing holds its deletion.
-	g.Listing(discovery.CauseStart)
+	g.Listing(kv.CauseStart)
 	g.unregister(1)
 	g.Synced(g.bucket(testTTL))
 	g.want(1, gone)
 }
 
 func TestSeedTakesNoForeignObject(t *testing.T) {
-	f := newFleet(t, testPolicy)
-	f.Seed([]*rollcallv1alpha1.DiscoveredNode{{
+	f := &fleet{T: t, clock: clocktesting.NewFakeClock(time.Now())}
+	f.Mirror = newMirror(types.NamespacedName{Namespace: "ns", Name: "reg"}, testPolicy, nil, []*rollcallv1alpha1.DiscoveredNode{{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "reg.other"},
 		Spec:       rollcallv1alpha1.DiscoveredNodeSpec{RegistryName: "reg", Key: "node.n1", NodeID: "n1"},
-	}})
+	}}, f.clock, f)
 	if nodes := f.Nodes(); len(nodes) != 0 {
 		t.Errorf("seeded %+v", nodes[0])
 	}

@@ -1,50 +1,106 @@
 package mirror
 
 import (
-	"maps"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
+
+// link is what is known of the way to the bucket.
+type link struct {
+	// listing is the cause of the listing that is under way; empty if none is.
+	listing kv.Cause
+	// listed is true once the bucket was listed completely since start; lastSync is when that was the last time.
+	listed   bool
+	lastSync time.Time
+	// since is when the bucket began or ceased to be followed, err why it can't be read.
+	since  time.Time
+	err    error
+	bucket kv.Bucket
+	store  standing
+}
+
+// now returns the time on the server's clock, for people and metrics. The monotonic clock carries it on from the server's
+// last word.
+func (l *link) now(c clock.PassiveClock) time.Time {
+	if l.bucket.ServerTime.IsZero() {
+		return c.Now()
+	}
+	return l.bucket.ServerTime.Add(c.Since(l.bucket.ReceivedAt))
+}
+
+// standing is why the listening clock stands although the bucket is read, and since when; its zero value if it does not.
+type standing struct {
+	reason rollcallv1alpha1.HeldReason
+	since  time.Time
+}
+
+// observe applies what is known of the store.
+func (s *standing) observe(store kv.Store, now time.Time) {
+	switch {
+	case store.Refusal == "":
+		*s = standing{}
+	case s.reason != rollcallv1alpha1.HeldReason(store.Refusal):
+		*s = standing{reason: rollcallv1alpha1.HeldReason(store.Refusal), since: now}
+	}
+}
+
+// restore goes on with what was held before a restart, nil for nothing; it may be so still.
+func (s *standing) restore(h *Held, g *guard, now time.Time) {
+	switch {
+	case h == nil:
+	case h.Reason == rollcallv1alpha1.HeldGuard:
+		g.since = h.Since
+	default:
+		*s = standing{reason: h.Reason, since: h.Since}
+	}
+	if g.active && g.since.IsZero() {
+		g.since = now
+	}
+}
+
+// held returns what is held in the table, nil if nothing is.
+func (s *standing) held(t *table) *Held {
+	h := &Held{Since: s.since, Reason: s.reason}
+	if t.guard.active {
+		h.Since, h.Reason = t.guard.since, rollcallv1alpha1.HeldGuard
+	}
+	if h.Reason == "" {
+		return nil
+	}
+	c := silences{t}.silent()
+	h.Silent, h.Of = c.silent, c.of
+	return h
+}
+
+// Held says that nodes keep their traffic although they are silent.
+type Held struct {
+	// Since is when that began, Reason why: HeldGuard, or the word of a kv.Refusal.
+	Since  time.Time
+	Reason rollcallv1alpha1.HeldReason
+	// Silent counts the nodes that would have lost their traffic, Of those that have traffic to lose.
+	Silent, Of int
+}
 
 // State is what there is to say of a Mirror as a whole.
 type State struct {
-	// Reading says that the bucket is being watched and its listing is complete. Since is when that last changed on the
+	// Reading is true while the bucket is being watched and its listing is complete. Since is when that last changed on the
 	// local clock, and Err why the bucket can't be read, nil while nobody knows.
 	Reading bool
 	Since   time.Time
 	Err     error
-	// Listed says that the bucket has been listed completely since start, LastSync when that was the last time.
+	// Listed is true once the bucket has been listed completely since start, LastSync is when that was the last time.
 	Listed   bool
 	LastSync time.Time
 	// Bucket is the last that the server said of the bucket.
-	Bucket discovery.Bucket
-	// Guard says that the disruption guard holds nodes, Held how many.
-	Guard bool
-	Held  int
+	Bucket kv.Bucket
+	// Held is nil while no silent node is held.
+	Held *Held
 	// Excess counts the entries beyond MaxNodes, which are not mirrored.
 	Excess int
 	// Nodes counts the nodes by phase.
 	Nodes map[rollcallv1alpha1.NodePhase]int
-}
-
-// State returns the state of the Mirror.
-func (m *Mirror) State() State {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	s := State{
-		Reading: m.link.reading, Since: m.link.since, Err: m.link.err,
-		Listed: m.link.listed, LastSync: m.link.lastSync, Bucket: m.link.bucket,
-		Guard: m.guard.active, Excess: m.excess.len(), Nodes: make(map[rollcallv1alpha1.NodePhase]int, len(m.counts)),
-	}
-	maps.Copy(s.Nodes, m.counts)
-	if m.guard.active {
-		for _, e := range m.entries {
-			if e.held {
-				s.Held++
-			}
-		}
-	}
-	return s
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/utils/clock"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
 // Store holds the Mirrors of all NodeRegistries, and is what the projections read. It is safe for concurrent use.
@@ -39,13 +40,14 @@ func (s *Store) OnSettled(f func(types.NamespacedName)) { s.onSettled = append(s
 // OnState makes f hear of registries whose Mirror.State is another one.
 func (s *Store) OnState(f func(types.NamespacedName)) { s.onState = append(s.onState, f) }
 
-// Add returns a new Mirror for the registry, seeded with the DiscoveredNodes that there are of it.
-func (s *Store) Add(registry types.NamespacedName, p Policy, nodes []*rollcallv1alpha1.DiscoveredNode) *Mirror {
-	m := newMirror(registry, p, s.clock, s)
+// Add returns a new Mirror for the registry, which goes on from what was written down: who was held, nil for nobody, and the
+// DiscoveredNodes that there are.
+func (s *Store) Add(registry types.NamespacedName, p Policy, h *Held, nodes []*rollcallv1alpha1.DiscoveredNode) *Mirror {
+	m := newMirror(registry, p, h, nodes, s.clock, s)
 	s.mu.Lock()
 	s.mirrors[registry] = m
 	s.mu.Unlock()
-	m.Seed(nodes)
+	m.start()
 	return m
 }
 
@@ -76,7 +78,7 @@ func (s *Store) Mirror(registry types.NamespacedName) *Mirror {
 
 // Node returns the node whose DiscoveredNode has that name, nil if there is none.
 func (s *Store) Node(namespace, name string) *Node {
-	m := s.Mirror(types.NamespacedName{Namespace: namespace, Name: RegistryOf(name)})
+	m := s.Mirror(types.NamespacedName{Namespace: namespace, Name: record.RegistryOf(name)})
 	if m == nil {
 		return nil
 	}
@@ -85,7 +87,7 @@ func (s *Store) Node(namespace, name string) *Node {
 
 // SetCordoned tells what people wrote to the DiscoveredNode of that name.
 func (s *Store) SetCordoned(namespace, name string, cordoned bool) {
-	if m := s.Mirror(types.NamespacedName{Namespace: namespace, Name: RegistryOf(name)}); m != nil {
+	if m := s.Mirror(types.NamespacedName{Namespace: namespace, Name: record.RegistryOf(name)}); m != nil {
 		m.SetCordoned(name, cordoned)
 	}
 }

@@ -7,66 +7,34 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // Tally is what a Mirror has counted since it was made.
 type Tally struct {
 	// Events counts the messages of the bucket that came in, those of listings among them, by what they did.
-	Events map[discovery.Operation]uint64
+	Events map[kv.Operation]uint64
 	// Listings counts the listings that have begun, by their cause.
-	Listings map[discovery.Cause]uint64
+	Listings map[kv.Cause]uint64
 }
 
 // tally is the Mirror's own Tally, cheap to keep. It is guarded by the Mirror's lock.
 type tally struct {
-	events   [discovery.Expire + 1]uint64
-	listings map[discovery.Cause]uint64
+	events   [kv.Expire + 1]uint64
+	listings map[kv.Cause]uint64
 }
 
-func (t *tally) event(o discovery.Operation) {
+func (t *tally) event(o kv.Operation) {
 	if int(o) < len(t.events) {
 		t.events[o]++
 	}
 }
 
-func (t *tally) listing(c discovery.Cause) {
+func (t *tally) listing(c kv.Cause) {
 	if t.listings == nil {
-		t.listings = map[discovery.Cause]uint64{}
+		t.listings = map[kv.Cause]uint64{}
 	}
 	t.listings[c]++
-}
-
-// Tally returns what has been counted. It has an entry for every operation and cause, also for those that never occurred.
-func (m *Mirror) Tally() Tally {
-	t := Tally{
-		Events: map[discovery.Operation]uint64{},
-		Listings: map[discovery.Cause]uint64{
-			discovery.CauseStart: 0, discovery.CauseReconnect: 0, discovery.CauseMissedHeartbeat: 0, discovery.CauseSequenceGap: 0,
-			discovery.CauseRecreated: 0, discovery.CausePurged: 0, discovery.CauseError: 0, discovery.CausePeriodic: 0,
-		},
-	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	for operation, n := range m.tally.events {
-		t.Events[discovery.Operation(operation)] = n
-	}
-	maps.Copy(t.Listings, m.tally.listings)
-	return t
-}
-
-// Age returns how long ago a change was, on the clock that Node.Changed is on: the server's. A time with a monotonic
-// reading was taken on this machine, and is compared with this machine's clock. ok is false if the change was not
-// received as it happened: the listing that came last may have found it, however old it was by then.
-func (m *Mirror) Age(changed time.Time) (age time.Duration, ok bool) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if local := changed != changed.Round(0); local {
-		age = m.clock.Since(changed)
-	} else {
-		age = m.now().Sub(changed)
-	}
-	return age, m.link.listed && age <= m.clock.Since(m.link.lastSync)
 }
 
 // Age returns how long ago a change in some registry of the namespace was; see Mirror.Age. If the servers of several

@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 func TestTally(t *testing.T) {
@@ -17,21 +17,21 @@ func TestTally(t *testing.T) {
 	f.beat(2)
 	f.unregister(2)
 	f.marker(1)
-	f.list(discovery.CauseReconnect, 1)
-	f.list(discovery.CausePeriodic)
-	f.list(discovery.CausePeriodic)
+	f.list(kv.CauseReconnect, 1)
+	f.list(kv.CausePeriodic)
+	f.list(kv.CausePeriodic)
 	got := f.Tally()
-	for operation, want := range map[discovery.Operation]uint64{discovery.Put: 4, discovery.Unregister: 1, discovery.Expire: 1} {
+	for operation, want := range map[kv.Operation]uint64{kv.Put: 4, kv.Unregister: 1, kv.Expire: 1} {
 		if got.Events[operation] != want {
 			t.Errorf("%d events %s, want %d", got.Events[operation], operation, want)
 		}
 	}
-	for cause, want := range map[discovery.Cause]uint64{discovery.CauseStart: 1, discovery.CauseReconnect: 1, discovery.CausePeriodic: 2} {
+	for cause, want := range map[kv.Cause]uint64{kv.CauseStart: 1, kv.CauseReconnect: 1, kv.CausePeriodic: 2} {
 		if got.Listings[cause] != want {
 			t.Errorf("%d listings %s, want %d", got.Listings[cause], cause, want)
 		}
 	}
-	if n, there := got.Listings[discovery.CausePurged]; n != 0 || !there {
+	if n, there := got.Listings[kv.CausePurged]; n != 0 || !there {
 		t.Errorf("what never occurred is counted as %d, %t", n, there)
 	}
 }
@@ -53,7 +53,7 @@ func TestAge(t *testing.T) {
 	wantAge(f, changed.Add(3*time.Second), -time.Second, true)
 
 	// A change from before the last complete listing may have been found by it.
-	f.Listing(discovery.CauseReconnect)
+	f.Listing(kv.CauseReconnect)
 	f.put("node.n2", `{"NodeId":"n2","Endpoint":"http://10.0.0.2:80"}`)
 	f.pass(time.Second)
 	f.Synced(f.bucket(testTTL))
@@ -61,14 +61,14 @@ func TestAge(t *testing.T) {
 
 	// Before the first listing nothing is known of the server's clock.
 	fresh := &fleet{T: t, clock: f.clock}
-	fresh.Mirror = newMirror(types.NamespacedName{}, testPolicy, f.clock, fresh)
+	fresh.Mirror = newMirror(types.NamespacedName{}, testPolicy, nil, nil, f.clock, fresh)
 	wantAge(fresh, f.clock.Now(), 0, false)
 }
 
 func TestAgeOfATimeOfThisMachine(t *testing.T) {
 	f := &fleet{T: t, clock: clocktesting.NewFakeClock(time.Now())}
-	f.Mirror = newMirror(types.NamespacedName{}, testPolicy, f.clock, f)
-	f.list(discovery.CauseStart)
+	f.Mirror = newMirror(types.NamespacedName{}, testPolicy, nil, nil, f.clock, f)
+	f.list(kv.CauseStart)
 	f.clock.Step(time.Second)
 	changed := f.clock.Now()
 	f.clock.Step(2 * time.Second)
@@ -85,9 +85,9 @@ func TestAgeInANamespaceWithTwoServers(t *testing.T) {
 		{Namespace: "ns", Name: "b"}:    0,
 		{Namespace: "other", Name: "c"}: 5 * time.Minute,
 	} {
-		m := store.Add(name, testPolicy, nil)
-		m.Listing(discovery.CauseStart)
-		m.Synced(discovery.Bucket{Name: "b", ServerTime: clock.Now().Add(ahead), ReceivedAt: clock.Now()})
+		m := store.Add(name, testPolicy, nil, nil)
+		m.Listing(kv.CauseStart)
+		m.Synced(kv.Bucket{Name: "b", ServerTime: clock.Now().Add(ahead), ReceivedAt: clock.Now()})
 	}
 	start := clock.Now()
 	clock.Step(time.Hour)

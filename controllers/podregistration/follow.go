@@ -11,6 +11,7 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // starter is a manager.Runnable.
@@ -72,7 +73,7 @@ func (c *Controller) roster(registry types.NamespacedName) *roster.Roster {
 
 // Follow has the registry's entries written through w, and returns what is to hear of what the bucket's Watcher sees,
 // until Unfollow. It does not block.
-func (c *Controller) Follow(registry types.NamespacedName, w *discovery.Writer) discovery.Sink {
+func (c *Controller) Follow(registry types.NamespacedName, w *kv.Writer) kv.Observer {
 	return c.roster(registry).Follow(w)
 }
 

@@ -54,6 +54,7 @@ type Controller struct {
 	sessions sessions
 	written  writeTimes
 	mappings record.Cache
+	answers  answers
 }
 
 // New returns a Controller. The client must read from a cache.
@@ -121,6 +122,7 @@ func (c *Controller) forget(name types.NamespacedName) {
 	c.sessions.stop(name)
 	c.store.Remove(name)
 	c.written.forget(name)
+	c.answers.forget(name)
 	c.mappings.Forget(name)
 }
 
@@ -142,5 +144,5 @@ func (c *Controller) mirror(ctx context.Context, registry *rollcallv1alpha1.Node
 			nodes = append(nodes, &list.Items[i])
 		}
 	}
-	return c.store.Add(name, policy, nodes), nil
+	return c.store.Add(name, policy, heldOf(registry.Status.Held), nodes), nil
 }

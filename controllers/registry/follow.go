@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // leaveTimeout bounds how long a registry's end waits for a Follower to leave.
@@ -17,8 +17,8 @@ const leaveTimeout = 3 * time.Second
 // each registry.
 type Follower interface {
 	// Follow says that a bucket is about to be watched, and can be written through w. What the Watcher sees goes to the
-	// Sink until Unfollow. It must not block.
-	Follow(registry types.NamespacedName, w *discovery.Writer) discovery.Sink
+	// Observer until Unfollow. It must not block.
+	Follow(registry types.NamespacedName, w *kv.Writer) kv.Observer
 	// Unfollow ends what Follow began; the writer is closed already. It must not block.
 	Unfollow(registry types.NamespacedName)
 	// Leave removes what the Follower has written, for the registry is gone or names another bucket. It returns when that
@@ -27,11 +27,11 @@ type Follower interface {
 }
 
 // follow has the Follower, if there is one, see what sink sees, until the returned function is called.
-func (s *session) follow(nc *nats.Conn, sink discovery.Sink) (discovery.Sink, func(), error) {
+func (s *session) follow(nc *nats.Conn, sink kv.Sink) (kv.Sink, func(), error) {
 	if s.follower == nil {
 		return sink, func() {}, nil
 	}
-	w, err := discovery.NewWriter(nc, discovery.WriterOptions{Bucket: s.plan.bucket.Name, Domain: s.plan.bucket.Domain})
+	w, err := kv.NewWriter(nc, kv.WriterOptions{Bucket: s.plan.bucket.Name, Domain: s.plan.bucket.Domain})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -39,7 +39,7 @@ func (s *session) follow(nc *nats.Conn, sink discovery.Sink) (discovery.Sink, fu
 		w.Close()
 		s.follower.Unfollow(s.name)
 	}
-	return both{sink, s.follower.Follow(s.name, w)}, unfollow, nil
+	return both{Sink: sink, also: s.follower.Follow(s.name, w)}, unfollow, nil
 }
 
 // leave lets the Follower remove what it has written, where a session with another plan would no longer reach it; nil is
@@ -57,41 +57,45 @@ func (s *sessions) leave(name types.NamespacedName, next *plan) {
 	s.follower.Leave(ctx, name)
 }
 
-// both hands everything on to two Sinks.
-type both [2]discovery.Sink
+// both is a Sink that lets an Observer see the same.
+type both struct {
+	kv.Sink
 
-// Listing implements discovery.Sink.
-func (b both) Listing(cause discovery.Cause) {
-	b[0].Listing(cause)
-	b[1].Listing(cause)
+	also kv.Observer
 }
 
-// Entry implements discovery.Sink.
-func (b both) Entry(e discovery.Entry) {
-	b[0].Entry(e)
-	b[1].Entry(e)
+// Listing implements kv.Observer.
+func (b both) Listing(cause kv.Cause) {
+	b.Sink.Listing(cause)
+	b.also.Listing(cause)
 }
 
-// Synced implements discovery.Sink.
-func (b both) Synced(bucket discovery.Bucket) {
-	b[0].Synced(bucket)
-	b[1].Synced(bucket)
+// Entry implements kv.Observer.
+func (b both) Entry(e kv.Entry) {
+	b.Sink.Entry(e)
+	b.also.Entry(e)
 }
 
-// Absent implements discovery.Sink.
+// Synced implements kv.Observer.
+func (b both) Synced(bucket kv.Bucket) {
+	b.Sink.Synced(bucket)
+	b.also.Synced(bucket)
+}
+
+// Absent implements kv.Observer.
 func (b both) Absent(keys []string) {
-	b[0].Absent(keys)
-	b[1].Absent(keys)
+	b.Sink.Absent(keys)
+	b.also.Absent(keys)
 }
 
-// Bucket implements discovery.Sink.
-func (b both) Bucket(bucket discovery.Bucket) {
-	b[0].Bucket(bucket)
-	b[1].Bucket(bucket)
+// Bucket implements kv.Observer.
+func (b both) Bucket(bucket kv.Bucket) {
+	b.Sink.Bucket(bucket)
+	b.also.Bucket(bucket)
 }
 
-// Disconnected implements discovery.Sink.
+// Disconnected implements kv.Observer.
 func (b both) Disconnected(err error) {
-	b[0].Disconnected(err)
-	b[1].Disconnected(err)
+	b.Sink.Disconnected(err)
+	b.also.Disconnected(err)
 }

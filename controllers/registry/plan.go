@@ -11,13 +11,13 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/record"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // plan is what a session is made for. A change of it takes another session.
 type plan struct {
 	connection   rollcallv1alpha1.Connection
-	bucket       discovery.BucketConfig
+	bucket       kv.BucketConfig
 	keyPrefix    string
 	includeLocal bool
 	record       rollcallv1alpha1.Record
@@ -31,7 +31,7 @@ func planOf(registry *rollcallv1alpha1.NodeRegistry) plan {
 	}
 	return plan{
 		connection: spec.Connection,
-		bucket: discovery.BucketConfig{
+		bucket: kv.BucketConfig{
 			Name:     spec.Bucket.Name,
 			TTL:      duration(spec.Bucket.TTL),
 			History:  int(ptr.Deref(spec.Bucket.History, 1)),
@@ -51,26 +51,28 @@ func planOf(registry *rollcallv1alpha1.NodeRegistry) plan {
 func policyOf(registry *rollcallv1alpha1.NodeRegistry, mapping *record.Mapping, o Options) mirror.Policy {
 	spec := registry.Spec.DeepCopy()
 	p := mirror.Policy{
-		KeyPrefix:         ptr.Deref(spec.Bucket.KeyPrefix, ""),
-		StaleAfter:        duration(spec.Liveness.StaleAfter),
-		RetainExpired:     duration(spec.Liveness.RetainExpired),
-		ReconnectGrace:    duration(spec.Liveness.ReconnectGrace),
-		FallbackTTL:       duration(spec.Bucket.TTL),
-		MaxExpiredPercent: int(ptr.Deref(spec.Liveness.MaxExpiredPercent, 100)),
-		MinNodes:          int(ptr.Deref(spec.Liveness.MinNodes, 0)),
-		MaxNodes:          int(ptr.Deref(spec.MaxNodes, 0)),
-		Labels:            spec.Labels,
-		Cluster:           o.Cluster,
-		IncludeLocal:      spec.IncludeLocalPods,
-		Refused:           o.Refused,
-		DeniedToAll:       o.Denied,
+		StaleAfter:       duration(spec.Liveness.StaleAfter),
+		RetainExpired:    duration(spec.Liveness.RetainExpired),
+		ReconnectGrace:   duration(spec.Liveness.ReconnectGrace),
+		FallbackTTL:      duration(spec.Bucket.TTL),
+		MaxSilentPercent: int(ptr.Deref(spec.Liveness.MaxSilentPercent, 100)),
+		MinNodes:         int(ptr.Deref(spec.Liveness.MinNodes, 0)),
+		MaxNodes:         int(ptr.Deref(spec.MaxNodes, 0)),
+		Record: record.Policy{
+			KeyPrefix:    ptr.Deref(spec.Bucket.KeyPrefix, ""),
+			Labels:       spec.Labels,
+			Cluster:      o.Cluster,
+			IncludeLocal: spec.IncludeLocalPods,
+			Refused:      o.Refused,
+			DeniedToAll:  o.Denied,
+		},
 	}
 	if mapping != nil {
-		p.Reader = mapping
+		p.Record.Reader = mapping
 	}
 	if spec.AddressPolicy != nil {
-		p.Allowed = prefixes(spec.AddressPolicy.AllowedCIDRs)
-		p.Denied = prefixes(spec.AddressPolicy.DeniedCIDRs)
+		p.Record.Allowed = prefixes(spec.AddressPolicy.AllowedCIDRs)
+		p.Record.Denied = prefixes(spec.AddressPolicy.DeniedCIDRs)
 	}
 	return p
 }

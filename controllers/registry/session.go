@@ -14,7 +14,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // bucketTimeout bounds one attempt to get or create a bucket.
@@ -48,7 +48,7 @@ type sessionState struct {
 	// bucketErr is why there is no bucket.
 	bucketErr error
 	// differences are how the bucket differs from what was wished for.
-	differences []discovery.Difference
+	differences []kv.Difference
 	denials     denials
 }
 
@@ -56,7 +56,6 @@ func (s *session) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.link = s.pool.join(s.name.Namespace, s.plan.connection, s)
-	s.done.Go(func() { s.mirror.Run(ctx) })
 	s.done.Go(func() { s.run(ctx) })
 }
 
@@ -78,7 +77,7 @@ func (s *session) run(ctx context.Context) {
 		s.serve(ctx, c)
 		c.users.Done()
 		// Nothing is seen until the next listing, so no deadline may pass.
-		s.mirror.Disconnected(discovery.ErrConnectionLost)
+		s.mirror.Disconnected(kv.ErrConnectionLost)
 	}
 }
 
@@ -117,7 +116,7 @@ func (s *session) deny(d denial) {
 func (s *session) ensureBucket(ctx context.Context, nc *nats.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
 	defer cancel()
-	_, differences, err := discovery.EnsureBucket(ctx, nc, s.plan.bucket)
+	_, differences, err := kv.EnsureBucket(ctx, nc, s.plan.bucket)
 	if !errors.Is(err, context.Canceled) {
 		s.update(func(state *sessionState) { state.bucketErr, state.differences = err, differences })
 	}
@@ -136,7 +135,7 @@ func (s *session) watch(ctx context.Context, c *conn) {
 		return
 	}
 	defer unfollow()
-	watcher, err := discovery.NewWatcher(nc, discovery.WatcherOptions{
+	watcher, err := kv.NewWatcher(nc, kv.WatcherOptions{
 		Bucket:    s.plan.bucket.Name,
 		KeyPrefix: s.plan.keyPrefix,
 		Domain:    s.plan.bucket.Domain,
@@ -186,13 +185,13 @@ type sink struct {
 	missing, silent func()
 }
 
-// Disconnected implements discovery.Sink.
+// Disconnected implements kv.Sink.
 func (s *sink) Disconnected(err error) {
 	s.Mirror.Disconnected(err)
 	switch {
-	case errors.Is(err, discovery.ErrBucketNotFound):
+	case errors.Is(err, kv.ErrBucketNotFound):
 		s.missing()
-	case errors.Is(err, discovery.ErrNoHeartbeat), errors.Is(err, discovery.ErrNoAnswer):
+	case errors.Is(err, kv.ErrNoHeartbeat), errors.Is(err, kv.ErrNoAnswer):
 		s.silent()
 	}
 }

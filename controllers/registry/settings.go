@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // leastValueSize is the least MaxValueSize in bytes that leaves room for a short record. The server counts the headers
 // as well, and its own markers need 72 bytes.
 const leastValueSize = 128
 
-// The names of discovery.Difference that warnings tells more about.
+// The names of kv.Difference that warnings tells more about.
 const (
 	settingTTL     = "TTL"
 	settingMarkers = "Markers"
@@ -37,7 +37,7 @@ func (o *observation) settings() string {
 }
 
 // warnings says what a bucket lacks, and what follows from it.
-func warnings(b *discovery.Bucket) []string {
+func warnings(b *kv.Bucket) []string {
 	var all []string
 	if b.TTL == 0 {
 		all = append(all, "the bucket has no TTL: a node that dies without unregistering stays until somebody deletes its key")

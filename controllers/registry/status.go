@@ -10,10 +10,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // patience is how long a connection may be away, or a listing take, before the status says so. A shorter interruption is
@@ -26,6 +27,8 @@ const startPatience = 10 * time.Second
 
 // observation is what there is to know of a registry at one moment.
 type observation struct {
+	// registry is the name of the registry.
+	registry  types.NamespacedName
 	suspended bool
 	// invalid says why spec.record can't be used, nil if it can.
 	invalid error
@@ -68,6 +71,7 @@ func statusOf(registry *rollcallv1alpha1.NodeRegistry, o *observation) rollcallv
 		condition.LastTransitionTime = metav1.NewTime(o.now.Truncate(time.Second))
 		meta.SetStatusCondition(&status.Conditions, condition)
 	}
+	status.Held = heldStatus(o.mirror.Held)
 	status.Nodes = countsOf(o.mirror.Nodes)
 	if b := &o.mirror.Bucket; b.Name != "" {
 		status.Bucket = bucketOf(b)
@@ -133,7 +137,7 @@ func (o *observation) synced() metav1.Condition {
 		return condition(kind, true, rollcallv1alpha1.ReasonListed, "the bucket was listed completely and is being watched")
 	case !o.session.link.connected:
 		return no(rollcallv1alpha1.ReasonNotListed, "there is no connection to NATS: the last known state stands")
-	case errors.Is(o.session.bucketErr, discovery.ErrBucketNotFound):
+	case errors.Is(o.session.bucketErr, kv.ErrBucketNotFound):
 		return no(rollcallv1alpha1.ReasonBucketNotFound, "the bucket does not exist, and spec.bucket.creationPolicy is Never")
 	case denied != "":
 		return no(rollcallv1alpha1.ReasonPermissionDenied, "the bucket can't be read: the server does not let the user "+denied)
@@ -161,10 +165,8 @@ func (o *observation) degraded() metav1.Condition {
 	const kind = rollcallv1alpha1.ConditionDegraded
 	denied, settings := o.denied(), o.settings()
 	switch link := &o.session.link; {
-	case o.mirror.Guard:
-		return condition(kind, true, rollcallv1alpha1.ReasonExpiryGuard, fmt.Sprintf(
-			"%d nodes are past their TTL, more than maxExpiredPercent allows, and are kept: find out what cuts them off, or annotate with %s=true to let them go",
-			o.mirror.Held, rollcallv1alpha1.AnnotationAcceptExpiry))
+	case o.mirror.Held != nil:
+		return condition(kind, true, heldReason(o.mirror.Held.Reason), o.heldMessage())
 	case link.connected && link.err != nil:
 		reason, message := link.fault()
 		return condition(kind, true, reason, "the connection stands as it was made, but can't be made with what is asked for now: "+message)
@@ -185,7 +187,7 @@ func ready(conditions []metav1.Condition) metav1.Condition {
 		broken := c.Status != metav1.ConditionTrue
 		if c.Type == rollcallv1alpha1.ConditionDegraded {
 			// Other settings are worth a warning, but everything works.
-			broken = c.Reason == rollcallv1alpha1.ReasonExpiryGuard
+			broken = stops(c.Reason)
 		}
 		if broken {
 			return condition(rollcallv1alpha1.ConditionReady, false, c.Reason, c.Message)
@@ -225,7 +227,7 @@ func countsOf(phases map[rollcallv1alpha1.NodePhase]int) *rollcallv1alpha1.NodeC
 	return counts
 }
 
-func bucketOf(b *discovery.Bucket) *rollcallv1alpha1.BucketStatus {
+func bucketOf(b *kv.Bucket) *rollcallv1alpha1.BucketStatus {
 	storage := rollcallv1alpha1.StorageFile
 	if b.Storage == jetstream.MemoryStorage {
 		storage = rollcallv1alpha1.StorageMemory

@@ -12,7 +12,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 func violationOf(what string) error {
@@ -53,7 +53,7 @@ func healthy() *observation {
 		session: sessionState{link: linkState{connected: true, ever: true, since: epoch}},
 		mirror: mirror.State{
 			Reading: true, Since: epoch, Listed: true, LastSync: epoch.Add(59 * time.Minute),
-			Bucket: discovery.Bucket{Name: "b", TTL: time.Minute, History: 5, Markers: true, ServerVersion: "2.15.2"},
+			Bucket: kv.Bucket{Name: "b", TTL: time.Minute, History: 5, Markers: true, ServerVersion: "2.15.2"},
 		},
 	}
 }
@@ -83,7 +83,7 @@ func TestConditions(t *testing.T) {
 		{"denied, but read", []func(*observation){denied(consumers, 10*time.Second)}, "Connected", "Listed", "PermissionDenied", "Ready"},
 		{"denied before the last listing", []func(*observation){denied(consumers, 10*time.Minute)}, "Connected", "Listed", "AsExpected", "Ready"},
 		{"denied to another session", []func(*observation){denied(denial{subject: "$JS.API.INFO"}, time.Second)}, "Connected", "Listed", "AsExpected", "Ready"},
-		{"no bucket", []func(*observation){stopped, denied(consumers, time.Second), func(o *observation) { o.session.bucketErr = discovery.ErrBucketNotFound }}, "Connected", "BucketNotFound", "AsExpected", "BucketNotFound"},
+		{"no bucket", []func(*observation){stopped, denied(consumers, time.Second), func(o *observation) { o.session.bucketErr = kv.ErrBucketNotFound }}, "Connected", "BucketNotFound", "AsExpected", "BucketNotFound"},
 		{"another Secret is refused", []func(*observation){func(o *observation) { o.session.link.err = nats.ErrAuthorization }}, "Connected", "Listed", "AuthenticationFailed", "Ready"},
 		{"suspended", []func(*observation){func(o *observation) { o.suspended = true }}, "Suspended", "Suspended", "AsExpected", "Suspended"},
 	} {
@@ -126,13 +126,13 @@ func TestSettings(t *testing.T) {
 		want   []string
 	}{
 		{"as wished", func(*observation) {}, nil},
-		{"not seen yet", func(o *observation) { o.mirror.Bucket = discovery.Bucket{} }, nil},
+		{"not seen yet", func(o *observation) { o.mirror.Bucket = kv.Bucket{} }, nil},
 		{"other history", func(o *observation) {
-			o.session.differences = []discovery.Difference{{Setting: "History", Want: "5", Got: "1"}, {Setting: "Replicas", Want: "3", Got: "1"}}
+			o.session.differences = []kv.Difference{{Setting: "History", Want: "5", Got: "1"}, {Setting: "Replicas", Want: "3", Got: "1"}}
 		}, []string{"History is 1, not 5, Replicas is 1, not 3"}},
 		{"no TTL", func(o *observation) {
 			o.mirror.Bucket.TTL, o.mirror.Bucket.Markers = 0, false
-			o.session.differences = []discovery.Difference{{Setting: "TTL", Want: "1m0s", Got: "0s"}, {Setting: "Markers", Want: "true", Got: "false"}}
+			o.session.differences = []kv.Difference{{Setting: "TTL", Want: "1m0s", Got: "0s"}, {Setting: "Markers", Want: "true", Got: "false"}}
 		}, []string{"the bucket has no TTL", "until somebody deletes its key"}},
 		{"no markers", func(o *observation) { o.mirror.Bucket.Markers = false }, []string{"set to have no marker", "Rollcall times nodes out by itself"}},
 		{"old server", func(o *observation) { o.mirror.Bucket.Markers, o.mirror.Bucket.ServerVersion = false, "2.10.29" }, []string{"NATS server 2.10.29 is older than 2.11"}},

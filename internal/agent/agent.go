@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // agent keeps one node registered.
@@ -90,7 +91,7 @@ func (a *agent) open(ctx context.Context) error {
 		case err == nil:
 			a.registry = registry
 			return a.checkBucket(registry.Bucket())
-		case errors.Is(err, discovery.ErrInvalidBucket):
+		case errors.Is(err, kv.ErrInvalidBucket):
 			return refuse("%v; see --bucket and --jetstream-domain", err)
 		case a.connection.IsConnected() && ctx.Err() == nil && told != reason(err):
 			told = reason(err)
@@ -107,11 +108,11 @@ func (a *agent) open(ctx context.Context) error {
 // reason returns why the bucket could not be opened, in the same words for every attempt.
 func reason(err error) string {
 	switch {
-	case errors.Is(err, discovery.ErrBucketNotFound):
+	case errors.Is(err, kv.ErrBucketNotFound):
 		return "it does not exist: create it, or give --create-bucket"
-	case errors.Is(err, discovery.ErrUnavailable):
+	case errors.Is(err, kv.ErrUnavailable):
 		return "jetstream is not available: wait until the bucket has a leader and a majority of its servers, enable it on the server and for the account, or see --jetstream-domain"
-	case errors.Is(err, discovery.ErrNoAnswer):
+	case errors.Is(err, kv.ErrNoAnswer):
 		return "jetstream does not answer: look at the server, and at what the user may publish to"
 	}
 	return err.Error()
@@ -121,7 +122,7 @@ func reason(err error) string {
 const heartbeatsPerTTL = 3
 
 // checkBucket refuses settings that do not go with the bucket.
-func (a *agent) checkBucket(b discovery.Bucket) error {
+func (a *agent) checkBucket(b kv.Bucket) error {
 	switch {
 	case b.Mirror:
 		return refuse("bucket %q is a mirror, which can't be written to: give the --bucket or --jetstream-domain of its origin", b.Name)

@@ -96,6 +96,23 @@ func (r *Rig) Condition(registry, kind string) (state, message string) {
 	return string(c.Status) + "/" + c.Reason, c.Message
 }
 
+// AcceptExpiry waits until a NodeRegistry says that it holds silent nodes, and accepts that they go, as a person does.
+func (r *Rig) AcceptExpiry(limit time.Duration, registry string) {
+	r.Helper()
+	object := &rollcallv1alpha1.NodeRegistry{}
+	r.Within(limit, "status.held", func() bool {
+		if err := r.API.Get(r.Context(), client.ObjectKey{Namespace: r.Namespace, Name: registry}, object); err != nil {
+			r.Fatal(err)
+		}
+		return object.Status.Held != nil
+	})
+	before := object.DeepCopy()
+	object.Annotations = map[string]string{rollcallv1alpha1.AnnotationAcceptExpiry: object.Status.Held.Since.UTC().Format(time.RFC3339)}
+	if err := r.API.Patch(r.Context(), object, client.MergeFrom(before)); err != nil {
+		r.Fatal(err)
+	}
+}
+
 // Manager is a running manager.
 type Manager struct {
 	*Writes

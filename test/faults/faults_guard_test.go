@@ -5,7 +5,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -76,24 +75,17 @@ func comeBack(r *rig, ids []string) {
 // accept does what a person does who accepts the loss.
 func accept(r *rig, _ []string) {
 	registry := &rollcallv1alpha1.NodeRegistry{}
-	must(r, r.api.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: registryName}, registry))
-	before := registry.DeepCopy()
-	registry.Annotations = map[string]string{rollcallv1alpha1.AnnotationAcceptExpiry: r.heldSince()}
-	must(r, r.api.Patch(r.Context(), registry, client.MergeFrom(before)))
-}
-
-// heldSince returns since when nodes are held, as the NodeRegistry says it.
-func (r *rig) heldSince() string {
-	r.Helper()
-	registry := &unstructured.Unstructured{}
-	registry.SetGroupVersionKind(rollcallv1alpha1.GroupVersion.WithKind("NodeRegistry"))
-	must(r, r.api.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: registryName}, registry))
-	since, _, err := unstructured.NestedString(registry.Object, "status", "held", "since")
-	must(r, err)
-	if since == "" {
-		r.Error("the NodeRegistry does not say since when nodes are held")
+	if !wait(patience, func() bool {
+		must(r, r.api.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: registryName}, registry))
+		return registry.Status.Held != nil
+	}) {
+		r.Fatal("the registry does not say since when it holds")
 	}
-	return since
+	before := registry.DeepCopy()
+	registry.Annotations = map[string]string{
+		rollcallv1alpha1.AnnotationAcceptExpiry: registry.Status.Held.Since.UTC().Format(time.RFC3339),
+	}
+	must(r, r.api.Patch(r.Context(), registry, client.MergeFrom(before)))
 }
 
 // allUnregister lets the whole fleet unregister: that is no disruption.

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/internal/manager"
@@ -222,15 +221,7 @@ func TestGuardMetrics(t *testing.T) {
 		got := scrape()
 		return got[`rollcall_registry_guard_active{registry="catga"}`] == 1 && got[`rollcall_registry_guard_held_nodes{registry="catga"}`] == count
 	})
-	registry := &rollcallv1alpha1.NodeRegistry{}
-	if err := r.API.Get(t.Context(), client.ObjectKey{Namespace: r.Namespace, Name: "catga"}, registry); err != nil {
-		t.Fatal(err)
-	}
-	before := registry.DeepCopy()
-	registry.Annotations = map[string]string{rollcallv1alpha1.AnnotationAcceptExpiry: "true"}
-	if err := r.API.Patch(t.Context(), registry, client.MergeFrom(before)); err != nil {
-		t.Fatal(err)
-	}
+	r.AcceptExpiry(patience, "catga")
 	r.Within(patience, "the guard to let go", func() bool {
 		got := scrape()
 		return got[`rollcall_registry_guard_active{registry="catga"}`] == 0 && got[`rollcall_registry_nodes{phase="Expired",registry="catga"}`] == count

@@ -111,14 +111,7 @@ func TestDisruptionGuard(t *testing.T) {
 	r.Within(patience, "the guard to trip again", func() bool { return r.condition("Degraded") == "True/ExpiryGuard" })
 
 	// A person accepts.
-	if err := r.API.Get(t.Context(), client.ObjectKeyFromObject(registry), registry); err != nil {
-		t.Fatal(err)
-	}
-	before := registry.DeepCopy()
-	registry.Annotations = map[string]string{rollcallv1alpha1.AnnotationAcceptExpiry: "true"}
-	if err := r.API.Patch(t.Context(), registry, client.MergeFrom(before)); err != nil {
-		t.Fatal(err)
-	}
+	r.AcceptExpiry(patience, registry.Name)
 	r.Within(patience, "the endpoints to go", r.serves(0, 0))
 	r.Within(patience, "the guard to be off", func() bool { return r.condition("Degraded") == "False/AsExpected" })
 	if err := r.API.Get(t.Context(), client.ObjectKeyFromObject(registry), registry); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 	"github.com/rollcall-dev/rollcall/internal/natstest"
 )
 
@@ -48,7 +49,7 @@ func TestTenThousandHeartbeats(t *testing.T) {
 	}
 	s := natstest.Start(t)
 	nc := s.Connect(t)
-	b, _, err := discovery.EnsureBucket(t.Context(), nc, discovery.BucketConfig{Name: bucket, TTL: time.Minute, History: 1, Create: true})
+	b, _, err := kv.EnsureBucket(t.Context(), nc, kv.BucketConfig{Name: bucket, TTL: time.Minute, History: 1, Create: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,11 +68,11 @@ func TestTenThousandHeartbeats(t *testing.T) {
 			}
 		},
 	})
-	w, err := discovery.NewWriter(nc, discovery.WriterOptions{Bucket: bucket})
+	w, err := kv.NewWriter(nc, kv.WriterOptions{Bucket: bucket})
 	if err != nil {
 		t.Fatal(err)
 	}
-	watcher, err := discovery.NewWatcher(nc, discovery.WatcherOptions{Bucket: b.Name}, r.Follow(w))
+	watcher, err := kv.NewWatcher(nc, kv.WatcherOptions{Bucket: b.Name}, kv.Observe(r.Follow(w)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,12 +148,12 @@ func TestWriterRate(t *testing.T) {
 	s := natstest.Start(t)
 	nc := s.Connect(t)
 	for _, name := range []string{"bare", "writer"} {
-		if _, _, err := discovery.EnsureBucket(t.Context(), nc, discovery.BucketConfig{Name: name, TTL: time.Minute, History: 1, Create: true}); err != nil {
+		if _, _, err := kv.EnsureBucket(t.Context(), nc, kv.BucketConfig{Name: name, TTL: time.Minute, History: 1, Create: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	claim := claimOf(t, 0, time.Second)
-	w, err := discovery.NewWriter(nc, discovery.WriterOptions{Bucket: "writer"})
+	w, err := kv.NewWriter(nc, kv.WriterOptions{Bucket: "writer"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,7 @@ func bareRound(t *testing.T, nc *nats.Conn, revisions []uint64, value []byte) {
 	js.CleanupPublisher()
 }
 
-func writerRound(t *testing.T, w *discovery.Writer, revisions []uint64, record discovery.Template) {
+func writerRound(t *testing.T, w *kv.Writer, revisions []uint64, record discovery.Template) {
 	t.Helper()
 	var done sync.WaitGroup
 	done.Add(len(revisions))

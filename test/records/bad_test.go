@@ -35,7 +35,6 @@ func everything() []entry {
 	const (
 		invalid  = rollcallv1alpha1.ReasonInvalidRecord
 		refused  = rollcallv1alpha1.ReasonAddressRefused
-		conflict = rollcallv1alpha1.ReasonAddressConflict
 		key      = rollcallv1alpha1.ReasonInvalidKey
 		endpoint = `"Endpoint":"http://%s"`
 	)
@@ -69,12 +68,12 @@ func everything() []entry {
 		bad("user", at("me:secret@10.0.0.1"), invalid, "leave out user and password"),
 		bad("no-port", `"Endpoint":"10.0.0.1"`, invalid, "has no port"),
 		bad("nowhere", `"Name":"x"`, invalid, "there is no address"),
-		bad("taken", at("10.0.0.9"), conflict, "fleet.good"),
 		bad("label", at("10.0.0.10:1")+`,"Metadata":{"role":"`+strings.Repeat("m", 200_000)+`"}`, invalid, "the most is 131072"),
 		{id: "ä", value: record("ä", at("10.0.0.1")), reason: key, says: "letters, digits"},
 		{id: "star*", value: record("star*", at("10.0.0.1")), reason: key, says: "letters, digits"},
 
 		odd("other-port", at("10.0.0.9:81"), "", ""),
+		odd("taken", at("10.0.0.9:80"), "", ""), // the Service shows one of the two
 		odd("path", at("10.0.1.1/api?a=b"), "10.0.1.1", "only the scheme, address and port of Endpoint are used"),
 		odd("slash", at("10.0.1.2/"), "10.0.1.2", ""),
 		odd("six", at("[2001:db8::1]"), "2001:db8::1", ""),

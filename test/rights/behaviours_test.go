@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -185,11 +186,22 @@ func aRegistryIsSuspended(s *scene) func() bool {
 	return s.registryIs(registry, rollcallv1alpha1.ReasonSuspended)
 }
 
+// expiryIsAccepted lets a new fleet die at once, which the disruption guard holds, and accepts that.
 func expiryIsAccepted(s *scene) func() bool {
-	r := &rollcallv1alpha1.NodeRegistry{}
-	s.get(registry, r)
-	s.edit(r, func() { r.Annotations = map[string]string{rollcallv1alpha1.AnnotationAcceptExpiry: "yes"} })
-	return func() bool { return s.get(registry, r) && len(r.Annotations) == 0 }
+	bucket := s.name(s.Namespace)
+	kv, err := s.js.CreateKeyValue(s.Context(), jetstream.KeyValueConfig{Bucket: bucket, TTL: 2 * time.Second})
+	must(s, err)
+	r := s.draft(s.name("held"))
+	r.Spec.Bucket.Name, r.Spec.Bucket.TTL = bucket, &metav1.Duration{Duration: 2 * time.Second}
+	r.Spec.Liveness.MinNodes = new(int32(3))
+	s.Create(r)
+	s.Within(patience, "the connection", s.registryIs(r.Name, rollcallv1alpha1.ReasonConnected))
+	for n := range 3 {
+		_, err := kv.PutString(s.Context(), fmt.Sprintf("node.%d", n), fmt.Sprintf(`{"NodeId":"%d","Endpoint":"10.3.0.%d:80"}`, n, n+1))
+		must(s, err)
+	}
+	s.AcceptExpiry(patience, r.Name)
+	return func() bool { return s.get(r.Name, r) && len(r.Annotations) == 0 }
 }
 
 func anEventIsTold(s *scene) func() bool {

@@ -13,8 +13,9 @@ import (
 //
 // DiscoveredNodeStatus is what Rollcall knows of a node.
 type DiscoveredNodeStatusApplyConfiguration struct {
-	// phase is the phase of the node: Ready (it heartbeats in time), Stale (its last heartbeat is older than staleAfter),
-	// Draining (it asked for no new traffic), Expired (its TTL has passed) or Invalid (its record can't be used).
+	// phase is the phase of the node: Ready (it heartbeats in time), Stale (its last heartbeat is older than staleAfter, or it
+	// is silent and held or superseded), Draining (it asked for no new traffic), Expired (its TTL has passed) or Invalid (its
+	// record can't be used).
 	Phase *apiv1alpha1.NodePhase `json:"phase,omitempty"`
 	// load is the load that the node reported last, a number in the node's own unit.
 	Load *string `json:"load,omitempty"`

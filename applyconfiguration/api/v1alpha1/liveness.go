@@ -19,10 +19,13 @@ type LivenessApplyConfiguration struct {
 	// reconnectGrace is how long nodes have to heartbeat again after Rollcall could not read the bucket, before they may
 	// expire. The default is the bucket's TTL.
 	ReconnectGrace *v1.Duration `json:"reconnectGrace,omitempty"`
-	// maxExpiredPercent is the disruption guard: if more than this part of the nodes would expire within one TTL without
-	// unregistering, none is removed before a person accepts it. 100 switches the guard off.
-	MaxExpiredPercent *int32 `json:"maxExpiredPercent,omitempty"`
-	// minNodes is the number of nodes from which on the disruption guard applies.
+	// maxSilentPercent is the disruption guard. If more than this percentage of at least minNodes nodes fall silent within one
+	// TTL without unregistering, or all of at least 3 nodes do, none of them loses its endpoints: they stay ready until as many
+	// nodes heartbeat as satisfy the limit, or until a person accepts with the annotation rollcall.dev/accept-expiry. 100
+	// switches the guard off, both limits.
+	MaxSilentPercent *int32 `json:"maxSilentPercent,omitempty"`
+	// minNodes is the number of nodes from which on maxSilentPercent applies. A registry with fewer nodes is guarded against
+	// the silence of all of them only.
 	MinNodes *int32 `json:"minNodes,omitempty"`
 }
 
@@ -56,11 +59,11 @@ func (b *LivenessApplyConfiguration) WithReconnectGrace(value v1.Duration) *Live
 	return b
 }
 
-// WithMaxExpiredPercent sets the MaxExpiredPercent field in the declarative configuration to the given value
+// WithMaxSilentPercent sets the MaxSilentPercent field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the MaxExpiredPercent field is set to the value of the last call.
-func (b *LivenessApplyConfiguration) WithMaxExpiredPercent(value int32) *LivenessApplyConfiguration {
-	b.MaxExpiredPercent = &value
+// If called multiple times, the MaxSilentPercent field is set to the value of the last call.
+func (b *LivenessApplyConfiguration) WithMaxSilentPercent(value int32) *LivenessApplyConfiguration {
+	b.MaxSilentPercent = &value
 	return b
 }
 

@@ -20,6 +20,9 @@ type NodeRegistryStatusApplyConfiguration struct {
 	Bucket *BucketStatusApplyConfiguration `json:"bucket,omitempty"`
 	// lastSyncTime is when the bucket was last listed completely.
 	LastSyncTime *metav1.Time `json:"lastSyncTime,omitempty"`
+	// held is present while silence removes no node: the disruption guard holds the silent nodes, or the bucket takes no
+	// heartbeats.
+	Held *HeldStatusApplyConfiguration `json:"held,omitempty"`
 	// observedGeneration is the generation of the spec that this status belongs to.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 }
@@ -64,6 +67,14 @@ func (b *NodeRegistryStatusApplyConfiguration) WithBucket(value *BucketStatusApp
 // If called multiple times, the LastSyncTime field is set to the value of the last call.
 func (b *NodeRegistryStatusApplyConfiguration) WithLastSyncTime(value metav1.Time) *NodeRegistryStatusApplyConfiguration {
 	b.LastSyncTime = &value
+	return b
+}
+
+// WithHeld sets the Held field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Held field is set to the value of the last call.
+func (b *NodeRegistryStatusApplyConfiguration) WithHeld(value *HeldStatusApplyConfiguration) *NodeRegistryStatusApplyConfiguration {
+	b.Held = value
 	return b
 }
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 const (
@@ -60,14 +60,14 @@ func (r *Roster) heard(s *slot) bool {
 }
 
 // answered takes in what the stream's leader says of a key.
-func (r *Roster) answered(s *slot, session int, e discovery.Entry, err error) {
+func (r *Roster) answered(s *slot, session int, e kv.Entry, err error) {
 	r.mu.Lock()
 	defer r.unlockAndTell()
 	if s.flight.kind != reading || session != r.session {
 		return
 	}
 	now := time.Now()
-	if errors.Is(err, discovery.ErrConnectionLost) {
+	if errors.Is(err, kv.ErrConnectionLost) {
 		r.paused = now.Add(reconnectInterval)
 	}
 	if err != nil && r.heard(s) {
@@ -82,7 +82,7 @@ func (r *Roster) answered(s *slot, session int, e discovery.Entry, err error) {
 	r.report(s)
 	s.forgive()
 	next := &known{
-		sure: true, revision: e.Revision, live: e.Revision > 0 && e.Operation == discovery.Put,
+		sure: true, revision: e.Revision, live: e.Revision > 0 && e.Operation == kv.Put,
 		value: e.Value, written: e.Written,
 	}
 	if over != nil && over.revision > e.Revision {
@@ -98,7 +98,7 @@ func (r *Roster) reread(s *slot, next *known, now time.Time) {
 	switch {
 	case lost && s.attempts > 0:
 		// Once may be an outage of the server's, which this read has found to be over.
-		r.fail(s, discovery.ErrNoAnswer)
+		r.fail(s, kv.ErrNoAnswer)
 	case !lost && s.trouble.Phase == Failed:
 		s.trouble = State{}
 	}

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
-// Writer writes to the bucket. Its methods are those of discovery.Writer, and so are their errors.
+// Writer writes to the bucket. Its methods are those of kv.Writer, and so are their errors.
 type Writer interface {
 	Put(key string, value []byte, after uint64, done func(revision uint64, err error))
 	Delete(key string, after uint64, done func(revision uint64, err error))
-	Last(ctx context.Context, key string) (discovery.Entry, error)
+	Last(ctx context.Context, key string) (kv.Entry, error)
 	Subject(key string) string
 }
 
@@ -76,7 +77,7 @@ type Roster struct {
 	// namesake is one of them that is alive: another cluster has the same name.
 	suspects map[string]uint64
 	namesake string
-	bucket   discovery.Bucket
+	bucket   kv.Bucket
 	problem  error
 	outbox   []Claim
 	tally    Tally
@@ -182,7 +183,7 @@ type Info struct {
 	// claimed is known not to be wanted.
 	Synced, Settled bool
 	// Bucket is what was last heard of the bucket; its name is empty before anything was.
-	Bucket discovery.Bucket
+	Bucket kv.Bucket
 	// Namesake is the key of an entry that another cluster of the same name keeps alive; empty if there is none.
 	Namesake string
 	// Err is why the bucket can't be read; nil if it can, or before anything was heard.

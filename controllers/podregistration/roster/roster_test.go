@@ -11,13 +11,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // stream is a Writer to a stream that can be without a leader.
 type stream struct {
 	mu       sync.Mutex
 	sequence uint64
-	last     map[string]discovery.Entry
+	last     map[string]kv.Entry
 	stored   map[string]time.Time
 	refusal  error // what writes and reads end with, if anything
 	mute     bool  // reads are not answered, whatever becomes of writes
@@ -27,27 +28,27 @@ type stream struct {
 }
 
 func newStream() *stream {
-	return &stream{last: map[string]discovery.Entry{}, stored: map[string]time.Time{}, patience: time.Second}
+	return &stream{last: map[string]kv.Entry{}, stored: map[string]time.Time{}, patience: time.Second}
 }
 
 // roster returns a Roster that writes to the stream, which it has found empty, and where it hears of the stream. It must be
 // closed.
-func (s *stream) roster() (*Roster, discovery.Sink) {
+func (s *stream) roster() (*Roster, kv.Observer) {
 	r := New(Options{
 		Cluster: cluster, Settled: func() bool { return true }, Standing: func(*discovery.Owner) Standing { return Ours },
 		Changed: func([]Claim) {}, Followed: func() {},
 	})
 	sink := r.Follow(s)
-	sink.Synced(discovery.Bucket{ServerTime: time.Now(), ReceivedAt: time.Now()})
+	sink.Synced(kv.Bucket{ServerTime: time.Now(), ReceivedAt: time.Now()})
 	return r, sink
 }
 
 // remove removes a key, as a server does at the end of its TTL, and returns what a Watcher sees of that.
-func (s *stream) remove(key string) discovery.Entry {
+func (s *stream) remove(key string) kv.Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sequence++
-	s.last[key] = discovery.Entry{Key: key, Revision: s.sequence, Operation: discovery.Expire}
+	s.last[key] = kv.Entry{Key: key, Revision: s.sequence, Operation: kv.Expire}
 	return s.last[key]
 }
 
@@ -69,13 +70,13 @@ func (s *stream) put(key string, value []byte, after uint64) (uint64, error) {
 	case s.refusal != nil:
 		return 0, s.refusal
 	case s.last[key].Revision != after:
-		return 0, discovery.ErrOvertaken
+		return 0, kv.ErrOvertaken
 	}
 	s.sequence++
-	s.last[key] = discovery.Entry{Key: key, Revision: s.sequence, Operation: discovery.Put, Value: value, Written: time.Now()}
+	s.last[key] = kv.Entry{Key: key, Revision: s.sequence, Operation: kv.Put, Value: value, Written: time.Now()}
 	s.stored[key] = time.Now()
 	if s.deaf {
-		return 0, discovery.ErrNoAnswer
+		return 0, kv.ErrNoAnswer
 	}
 	return s.sequence, nil
 }
@@ -84,7 +85,7 @@ func (s *stream) Delete(key string, after uint64, done func(uint64, error)) {
 	s.mu.Lock()
 	err := s.refusal
 	if err == nil && s.last[key].Revision != after {
-		err = discovery.ErrOvertaken
+		err = kv.ErrOvertaken
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -95,20 +96,20 @@ func (s *stream) Delete(key string, after uint64, done func(uint64, error)) {
 }
 
 // entry returns the last message of a key.
-func (s *stream) entry(key string) discovery.Entry {
+func (s *stream) entry(key string) kv.Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last[key]
 }
 
-// Last asks again and again until it is answered, like discovery.Writer's.
-func (s *stream) Last(ctx context.Context, key string) (discovery.Entry, error) {
+// Last asks again and again until it is answered, like kv.Writer's.
+func (s *stream) Last(ctx context.Context, key string) (kv.Entry, error) {
 	for until := time.Now().Add(s.patience); ; <-time.After(s.patience / 8) {
 		s.mu.Lock()
 		s.asked++
 		e, err := s.last[key], s.refusal
 		if s.mute {
-			err = discovery.ErrNoAnswer
+			err = kv.ErrNoAnswer
 		}
 		s.mu.Unlock()
 		if err == nil || ctx.Err() != nil || !time.Now().Before(until) {
@@ -147,7 +148,7 @@ func TestHeartbeatsResumeTogether(t *testing.T) {
 		outage   = 5 * time.Minute
 	)
 	for name, refusal := range map[string]error{
-		"no leader": discovery.ErrUnavailable, "no answer": discovery.ErrNoAnswer, "no majority": discovery.ErrBusy,
+		"no leader": kv.ErrUnavailable, "no answer": kv.ErrNoAnswer, "no majority": kv.ErrBusy,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -185,7 +186,7 @@ func TestHeartbeatsResumeTogether(t *testing.T) {
 func TestAnotherPodTriesForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStream()
-		s.refuse(discovery.ErrUnavailable)
+		s.refuse(kv.ErrUnavailable)
 		r, _ := s.roster()
 		defer r.Close()
 		first, second := heartbeating(t, "a", time.Minute), heartbeating(t, "b", time.Minute)
@@ -216,7 +217,7 @@ func TestAnElectionIsNoFailure(t *testing.T) {
 		pod := heartbeating(t, "a", time.Second)
 		r.Update(nil, []Claim{pod})
 		<-time.After(5 * time.Second)
-		s.refuse(discovery.ErrUnavailable)
+		s.refuse(kv.ErrUnavailable)
 		for range 9 {
 			<-time.After(time.Second)
 			if state := r.State(pod.ID); state.Phase != Registered {
@@ -245,7 +246,7 @@ func TestWhatIsOverheardNeedsNoAnswer(t *testing.T) {
 		pod := heartbeating(t, "a", time.Second)
 		r.Update(nil, []Claim{pod})
 		<-time.After(5 * time.Second)
-		s.refuse(discovery.ErrNoAnswer)
+		s.refuse(kv.ErrNoAnswer)
 		<-time.After(10 * time.Second)
 		s.refuse(nil)
 		removed := time.Now()
@@ -265,7 +266,7 @@ func TestAWaitingHeartbeatCountsOnce(t *testing.T) {
 		defer r.Close()
 		r.Update(nil, []Claim{heartbeating(t, "a", time.Second)})
 		<-time.After(5 * time.Second)
-		s.refuse(discovery.ErrConnectionLost)
+		s.refuse(kv.ErrConnectionLost)
 		<-time.After(time.Minute)
 		s.refuse(nil)
 		<-time.After(5 * time.Second)
@@ -287,7 +288,7 @@ func TestWhatIsSeenNeedsNoAnswer(t *testing.T) {
 				r, _ := s.roster()
 				defer r.Close()
 				w.sink = r.Follow(w)
-				w.sink.Synced(discovery.Bucket{ServerTime: time.Now(), ReceivedAt: time.Now()})
+				w.sink.Synced(kv.Bucket{ServerTime: time.Now(), ReceivedAt: time.Now()})
 				var claims []Claim
 				for i := range pods {
 					claims = append(claims, heartbeating(t, strconv.Itoa(i), time.Minute))
@@ -312,7 +313,7 @@ func TestWhatIsSeenNeedsNoAnswer(t *testing.T) {
 type watched struct {
 	*stream
 
-	sink discovery.Sink
+	sink kv.Observer
 	late time.Duration // how long after the end of the write
 }
 
@@ -331,7 +332,7 @@ func (w *watched) Put(key string, value []byte, after uint64, done func(uint64, 
 func TestANewSessionIsANewStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStream()
-		s.refuse(discovery.ErrUnavailable)
+		s.refuse(kv.ErrUnavailable)
 		r, _ := s.roster()
 		defer r.Close()
 		pod := heartbeating(t, "a", time.Minute)
@@ -339,7 +340,7 @@ func TestANewSessionIsANewStart(t *testing.T) {
 		<-time.After(time.Second)
 		r.Unfollow()
 		<-time.After(2 * patience)
-		r.Follow(s).Synced(discovery.Bucket{})
+		r.Follow(s).Synced(kv.Bucket{})
 		<-time.After(time.Second)
 		if state := r.State(pod.ID); state.Phase != Waiting {
 			t.Errorf("the pod is %+v", state)
@@ -355,7 +356,7 @@ func TestLeavingInAnElection(t *testing.T) {
 		defer r.Close()
 		r.Update(nil, []Claim{heartbeating(t, "a", time.Minute)})
 		<-time.After(time.Second)
-		s.refuse(discovery.ErrUnavailable)
+		s.refuse(kv.ErrUnavailable)
 		// It is the first to be refused, and tries for all.
 		r.Update(nil, []Claim{heartbeating(t, "b", time.Minute)})
 		<-time.After(5 * time.Minute)
@@ -363,7 +364,7 @@ func TestLeavingInAnElection(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		r.Leave(ctx)
-		if e := s.entry("node.a"); e.Operation == discovery.Put || ctx.Err() != nil {
+		if e := s.entry("node.a"); e.Operation == kv.Put || ctx.Err() != nil {
 			t.Errorf("the last message is %+v, and leaving ended with %v", e, ctx.Err())
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 const (
@@ -294,7 +295,7 @@ func (r *Roster) written(s *slot, revision uint64, err error) {
 	}
 	s.flight, s.overheard = flight{}, nil
 	now := time.Now()
-	if errors.Is(err, discovery.ErrNoAnswer) && f.shows(over) {
+	if errors.Is(err, kv.ErrNoAnswer) && f.shows(over) {
 		// The answer is late, or lost, but the write is not.
 		revision, err = over.revision, nil
 	}
@@ -328,13 +329,13 @@ func (f *flight) shows(over *known) bool {
 
 // settles reports whether it is certain, after a write that ended so, that an entry which was overheard is not its own.
 func settles(err error) bool {
-	return err == nil || errors.Is(err, discovery.ErrOvertaken) || errors.Is(err, discovery.ErrBusy) || errors.Is(err, discovery.ErrConnectionLost)
+	return err == nil || errors.Is(err, kv.ErrOvertaken) || errors.Is(err, kv.ErrBusy) || errors.Is(err, kv.ErrConnectionLost)
 }
 
 // pending reports whether err leaves open what the stream would say.
 func pending(err error) bool {
-	return errors.Is(err, discovery.ErrUnavailable) || errors.Is(err, discovery.ErrNoAnswer) || errors.Is(err, discovery.ErrBusy) ||
-		errors.Is(err, discovery.ErrConnectionLost) || errors.Is(err, discovery.ErrWriterClosed)
+	return errors.Is(err, kv.ErrUnavailable) || errors.Is(err, kv.ErrNoAnswer) || errors.Is(err, kv.ErrBusy) ||
+		errors.Is(err, kv.ErrConnectionLost) || errors.Is(err, kv.ErrWriterClosed)
 }
 
 // stored takes in that a write is in the bucket.
@@ -371,20 +372,20 @@ func (s *slot) advance(f *flight, now time.Time) time.Time {
 // failed takes in that a write is not, or not surely, in the bucket.
 func (r *Roster) failed(s *slot, f *flight, err error, now time.Time) {
 	switch {
-	case errors.Is(err, discovery.ErrOvertaken):
+	case errors.Is(err, kv.ErrOvertaken):
 		s.known.sure = false
 		r.schedule(s, now)
-	case errors.Is(err, discovery.ErrConnectionLost):
+	case errors.Is(err, kv.ErrConnectionLost):
 		r.paused = now.Add(reconnectInterval)
 		r.schedule(s, now)
-	case errors.Is(err, discovery.ErrNoAnswer), errors.Is(err, discovery.ErrWriterClosed):
+	case errors.Is(err, kv.ErrNoAnswer), errors.Is(err, kv.ErrWriterClosed):
 		s.known.sure = false
 		s.unanswered = f.after + 1
 		if f.kind == putting {
 			s.wrote = f.record
 		}
 		r.schedule(s, now)
-	case errors.Is(err, discovery.ErrUnavailable), errors.Is(err, discovery.ErrBusy):
+	case errors.Is(err, kv.ErrUnavailable), errors.Is(err, kv.ErrBusy):
 		// What the stream is busy with may be this very slot's write before. The Watcher tells once that is stored.
 		r.balk(s, now)
 		if now.Sub(s.balked) >= patience {
@@ -404,17 +405,17 @@ func (r *Roster) fail(s *slot, err error) {
 // explain says what failed and what to do about it.
 func (r *Roster) explain(key string, err error) string {
 	switch {
-	case errors.Is(err, discovery.ErrTooLarge):
+	case errors.Is(err, kv.ErrTooLarge):
 		limit := "what the server takes"
 		if size := r.bucket.MaxValueSize; size > 0 {
 			limit = fmt.Sprintf("the %d bytes, headers included, that the bucket takes", size)
 		}
 		return fmt.Sprintf("the record of %q is larger than %s: register less metadata or fewer ports, or raise the limit of the bucket", key, limit)
-	case errors.Is(err, discovery.ErrBucketFull):
+	case errors.Is(err, kv.ErrBucketFull):
 		return fmt.Sprintf("the bucket is full, and does not take %q: raise the limits of the bucket or its account, or remove entries: %v", key, err)
-	case errors.Is(err, discovery.ErrNoAnswer):
+	case errors.Is(err, kv.ErrNoAnswer):
 		return fmt.Sprintf("the server does not answer to writes of %q: allow the user to publish to %q", key, r.writer.Subject(key))
-	case errors.Is(err, discovery.ErrUnavailable):
+	case errors.Is(err, kv.ErrUnavailable):
 		return fmt.Sprintf("the server takes no write of %q: look at the bucket's stream and its leader", key)
 	}
 	return fmt.Sprintf("the server refuses to write %q: %v", key, err)

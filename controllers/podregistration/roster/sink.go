@@ -4,17 +4,18 @@ import (
 	"time"
 
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
-// follower is a Roster as the discovery.Sink of one session. What comes from one that is over is ignored.
+// follower is a Roster as the kv.Observer of one session. What comes from one that is over is ignored.
 type follower struct {
 	*Roster
 	session int
 }
 
-// Follow begins a session: the bucket is written to through w, and what its Watcher sees goes to the Sink, until Unfollow.
+// Follow begins a session: the bucket is written to through w, and what its Watcher sees goes to the Observer, until Unfollow.
 // Whatever was known is unknown until the bucket has been listed.
-func (r *Roster) Follow(w Writer) discovery.Sink {
+func (r *Roster) Follow(w Writer) kv.Observer {
 	r.mu.Lock()
 	r.session++
 	r.writer, r.leaving, r.paused = w, false, time.Time{}
@@ -45,7 +46,7 @@ func (s *slot) abandon() {
 
 // doubt makes everything unknown until the next complete listing.
 func (r *Roster) doubt() {
-	r.synced, r.settled, r.bucket = false, false, discovery.Bucket{}
+	r.synced, r.settled, r.bucket = false, false, kv.Bucket{}
 	clear(r.suspects)
 	r.namesake, r.scout = "", nil
 	for _, s := range r.slots {
@@ -66,18 +67,18 @@ func (f *follower) within(do func()) {
 	f.unlockAndTell()
 }
 
-// Listing implements discovery.Sink.
-func (f *follower) Listing(cause discovery.Cause) {
+// Listing implements kv.Observer.
+func (f *follower) Listing(cause kv.Cause) {
 	f.within(func() {
-		if cause == discovery.CauseRecreated {
+		if cause == kv.CauseRecreated {
 			// Revisions count anew.
 			f.doubt()
 		}
 	})
 }
 
-// Synced implements discovery.Sink.
-func (f *follower) Synced(b discovery.Bucket) {
+// Synced implements kv.Observer.
+func (f *follower) Synced(b kv.Bucket) {
 	f.within(func() {
 		f.bucket, f.problem, f.news = b, nil, true
 		f.paused = time.Time{}
@@ -92,20 +93,20 @@ func (f *follower) Synced(b discovery.Bucket) {
 	})
 }
 
-// Bucket implements discovery.Sink.
-func (f *follower) Bucket(b discovery.Bucket) {
+// Bucket implements kv.Observer.
+func (f *follower) Bucket(b kv.Bucket) {
 	f.within(func() {
 		f.news = f.news || b.TTL != f.bucket.TTL || b.MaxValueSize != f.bucket.MaxValueSize
 		f.bucket = b
 	})
 }
 
-// Disconnected implements discovery.Sink.
+// Disconnected implements kv.Observer.
 func (f *follower) Disconnected(err error) {
 	f.within(func() { f.problem, f.news = err, true })
 }
 
-// Absent implements discovery.Sink.
+// Absent implements kv.Observer.
 func (f *follower) Absent(keys []string) {
 	f.within(func() {
 		for _, key := range keys {
@@ -117,15 +118,15 @@ func (f *follower) Absent(keys []string) {
 	})
 }
 
-// Entry implements discovery.Sink.
-func (f *follower) Entry(e discovery.Entry) {
+// Entry implements kv.Observer.
+func (f *follower) Entry(e kv.Entry) {
 	f.within(func() {
 		s := f.slots[e.Key]
-		if e.Operation != discovery.Put {
+		if e.Operation != kv.Put {
 			f.acquit(e.Key)
 		}
 		if s == nil {
-			if e.Operation != discovery.Put || !f.relevant(e.Value) {
+			if e.Operation != kv.Put || !f.relevant(e.Value) {
 				return
 			}
 			s = f.slot(e.Key)
@@ -133,7 +134,7 @@ func (f *follower) Entry(e discovery.Entry) {
 		if s.known.sure && e.Revision <= s.known.revision {
 			return
 		}
-		next := &known{sure: true, revision: e.Revision, live: e.Operation == discovery.Put, value: e.Value, written: e.Written}
+		next := &known{sure: true, revision: e.Revision, live: e.Operation == kv.Put, value: e.Value, written: e.Written}
 		if s.flight.kind != idle {
 			// It is most likely the very write whose answer is on its way.
 			s.overheard = next

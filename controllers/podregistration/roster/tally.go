@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // Tally is what a Roster has counted.
@@ -37,14 +37,14 @@ func (r *Roster) Tally() Tally {
 // count counts a write that was a heartbeat; one that waits for the connection, once.
 func (r *Roster) count(s *slot, f *flight, err error, now time.Time) {
 	waited := s.unsent
-	s.unsent = errors.Is(err, discovery.ErrConnectionLost)
+	s.unsent = errors.Is(err, kv.ErrConnectionLost)
 	if f.scheduled.IsZero() || (waited && s.unsent) {
 		return
 	}
 	switch {
 	case err == nil:
 		r.tally.Stored++
-	case errors.Is(err, discovery.ErrOvertaken):
+	case errors.Is(err, kv.ErrOvertaken):
 		r.tally.Overtaken++
 	default:
 		r.tally.Failed++

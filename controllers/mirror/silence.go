@@ -1,0 +1,210 @@
+package mirror
+
+import (
+	"slices"
+	"time"
+)
+
+// silences applies the passing of listening time to the entries of a table.
+type silences struct{ *table }
+
+// pass lets the deadlines pass that have passed by now. A moment before, the stream's leader is asked, see keys; what it has
+// confirmed goes, unless the guard holds it. now is for the guard's record of when it began.
+func (t silences) pass(now time.Time) {
+	if !t.timing.clock.Advancing() {
+		return
+	}
+	var over []*entry
+	for e := t.checks.due(t.timing.clock.Now()); e != nil; e = t.checks.due(t.timing.clock.Now()) {
+		if t.look(e) {
+			over = append(over, e)
+		}
+	}
+	t.protect(now, len(over) > 0)
+	for _, e := range over {
+		if !t.hold(e) {
+			t.lose(e)
+		}
+	}
+}
+
+// look looks at one entry whose check has come, and returns true if its silence is over its deadline and confirmed.
+func (t silences) look(e *entry) (over bool) {
+	clock := t.timing.clock.Now()
+	if e.silence == expired {
+		t.retain(e)
+		return false
+	}
+	at, takes := t.timing.deadline(e)
+	if e.due && e.confirmed != never && at <= clock && t.timing.clock.Unbroken(e.confirmed) {
+		return true
+	}
+	// A gap moves deadlines and makes answers old.
+	e.due, e.confirmed = false, never
+	switch {
+	case at-lead(takes) <= clock && e.silence != held:
+		e.due = true
+		t.overdue = append(t.overdue, e)
+		t.guard.stale = true
+	case !e.superseded && t.timing.silent(e) && t.sites.superseded(e):
+		t.guard.stale = true
+		t.mark(e)
+	}
+	t.checks.by(e, t.timing.next(e))
+	return false
+}
+
+// retain forgets an expired node once it was visible for long enough.
+func (t silences) retain(e *entry) {
+	if t.timing.clock.Now() < e.since+t.timing.retain {
+		t.checks.by(e, t.timing.next(e))
+		return
+	}
+	if e.counts() && t.timing.lately(e.since) {
+		t.guard.gone = append(t.guard.gone, e.since)
+	}
+	t.remove(e)
+}
+
+// protect begins to hold nodes, or lets go those that are held, as the guard says; over is true if some are about to lose
+// their traffic.
+func (t silences) protect(now time.Time, over bool) {
+	if len(t.overdue) == 0 && !over && !t.guard.active {
+		return
+	}
+	t.guard.stale = t.guard.stale || over
+	if t.guard.ripe(t.timing.clock.Now()) {
+		switch holds := t.guard.take(t.entries, &t.timing).holds(t.policy); {
+		case holds && !t.guard.active:
+			t.guard.active, t.guard.since, t.out.state = true, now, true
+		case !holds && t.guard.active:
+			t.release()
+		}
+	}
+	t.table.overdue = slices.DeleteFunc(t.overdue, func(e *entry) bool { return !t.asks(e) || t.hold(e) })
+}
+
+// asks returns true if the leader is to be asked for the entry.
+func (t silences) asks(e *entry) bool { return e.due && e.confirmed == never && t.entries[e.key] == e }
+
+// hold has the guard hold the node, and returns false if it does not.
+func (t silences) hold(e *entry) bool {
+	if !t.guard.active || !e.counts() {
+		return false
+	}
+	e.due, e.confirmed = false, never
+	if e.silence == none {
+		e.silence = held
+		t.mark(e)
+	}
+	t.out.state = true
+	t.checks.by(e, t.timing.clock.Now()+recheck)
+	return true
+}
+
+// release ends the guard's hold. Nodes that have not come back yet get the grace that they would get after a gap, since
+// those that have may only have been the first.
+func (t silences) release() {
+	t.guard.active, t.guard.stale = false, true
+	t.out.state = true
+	for _, e := range t.entries {
+		if e.silence == held {
+			e.silence, e.notBefore = none, t.timing.clock.Now()+t.timing.grace
+			t.mark(e)
+			t.checks.by(e, t.timing.next(e))
+		}
+	}
+}
+
+// keys returns the keys of the nodes that are about to lose their traffic by silence.
+func (t silences) keys() []string {
+	if len(t.overdue) == 0 || !t.timing.clock.Advancing() {
+		return nil
+	}
+	keys := make([]string, 0, len(t.overdue))
+	for _, e := range t.overdue {
+		if t.asks(e) {
+			keys = append(keys, e.key)
+		}
+	}
+	return keys
+}
+
+// confirm notes the nodes of which the stream's leader has heard no more than is known here. Those whose deadline has passed
+// go at once.
+func (t silences) confirm(keys []string, now time.Time) {
+	for _, key := range keys {
+		if e := t.entries[key]; e != nil && e.due {
+			e.confirmed = t.timing.clock.Now()
+			t.checks.by(e, t.timing.next(e))
+		}
+	}
+	t.pass(now)
+}
+
+// lose makes a silent node stale or expired, whichever is its turn.
+func (t silences) lose(e *entry) {
+	e.due, e.confirmed, e.since = false, never, t.timing.clock.Now()
+	t.guard.stale = true
+	if at, _ := t.timing.expiry(e); at > e.since {
+		e.silence = stale
+	} else if e.silence = expired; e.duplicate || t.shared(e) {
+		// The node lives on under another key, so nobody misses this one.
+		t.remove(e)
+		return
+	}
+	t.mark(e)
+	t.checks.by(e, t.timing.next(e))
+}
+
+// shared returns true if another entry has the same node ID.
+func (t silences) shared(e *entry) bool {
+	i := t.ids[e.indexed.id]
+	return i != nil && len(i.all) > 1
+}
+
+// accept lets go the nodes that are silent, as a person has decided, and returns how many.
+func (t silences) accept() (released int) {
+	stands := !t.guard.active
+	for _, e := range t.entries {
+		if !e.counts() || e.silence == stale || e.silence == expired {
+			continue
+		}
+		if stands && !t.timing.wouldBeSilent(e) || !stands && e.silence != held && !t.timing.silent(e) {
+			continue
+		}
+		released++
+		e.accepted, e.notBefore = true, 0
+		if e.silence == held || stands {
+			t.concede(e)
+		}
+	}
+	t.guard = guard{stale: true, gone: t.guard.gone, counted: t.guard.counted}
+	t.out.state = true
+	return released
+}
+
+// concede expires a node whose silence was accepted.
+func (t silences) concede(e *entry) {
+	e.silence, e.due, e.confirmed, e.since = expired, false, never, t.timing.clock.Now()
+	if t.shared(e) {
+		t.remove(e)
+		return
+	}
+	t.mark(e)
+	t.checks.by(e, t.timing.next(e))
+}
+
+// silent counts the nodes that are silent and have their traffic still, and those that they are of.
+func (t silences) silent() (c census) {
+	for _, e := range t.entries {
+		if !e.counts() || e.silence == stale || e.silence == expired {
+			continue
+		}
+		c.of++
+		if t.guard.active && (e.silence == held || e.due || t.timing.silent(e)) || !t.guard.active && t.timing.wouldBeSilent(e) {
+			c.silent++
+		}
+	}
+	return c
+}

@@ -1,0 +1,68 @@
+package mirror
+
+import (
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollcall-dev/rollcall/controllers/record"
+)
+
+// site is where a node is reached: a published address and a port of it.
+type site struct {
+	addr     netip.Addr
+	port     int32
+	protocol corev1.Protocol
+}
+
+// sites know the entries that are reached at each site, in the order in which they registered there.
+type sites map[site][]*entry
+
+// newest bounds how many of the entries at one site are looked at for a successor, so that a fleet behind one proxy is no
+// burden.
+const newest = 8
+
+// sites calls yield with each site of the reach until it returns false.
+func (r reach) sites(yield func(site) bool) {
+	for addr := range record.Published(r.addresses) {
+		for _, port := range r.ports {
+			if !yield(site{addr, port.Port, port.Protocol}) {
+				return
+			}
+		}
+	}
+}
+
+func (s sites) enter(e *entry) {
+	for at := range e.indexed.sites {
+		s[at] = append(s[at], e)
+	}
+}
+
+func (s sites) leave(e *entry) {
+	for at := range e.indexed.sites {
+		there := s[at]
+		if i := slices.Index(there, e); i >= 0 {
+			there = slices.Delete(there, i, i+1)
+		}
+		if s[at] = there; len(there) == 0 {
+			delete(s, at)
+		}
+	}
+}
+
+// superseded returns true if at each of its sites another node answers that registered there after e was last heard.
+func (s sites) superseded(e *entry) bool {
+	all := false
+	for at := range e.indexed.sites {
+		there := s[at]
+		all = slices.ContainsFunc(there[max(0, len(there)-newest):], func(o *entry) bool {
+			return o != e && o.answers() && o.placed.after(e.lastHeard())
+		})
+		if !all {
+			break
+		}
+	}
+	return all
+}

@@ -1,0 +1,109 @@
+package mirror
+
+import (
+	"time"
+
+	"github.com/rollcall-dev/rollcall/discovery/kv"
+	"github.com/rollcall-dev/rollcall/discovery/liveness"
+)
+
+// recheck is after how long a silent node is looked at again: a newer one may answer at its addresses meanwhile.
+const recheck = time.Second
+
+// ahead is how long before a deadline the stream's leader is asked, so that its answer costs no time: 10,000 answers take half
+// a second. A node that lives has written within a third of its TTL, so it is found as well as at the deadline.
+const ahead = 500 * time.Millisecond
+
+// timing is what the deadlines of a registry's entries depend on. Its methods decide, and change nothing.
+type timing struct {
+	clock liveness.Clock
+	// ttl is the bucket's; zero: its keys stay until they are deleted.
+	ttl time.Duration
+	// messageTTL is true if the bucket lets a message have a TTL of its own; else the server ignores it.
+	messageTTL bool
+	// grace is how long nodes have to come back after a gap.
+	grace time.Duration
+	// staleAfter and retain are the policy's.
+	staleAfter, retain time.Duration
+}
+
+// life returns how long the entry lives without a heartbeat; zero: for ever.
+func (t *timing) life(ttl time.Duration) time.Duration {
+	return kv.Bucket{TTL: t.ttl, MessageTTL: t.messageTTL}.Lifetime(kv.Entry{TTL: ttl})
+}
+
+// expiry returns when the entry expires, and the silence that this takes; never if it does not.
+func (t *timing) expiry(e *entry) (at, takes time.Duration) {
+	if life := t.life(e.ttl); life > 0 {
+		return max(e.notBefore, t.clock.Deadline(e.heard, life, t.grace)), life
+	}
+	if e.absent == never {
+		return never, 0
+	}
+	// Without a TTL a key that is missing was purged or lost. Its node gets the same time to come back as after a gap.
+	missing := liveness.Heard{At: e.absent, Elapsed: e.absent}
+	return max(e.notBefore, t.clock.Deadline(missing, t.grace, t.grace)), t.grace
+}
+
+// deadline returns when the entry loses next what it has by silence, and the silence that this takes; never if it has
+// nothing to lose.
+func (t *timing) deadline(e *entry) (at, takes time.Duration) {
+	if e.silence == expired {
+		return never, 0
+	}
+	at, takes = t.expiry(e)
+	if t.staleAfter > 0 && e.silence != stale {
+		if soon := max(e.notBefore, t.clock.Deadline(e.heard, t.staleAfter, t.grace)); soon < at {
+			return soon, t.staleAfter
+		}
+	}
+	return at, takes
+}
+
+// silent returns true if the entry is so long silent that it will not make its deadline. A third of the time before the end
+// a node has missed at least one heartbeat, since the interval is at most a third of the TTL: nodes that died together are
+// all silent when the first of their deadlines passes.
+func (t *timing) silent(e *entry) bool {
+	at, takes := t.deadline(e)
+	return at != never && t.clock.Now() >= at-takes/3
+}
+
+// wouldBeSilent returns true if the entry would have lost its traffic by now if the clock did not stand.
+func (t *timing) wouldBeSilent(e *entry) bool {
+	at, takes := t.deadline(e)
+	return at != never && t.clock.Elapsed()-e.heard.Elapsed+min(e.heard.Age, takes) >= takes
+}
+
+// lately returns true if that was within one TTL, or what takes its place in a bucket without one.
+func (t *timing) lately(at time.Duration) bool {
+	window := t.ttl
+	if window == 0 {
+		window = max(t.grace, t.staleAfter)
+	}
+	return at > t.clock.Now()-window
+}
+
+// next returns when the entry is to be looked at next; never if time changes nothing about it.
+func (t *timing) next(e *entry) time.Duration {
+	switch {
+	case e.silence == expired:
+		return e.since + t.retain
+	case e.due && e.confirmed == never:
+		return never
+	case e.silence == held:
+		return t.clock.Now() + recheck
+	}
+	at, takes := t.deadline(e)
+	switch early := at - takes/3; {
+	case at == never:
+		return never
+	case e.due:
+		return at
+	case t.clock.Now() < early:
+		return early
+	}
+	return min(at-lead(takes), t.clock.Now()+recheck)
+}
+
+// lead returns how long before a deadline the leader is asked, where that takes so much silence.
+func lead(takes time.Duration) time.Duration { return min(ahead, takes/6) }

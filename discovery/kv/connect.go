@@ -1,0 +1,32 @@
+package kv
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// writeTimeout bounds one write to the network, of 32 KiB or the message that is larger.
+const writeTimeout = 2 * time.Second
+
+// ConnectOptions returns what a connection of a Watcher or a Writer should be made with, before options of one's own.
+// Such a connection comes back by itself, for ever and within a second of the server; it drops what can't be sent while
+// it is down instead of sending it later, since a late heartbeat would raise the dead; and it notices a peer that
+// vanished without a word within about six seconds, or two if there is more to send than its buffers hold. The first
+// connection may fail too, and is then tried again.
+func ConnectOptions() []nats.Option {
+	return []nats.Option{
+		nats.ReconnectBufSize(-1),
+		nats.MaxReconnects(-1),
+		nats.RetryOnFailedConnect(true),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
+		nats.PingInterval(2 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		// The client holds its lock while it writes, so nothing else gets on meanwhile, not even the news that it is cut off.
+		nats.FlusherTimeout(writeTimeout),
+		nats.ReconnectOnFlusherError(),
+		// Credentials that are being replaced are refused for a while; by default the second refusal would be final.
+		nats.IgnoreAuthErrorAbort(),
+	}
+}

@@ -1,0 +1,126 @@
+package kv
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/rollcall-dev/rollcall/discovery/internal/backoff"
+)
+
+// inquiryPause is the least time between two questions about silent keys, so that a sink which goes on naming a key doesn't
+// keep the leader busy.
+const inquiryPause = 100 * time.Millisecond
+
+// inquiry is the question about keys that are silent: whether the store takes writes, and whether the stream's leader has
+// something newer of them. One is under way at a time.
+type inquiry struct {
+	underway bool
+	at       time.Time // not to be asked again before
+	failed   bool      // the one under way has keys without an answer
+	backoff  backoff.Backoff
+}
+
+// end ends the question that is under way.
+func (q *inquiry) end(now time.Time) {
+	pause := inquiryPause
+	if q.failed {
+		pause = q.backoff.Next()
+	} else {
+		q.backoff.Reset()
+	}
+	q.underway, q.failed, q.at = false, false, now.Add(pause)
+}
+
+// inquire asks about the keys that the sink takes for silent.
+func (r *run) inquire(at time.Time) {
+	if !r.current.live() || r.silent.underway || at.Before(r.silent.at) {
+		return
+	}
+	keys := r.sink.Overdue()
+	if len(keys) == 0 {
+		return
+	}
+	s, position := r.current, r.position
+	r.silent.underway = true
+	r.helpers.Go(func() {
+		b, err := r.account.look(s.ctx)
+		r.post(func() { r.inquireOfLeader(s, b, err, position, keys) })
+	})
+}
+
+// inquireOfLeader asks the stream's leader for the keys, if the store takes writes.
+func (r *run) inquireOfLeader(s *session, b Bucket, err error, position uint64, keys []string) {
+	before := r.store.seen
+	if !r.informed(s, b, err, position) || s.bucket.Store.stands() || b.state.doubtful() {
+		r.silent.failed = err != nil || b.state.doubtful()
+		r.silent.end(time.Now())
+		return
+	}
+	exempt := b.state.exempt(before)
+	r.helpers.Go(func() {
+		keys, err := r.notExempt(s, exempt, keys)
+		if err == nil {
+			r.api.readLast(s.ctx, s.subjects, keys, func(answers []answer) {
+				r.post(func() { r.answered(s, answers) })
+			})
+		}
+		r.post(func() {
+			r.silent.failed = r.silent.failed || err != nil
+			r.silent.end(time.Now())
+		})
+	})
+}
+
+// notExempt returns the keys whose silence means something.
+func (r *run) notExempt(s *session, x exemption, keys []string) ([]string, error) {
+	var counts map[string]uint64
+	if x.counts() {
+		var err error
+		if counts, err = r.api.counts(s.ctx, filterSubject(s.subjects, r.o.KeyPrefix)); err != nil {
+			return nil, err
+		}
+	}
+	return slices.DeleteFunc(keys, func(key string) bool {
+		subject := s.subjects + key
+		return x.concerns(subject, counts[subject])
+	}), nil
+}
+
+// answered tells the sink which keys are silent by the leader's word.
+func (r *run) answered(s *session, answers []answer) {
+	if s != r.current {
+		return
+	}
+	now := time.Now()
+	r.sink.Arrived(now)
+	var silent []string
+	var newer []Entry
+	for _, a := range answers {
+		switch {
+		case errors.Is(a.err, errDenied):
+			r.denied(s)
+			silent = append(silent, a.key)
+		case errors.Is(a.err, errMessageNotFound), a.err == nil && a.entry.Revision <= r.keys.revision(a.key):
+			silent = append(silent, a.key)
+		case a.err != nil:
+			r.silent.failed = true
+		default:
+			newer = append(newer, a.entry)
+		}
+	}
+	for _, e := range newer {
+		r.catchUp(s, e, now)
+	}
+	if len(silent) > 0 {
+		r.sink.Silent(silent)
+	}
+}
+
+// denied tells the sink that the login may not read from the leader.
+func (r *run) denied(s *session) {
+	if s.bucket.Denied == "" {
+		s.bucket.Denied = r.api.prefix + r.api.messageOperation()
+		r.sink.Bucket(s.bucket)
+	}
+}

@@ -1,0 +1,152 @@
+package kv
+
+import (
+	"math"
+	"time"
+)
+
+// keys is what a watcher remembers of every key: enough to tell news from what was delivered before, and to find the
+// keys that a listing didn't hold. It does no I/O and isn't safe for concurrent use.
+type keys struct {
+	byName map[string]keyState
+	// generation counts the listings.
+	generation uint32
+	// oldest is a lower bound of the revisions of live keys.
+	oldest uint64
+}
+
+type keyState struct {
+	revision uint64
+	written  int64  // the server's timestamp of the last message in Unix nanoseconds
+	seen     uint32 // the last listing that held the key
+	life     life
+}
+
+// life is the TTL of a key's last message in seconds, or one of the values below.
+type life int32
+
+const (
+	ofBucket life = 0  // the bucket's TTL counts
+	forever  life = -1 // the message never expires
+	gone     life = -2 // the message is a removal
+)
+
+func lifeOf(e Entry) life {
+	switch {
+	case e.Operation != Put:
+		return gone
+	case e.TTL < 0:
+		return forever
+	}
+	return life(min(e.TTL/time.Second, math.MaxInt32))
+}
+
+// expired reports whether the message is past its TTL in a bucket with these settings, at a time on the server's clock.
+func (s keyState) expired(b *Bucket, now time.Time) bool {
+	e := Entry{TTL: time.Duration(s.life) * time.Second}
+	lifetime := b.Lifetime(e)
+	return lifetime > 0 && s.written+int64(lifetime) <= now.UnixNano()
+}
+
+// candidate is a key that a listing didn't hold, with the revision it had then.
+type candidate struct {
+	key      string
+	revision uint64
+}
+
+func newKeys(known []string) *keys {
+	k := &keys{byName: make(map[string]keyState, len(known))}
+	for _, key := range known {
+		k.byName[key] = keyState{life: forever}
+	}
+	return k
+}
+
+// begin begins a listing and returns its generation.
+func (k *keys) begin() uint32 {
+	k.generation++
+	k.oldest = 0
+	return k.generation
+}
+
+// reset forgets all revisions, because the bucket is another one and counts anew. Which keys were live stays known, so
+// that those that the new bucket lacks can be told.
+func (k *keys) reset() {
+	for key, s := range k.byName {
+		if s.life == gone {
+			delete(k.byName, key)
+			continue
+		}
+		s.revision, s.life = 0, forever
+		k.byName[key] = s
+	}
+}
+
+// apply notes an entry of the consumer whose listing has that generation, and reports whether it is newer than what was
+// delivered before.
+func (k *keys) apply(e Entry, generation uint32) bool {
+	s, known := k.byName[e.Key]
+	s.seen = max(s.seen, generation)
+	if known && e.Revision <= s.revision {
+		k.byName[e.Key] = s
+		return false
+	}
+	s.revision, s.life, s.written = e.Revision, lifeOf(e), e.Written.UnixNano()
+	k.byName[e.Key] = s
+	return true
+}
+
+// sweep ends the listing with that generation, which is complete up to the revision upTo. It returns the live keys that
+// the listing didn't hold, and forgets the removals that it didn't hold: no older message of theirs can come any more.
+func (k *keys) sweep(generation uint32, upTo uint64) []candidate {
+	var missing []candidate
+	for key, s := range k.byName {
+		switch {
+		case s.seen == generation || s.revision > upTo:
+		case s.life == gone:
+			delete(k.byName, key)
+		default:
+			missing = append(missing, candidate{key: key, revision: s.revision})
+		}
+	}
+	return missing
+}
+
+// unchanged reports whether the key is still as it was when c was taken.
+func (k *keys) unchanged(c candidate) bool {
+	s, ok := k.byName[c.key]
+	return ok && s.life != gone && s.revision == c.revision
+}
+
+// remove forgets a key.
+func (k *keys) remove(key string) { delete(k.byName, key) }
+
+// revision returns the revision of the key's last message that was delivered; 0 if there is none.
+func (k *keys) revision(key string) uint64 { return k.byName[key].revision }
+
+// purged reports whether a live key's message is older than the first one that the stream b still holds although it had not
+// expired, neither by the settings of b nor by those of before, which may have been in force until just now. The caller must
+// have seen everything up to the last message of b. Keys that the last listing didn't hold are left out: they are being asked
+// for already. So are those that have expired, from here on: another TTL doesn't bring them back.
+//
+// A server that tells no time leaves it to the next listing.
+func (k *keys) purged(b, before *Bucket) bool {
+	if b.firstRevision <= k.oldest || b.ServerTime.IsZero() {
+		return false
+	}
+	k.oldest = math.MaxUint64
+	purged := false
+	for key, s := range k.byName {
+		if s.life == gone || s.seen != k.generation {
+			continue
+		}
+		if s.revision < b.firstRevision && (s.expired(b, b.ServerTime) || s.expired(before, b.ServerTime)) {
+			s.seen--
+			k.byName[key] = s
+			continue
+		}
+		k.oldest = min(k.oldest, s.revision)
+		purged = purged || s.revision < b.firstRevision
+	}
+	return purged
+}

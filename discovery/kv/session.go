@@ -1,0 +1,162 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// session is one consumer of the bucket and the subscription that it delivers to. Its fields belong to the watcher's
+// goroutine once it is open.
+type session struct {
+	ctx    context.Context // ends with the session
+	cancel context.CancelFunc
+
+	subjects   string // what those of the keys start with
+	consumer   string
+	sub        *nats.Subscription
+	in         *inbox
+	reconnects uint64 // of the connection when the session was opened
+
+	bucket     Bucket
+	listed     uint64 // the stream's last sequence when the session was opened: what is beyond is live
+	generation uint32
+	track      track
+	boundary   boundary
+	arrivals   uint64    // how far the session had come at progress
+	progress   time.Time // when it last came further
+}
+
+// dated returns e with its age at the local time at.
+func (s *session) dated(e Entry, at time.Time) Entry {
+	if e.Revision <= s.listed {
+		e.Age = s.bucket.age(e.Written, at)
+	}
+	return e
+}
+
+// live reports whether the session's listing is complete.
+func (s *session) live() bool { return s != nil && s.boundary.stage == complete }
+
+// inbox holds the messages that have arrived until the watcher takes them. Flow control bounds it: the server sends only
+// so much before it wants an answer, which the watcher gives once it has come that far.
+type inbox struct {
+	mu       sync.Mutex
+	messages []*nats.Msg
+	arrived  time.Time
+	wake     chan<- struct{}
+}
+
+func (in *inbox) add(m *nats.Msg) {
+	in.mu.Lock()
+	in.messages = append(in.messages, m)
+	in.arrived = time.Now()
+	in.mu.Unlock()
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
+}
+
+// touch starts the time of silence anew.
+func (in *inbox) touch() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.arrived = time.Now()
+}
+
+// take returns what has arrived since the last call, in order.
+func (in *inbox) take() []*nats.Msg {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	m := in.messages
+	in.messages = nil
+	return m
+}
+
+// silence returns for how long nothing has arrived.
+func (in *inbox) silence(now time.Time) time.Duration {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return now.Sub(in.arrived)
+}
+
+// opener opens and closes sessions; it is safe for concurrent use.
+type opener struct {
+	nc        *nats.Conn
+	api       *api
+	prefix    string // of the keys
+	heartbeat time.Duration
+	wake      chan<- struct{}
+
+	mu       sync.Mutex
+	leftover []leftover
+}
+
+// open creates a consumer and subscribes to it. parent bounds the session's life, ctx the call alone.
+func (o *opener) open(parent, ctx context.Context) (*session, error) {
+	switch status := o.nc.Status(); status {
+	case nats.CONNECTED:
+	case nats.CLOSED:
+		return nil, nats.ErrConnectionClosed
+	default:
+		return nil, ErrConnectionLost
+	}
+	before, err := o.api.insistOnInfo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reconnects := o.nc.Stats().Reconnects
+	c, err := o.create(ctx, before.subjectPrefix)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{
+		subjects: before.subjectPrefix, consumer: c.Name, reconnects: reconnects,
+		in: &inbox{wake: o.wake, arrived: time.Now()}, progress: time.Now(),
+	}
+	s.ctx, s.cancel = context.WithCancel(parent)
+	if err := o.fill(ctx, s, c.DeliverSubject, before); err != nil {
+		o.close(s)
+		return nil, err
+	}
+	return s, nil
+}
+
+// fill does the steps of open after which there is something to close. The subscription comes last: the server delivers
+// nothing before, and on a slow link the answers would have to wait behind megabytes of what it delivers.
+func (o *opener) fill(ctx context.Context, s *session, inbox string, before Bucket) error {
+	// The first mark has to be read once the consumer exists. If this is another bucket than before, the consumer may be the old one's.
+	var err error
+	if s.bucket, err = o.api.insistOnInfo(ctx); err != nil {
+		return err
+	}
+	if !s.bucket.Created.Equal(before.Created) {
+		return fmt.Errorf("%w while its consumer was being created", errRecreated)
+	}
+	s.listed, s.boundary.mark = s.bucket.Revision, s.bucket.Revision
+	if s.sub, err = o.nc.Subscribe(inbox, s.in.add); err != nil {
+		return fmt.Errorf("subscribing to the consumer's inbox: %w", classify(err))
+	}
+	// The client drops messages of a subscription beyond these limits; flow control keeps them few.
+	if err := s.sub.SetPendingLimits(-1, -1); err != nil {
+		return fmt.Errorf("lifting the limits of the consumer's inbox: %w", err)
+	}
+	s.in.touch()
+	return nil
+}
+
+// close ends the session and deletes its consumer, or remembers it for sweep.
+func (o *opener) close(s *session) {
+	s.cancel()
+	if s.sub != nil {
+		// The only error is that of a connection that is closed, with which the subscription is gone too.
+		_ = s.sub.Unsubscribe()
+	}
+	if err := o.delete(s.consumer); err != nil {
+		o.remember(leftover{consumer: s.consumer, since: time.Now()})
+	}
+}
