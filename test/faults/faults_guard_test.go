@@ -15,7 +15,7 @@ func faultsOfTheGuard() []fault {
 		{name: "all die: the guard holds until they are back", run: func(r *rig) { allDie(r, times(1, 3), comeBack) }},
 		{name: "all die: the guard holds until a person accepts", run: func(r *rig) { allDie(r, times(1, 3), accept) }},
 		{name: "all unregister: the guard lets them", run: func(r *rig) { allUnregister(r, times(1, 10)) }},
-		{name: "fleet of 40 cut off from NATS, staleAfter 2 s", run: func(r *rig) { cutFleet(r, times(1, 3), 40, 2*time.Second) }},
+		{name: "fleet of 40 cut off from NATS, staleAfter 3 s", run: func(r *rig) { cutFleet(r, times(1, 3), 40, 3*time.Second) }},
 		{name: "fleet of 9 cut off from NATS", run: func(r *rig) { cutFleet(r, times(1, 3), 9, 0) }},
 		{name: "fleet of 3 cut off from NATS", long: true, run: func(r *rig) { cutFleet(r, 3, 3, 0) }},
 		{name: "both nodes of 2 die", run: func(r *rig) { twoDie(r, times(1, 5)) }},
@@ -123,12 +123,12 @@ func (r *rig) setApart(s setting) {
 	r.set(s)
 }
 
-// cutFleet cuts all nodes off from NATS, and not the manager. They live, so none may lose its traffic.
+// cutFleet cuts all nodes off from NATS, and not the manager. They live, so none may lose its traffic. They heartbeat three times
+// within staleAfter, or the first would be stale before the guard can see that most are silent.
 func cutFleet(r *rig, n, nodes int, staleAfter time.Duration) {
 	s := usual()
 	s.nodes = nodes
 	if staleAfter > 0 {
-		s.ttl = 3 * staleAfter
 		s.registry = func(spec *rollcallv1alpha1.NodeRegistrySpec) {
 			spec.Liveness.StaleAfter = &metav1.Duration{Duration: staleAfter}
 		}

@@ -63,6 +63,9 @@ func (j *judgement) mayLeave(l *life) time.Time {
 	}
 	at := l.beatSent.Add(j.ttl)
 	for _, w := range j.windows {
+		if !l.sent.Before(w.from) && at.Before(w.late()) {
+			continue // It came and died while nobody looked, so nobody need have seen it.
+		}
 		if w.holds && !w.might && w.from.Before(at) && w.mending().After(l.beatSent) {
 			at = later(at, w.mending().Add(w.grace))
 		}
