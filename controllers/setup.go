@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	served "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -29,10 +29,8 @@ const component = rollcallv1alpha1.FieldOwner
 func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, o registry.Options) error {
 	clk := clock.RealClock{}
 	reader, recorder := mgr.GetClient(), mgr.GetEventRecorder(component)
-	store := mirror.NewStore(clk, func(name types.NamespacedName) bool {
-		// Whatever else the error may be, it does not say that there is no such registry.
-		return !apierrors.IsNotFound(reader.Get(context.Background(), name, &rollcallv1alpha1.NodeRegistry{}))
-	})
+	departures := registry.NewDepartures(reader, clk)
+	store := mirror.NewStore(clk, departures.Present)
 
 	forSlices, forNodes := away.NewGate(), away.NewGate()
 	slices := endpointslice.New(forSlices.Client(mgr.GetClient()), store)
@@ -40,7 +38,7 @@ func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, o r
 	slices.Gate, nodes.Gate = forSlices, forNodes
 	pods := podregistration.New(mgr.GetClient(), recorder, o.Cluster)
 	o.Follower, o.Outage = pods, away
-	registries := registry.New(mgr.GetClient(), recorder, store, clk, o)
+	registries := registry.New(mgr.GetClient(), recorder, store, departures, clk, o)
 
 	// The order is that of being told: traffic first.
 	store.OnNodes(slices.NodesChanged)
@@ -57,6 +55,10 @@ func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, o r
 		return fmt.Errorf("register the metrics: %w", err)
 	}
 
+	// Endpoints of a NodeRegistry that has been gone since before the start may be removed once it had its time to come back.
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return departures.Await(ctx, slices.LookAgain) })); err != nil {
+		return fmt.Errorf("await the registries that are gone: %w", err)
+	}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{slices, nodes, registries, pods} {
 		if err := controller.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("set up %T: %w", controller, err)

@@ -9,14 +9,17 @@ import (
 	"time"
 
 	"github.com/rollcall-dev/rollcall/discovery/kv"
+	"github.com/rollcall-dev/rollcall/discovery/liveness"
 )
 
 // cached is a node as the cache knows it. It is never changed once it is in the cache.
 type cached struct {
 	node  Node
 	entry kv.Entry
-	// gone is when, on the server's clock, a node that never expires was found absent; zero if it wasn't.
-	gone time.Time
+	heard liveness.Heard
+	// absent is set for a node that never expires and whose key was found missing, at since on the listening clock.
+	absent bool
+	since  time.Duration
 }
 
 // cache is the Sink of a Registry: the nodes in memory. Reading a node takes no lock; everything else does, for a moment.
@@ -31,20 +34,16 @@ type cache struct {
 	closed    bool
 	down      error
 	bucket    kv.Bucket
-	suspended bool      // no deadline passes: the nodes can't be heard
-	floor     time.Time // on the server's clock: no node is taken for silent since before
+	clock     liveness.Clock
 	deadlines deadlines
-	timer     *time.Timer
 	watchers  map[*subscriber]struct{}
 }
 
 func newCache(b kv.Bucket, prefix string, log *slog.Logger) *cache {
-	c := &cache{
-		prefix: prefix, log: log, synced: make(chan struct{}), first: true, bucket: b, suspended: true,
+	return &cache{
+		prefix: prefix, log: log, synced: make(chan struct{}), first: true, bucket: b, clock: liveness.NewClock(kv.DefaultSilenceLimit),
 		deadlines: newDeadlines(), watchers: map[*subscriber]struct{}{},
 	}
-	c.timer = time.AfterFunc(time.Hour, c.expire)
-	return c
 }
 
 // await waits for the first complete listing.
@@ -61,7 +60,6 @@ func (c *cache) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	c.timer.Stop()
 	for s := range c.watchers {
 		s.end()
 	}
@@ -77,7 +75,10 @@ func (c *cache) settings() kv.Bucket {
 func (c *cache) err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.down
+	if c.down != nil {
+		return c.down
+	}
+	return c.bucket.Store.Err()
 }
 
 func (c *cache) get(key string) (*cached, bool) {
@@ -100,49 +101,46 @@ func (c *cache) all() []*cached {
 	return all
 }
 
-// Listing implements Sink.
+// Listing implements kv.Observer.
 func (c *cache) Listing(cause kv.Cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.down = nil
 	if cause.Gap() {
-		c.suspended = true
+		c.clock.Stop()
 	}
 }
 
-// Synced implements Sink. After a gap the nodes may have been cut off too: each gets a whole TTL to be heard again.
+// Synced implements kv.Observer.
 func (c *cache) Synced(b kv.Bucket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.setBucket(b)
-	if c.suspended {
-		c.suspended = false
-		c.floor = serverNow(b)
+	if !c.clock.Listening() {
+		c.clock.Start()
 	}
-	c.arm()
 	if c.first {
 		c.first = false
 		close(c.synced)
 	}
 }
 
-// Bucket implements Sink.
+// Bucket implements kv.Observer.
 func (c *cache) Bucket(b kv.Bucket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.setBucket(b)
-	c.arm()
 }
 
-// Disconnected implements Sink.
+// Disconnected implements kv.Observer.
 func (c *cache) Disconnected(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.down = err
-	c.suspended = true
+	c.clock.Stop()
 }
 
-// Entry implements Sink.
+// Entry implements kv.Observer.
 func (c *cache) Entry(e kv.Entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,20 +152,18 @@ func (c *cache) Entry(e kv.Entry) {
 	case kv.Expire:
 		// The marker is a hint. A server that was down expires on its return whatever couldn't be refreshed meanwhile, and a
 		// replicated one may expire a key that was written this moment. The deadline decides.
-		c.markGone(e.Key)
-		c.leaveIfDue(e.Key)
+		c.miss(e.Key)
 	}
 }
 
-// Absent implements Sink. A key that is merely absent may have been lost; its node leaves at its deadline, unless it
+// Absent implements kv.Observer. A key that is merely absent may have been lost; its node leaves at its deadline, unless it
 // registers again.
 func (c *cache) Absent(keys []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, key := range keys {
-		c.markGone(key)
+		c.miss(key)
 	}
-	c.arm()
 }
 
 func (c *cache) put(e kv.Entry) {
@@ -178,11 +174,7 @@ func (c *cache) put(e kv.Entry) {
 		return
 	}
 	_, known := c.get(e.Key)
-	entry := &cached{node: n, entry: e}
-	c.nodes.Store(e.Key, entry)
-	if at, ok := c.deadline(entry); ok && c.deadlines.add(e.Key, at) {
-		c.arm()
-	}
+	c.queue(&cached{node: n, entry: e, heard: c.clock.Hear(e.Age)})
 	kind := Joined
 	if known {
 		kind = Updated

@@ -5,12 +5,17 @@
 // nodes, keeps them alive, and finds those of others; [Registry.KeepAlive] is all that most nodes need. A connection for
 // it is best made with [ConnectOptions].
 //
-// # Deadlines
+// # Silence
 //
-// A node's deadline is the server's timestamp of its last message plus the TTL, on the server's clock, which the local
-// monotonic clock carries on; neither the node's clock nor the local wall clock matters. The server's own markers of expiry
-// are hints: a server that was away expires on its return whatever couldn't be refreshed meanwhile. While the bucket can't be
-// read, no deadline passes, and after a gap every node gets a whole TTL to be heard again.
+// A node leaves when it has been silent for the TTL, on a clock that advances only while the registry hears from the server
+// and the bucket takes writes; package liveness explains it. Neither the clock of the node, nor the local one, nor a step of
+// the server's matters. A process that was frozen or cut off finds a gap: every node then gets a whole TTL to be heard again,
+// and a dead one leaves after twice the TTL at most. Before a node leaves, the stream's leader is asked whether it has
+// something newer. The server's own markers of expiry are hints: a server that was away expires on its return whatever
+// couldn't be refreshed meanwhile.
+//
+// While nobody leaves, [Registry.Err] says why: the bucket can't be read, is full, sealed, cut off from its origin, or has
+// lost its subjects. Package kv explains how a bucket is followed without gaps.
 //
 // # Writing
 //
@@ -23,6 +28,7 @@
 // $JS.API.CONSUMER.DELETE.KV_B.>, $JS.API.STREAM.MSG.GET.KV_B and $JS.FC.KV_B.>, and subscribes below its inbox prefix.
 // Writing takes $KV.B.<key prefix>> besides, and creating the bucket $JS.API.INFO and $JS.API.STREAM.CREATE.KV_B. A program
 // that does no more than keep one node alive, with Options.WriteOnly, publishes to $JS.API.STREAM.INFO.KV_B,
-// $JS.API.STREAM.MSG.GET.KV_B and its own $KV.B.<key>. With a JetStream domain D, $JS.D.API takes the place of $JS.API, and
+// $JS.API.STREAM.MSG.GET.KV_B and its own $KV.B.<key>. Without $JS.API.STREAM.MSG.GET the leader can't be asked before a node
+// leaves, and without $JS.API.INFO it isn't seen that the account is full until a write is refused. With a JetStream domain D, $JS.D.API takes the place of $JS.API, and
 // $JS.D.API.$KV.B that of $KV.B.
 package discovery

@@ -18,12 +18,16 @@ var (
 
 // The errors of the bucket that a Registry meets; package kv explains each.
 var (
+	ErrBucketFull     = kv.ErrBucketFull
 	ErrBucketNotFound = kv.ErrBucketNotFound
 	ErrBusy           = kv.ErrBusy
 	ErrConnectionLost = kv.ErrConnectionLost
 	ErrInvalidBucket  = kv.ErrInvalidBucket
+	ErrMirrorCut      = kv.ErrMirrorCut
+	ErrNobodyWrites   = kv.ErrNobodyWrites
 	ErrNoAnswer       = kv.ErrNoAnswer
 	ErrNoHeartbeat    = kv.ErrNoHeartbeat
+	ErrSealed         = kv.ErrSealed
 	ErrStalled        = kv.ErrStalled
 	ErrUnavailable    = kv.ErrUnavailable
 )

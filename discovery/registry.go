@@ -157,8 +157,8 @@ func (r *Registry) Bucket() kv.Bucket { return r.cache.settings() }
 // none, except for markers on a server older than 2.11.
 func (r *Registry) Differences() []kv.Difference { return slices.Clone(r.different) }
 
-// Err returns nil while the registry follows the bucket, and otherwise why not: then the nodes are the last that were
-// known, and none leaves. The errors are those of [kv.Sink.Disconnected].
+// Err returns nil while the registry follows the bucket and nodes can heartbeat. Otherwise the nodes are the last that were
+// known, and none leaves by silence. The errors are those of [kv.Observer.Disconnected] and of [kv.Store.Err].
 func (r *Registry) Err() error { return r.cache.err() }
 
 // Node returns the node with that ID, and false if there is none. It takes no lock. The node's slices, map and pointers

@@ -2,22 +2,30 @@
 //
 // It writes an object when something differs that people and controllers act on, and else leaves it alone for
 // statusInterval, however often the node heartbeats. What others change or delete is put back at once, except what belongs
-// to people: spec.cordoned, which it takes over into the Mirror, and annotations.
+// to people: spec.cordoned, which the Mirror hears of from a watch, and annotations. An object that somebody deletes is written
+// back with the cordon that the Mirror knows.
 package discoverednode
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -41,8 +49,8 @@ const retry = time.Second
 type Nodes interface {
 	// Node returns the node whose DiscoveredNode has that name, nil if there is none.
 	Node(namespace, name string) *mirror.Node
-	// SetCordoned tells what people wrote to the DiscoveredNode.
-	SetCordoned(namespace, name string, cordoned bool)
+	// Select returns all nodes of the namespace whose labels match.
+	Select(namespace string, selector labels.Selector) iter.Seq[*mirror.Node]
 	// Settled says whether a DiscoveredNode of that registry may be deleted because its node is unknown.
 	Settled(namespace, registry string) bool
 }
@@ -63,11 +71,12 @@ type Controller struct {
 	clock    clock.PassiveClock
 	queue    mirror.Queue
 	schedule *schedule
+	budget   *budget
 }
 
 // New returns a Controller. The client must read from a cache.
 func New(c client.Client, recorder events.EventRecorder, nodes Nodes, clk clock.PassiveClock) *Controller {
-	return &Controller{client: c, recorder: recorder, nodes: nodes, clock: clk, schedule: newSchedule()}
+	return &Controller{client: c, recorder: recorder, nodes: nodes, clock: clk, schedule: newSchedule(), budget: newBudget(clk)}
 }
 
 // SetupWithManager adds the controller to the manager.
@@ -75,6 +84,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("discoverednode").
 		For(&rollcallv1alpha1.DiscoveredNode{}).
+		Watches(&rollcallv1alpha1.NodeRegistry{}, handler.EnqueueRequestsFromMapFunc(c.ofRegistry), builder.WithPredicates(created())).
 		WatchesRawSource(&c.queue).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
@@ -95,6 +105,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if c.Yield != nil {
 		c.Yield(ctx)
 	}
+	c.emitSum(ctx, client.ObjectKey{Namespace: req.Namespace, Name: record.RegistryOf(req.Name)})
 	existing := &rollcallv1alpha1.DiscoveredNode{}
 	if err := c.client.Get(ctx, req.NamespacedName, existing); apierrors.IsNotFound(err) {
 		existing = nil
@@ -104,36 +115,70 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if existing != nil && !existing.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil // Its end is an event of its own.
 	}
-	c.nodes.SetCordoned(req.Namespace, req.Name, existing != nil && existing.Spec.Cordoned)
 	node := c.nodes.Node(req.Namespace, req.Name)
 	if node == nil {
 		c.schedule.forget(req.NamespacedName)
 		return c.remove(ctx, existing)
 	}
-	registry := &rollcallv1alpha1.NodeRegistry{}
-	if err := c.client.Get(ctx, client.ObjectKey{Namespace: node.Namespace, Name: node.Registry}, registry); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err) // Its nodes go with it.
+	registry, err := c.registry(ctx, client.ObjectKey{Namespace: node.Namespace, Name: node.Registry})
+	if registry == nil {
+		return ctrl.Result{}, err // An object needs an owner. One that comes back has all of them looked at.
 	}
-	return c.write(ctx, node, existing, project(node, registry, existing), interval(registry))
+	return c.write(ctx, node, registry, existing)
 }
 
-// remove deletes an object whose node is gone. One whose registry is gone too is left to the garbage collector.
+// registry returns the NodeRegistry of that name, nil if there is none, or it is about to go.
+func (c *Controller) registry(ctx context.Context, name client.ObjectKey) (*rollcallv1alpha1.NodeRegistry, error) {
+	registry := &rollcallv1alpha1.NodeRegistry{}
+	if err := c.client.Get(ctx, name, registry); err != nil || !registry.DeletionTimestamp.IsZero() {
+		return nil, client.IgnoreNotFound(err)
+	}
+	return registry, nil
+}
+
+// remove deletes an object whose node is gone. One whose registry is gone too is left to the garbage collector, unless
+// somebody had it orphaned.
 func (c *Controller) remove(ctx context.Context, existing *rollcallv1alpha1.DiscoveredNode) (ctrl.Result, error) {
 	if existing == nil {
 		return ctrl.Result{}, nil
 	}
-	registry := client.ObjectKey{Namespace: existing.Namespace, Name: record.RegistryOf(existing.Name)}
-	if err := c.client.Get(ctx, registry, &rollcallv1alpha1.NodeRegistry{}); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	name := client.ObjectKey{Namespace: existing.Namespace, Name: record.RegistryOf(existing.Name)}
+	registry, err := c.registry(ctx, name)
+	if err != nil {
+		return ctrl.Result{}, err
 	}
-	if !c.nodes.Settled(registry.Namespace, registry.Name) {
+	if !c.nodes.Settled(name.Namespace, name.Name) {
 		return ctrl.Result{RequeueAfter: retry}, nil
+	}
+	if registry == nil && metav1.GetControllerOfNoCopy(existing) != nil {
+		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{}, client.IgnoreNotFound(c.client.Delete(ctx, existing, client.Preconditions{UID: &existing.UID}))
 }
 
+// ofRegistry returns the nodes of a NodeRegistry.
+func (c *Controller) ofRegistry(_ context.Context, registry client.Object) []reconcile.Request {
+	var requests []reconcile.Request
+	selector := labels.SelectorFromSet(labels.Set{rollcallv1alpha1.LabelRegistry: registry.GetName()})
+	for node := range c.nodes.Select(registry.GetNamespace(), selector) {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: node.Namespace, Name: node.Name}})
+	}
+	return requests
+}
+
+// created lets through the NodeRegistries that are new, also where the watch took one for another of its name.
+func created() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return true },
+		UpdateFunc:  func(e event.UpdateEvent) bool { return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
+
 // write sends the difference, if there is one and its time has come.
-func (c *Controller) write(ctx context.Context, node *mirror.Node, existing, want *rollcallv1alpha1.DiscoveredNode, interval time.Duration) (ctrl.Result, error) {
+func (c *Controller) write(ctx context.Context, node *mirror.Node, registry *rollcallv1alpha1.NodeRegistry, existing *rollcallv1alpha1.DiscoveredNode) (ctrl.Result, error) {
+	want, interval := project(node, registry, existing), interval(registry)
 	name := client.ObjectKeyFromObject(want)
 	if existing == nil {
 		err := c.client.Create(ctx, want)
@@ -154,11 +199,14 @@ func (c *Controller) write(ctx context.Context, node *mirror.Node, existing, wan
 		}
 	case visible:
 	}
-	err := c.client.Update(ctx, want)
-	if err == nil {
-		c.tell(existing, want)
+	if err := c.client.Update(ctx, want); err != nil {
+		return c.after(node, interval, err)
 	}
-	return c.after(node, interval, err)
+	result, err := c.after(node, interval, nil)
+	if wait := c.emit(registry, existing, want); wait > 0 {
+		result.RequeueAfter = min(result.RequeueAfter, wait)
+	}
+	return result, err
 }
 
 // after says when to look at the object again after a write that ended with err.

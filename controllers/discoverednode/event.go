@@ -1,10 +1,13 @@
 package discoverednode
 
 import (
+	"context"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 )
@@ -20,16 +23,35 @@ func interval(registry *rollcallv1alpha1.NodeRegistry) time.Duration {
 	return defaultInterval
 }
 
-// tell records an Event if the phase changed. A node that joins is no change: 10,000 of them would be 10,000 Events.
-func (c *Controller) tell(before, after *rollcallv1alpha1.DiscoveredNode) {
-	if before.Status.Phase == after.Status.Phase {
+// emit records an Event if the phase changed and the registry has one left, and returns after how long the others are to be
+// counted. A node that joins is no change, and neither is one that keeps its traffic: the registry says why it is held. A node
+// that expires is no Warning, since fleets shrink; many at once are one of the registry's.
+func (c *Controller) emit(registry *rollcallv1alpha1.NodeRegistry, before, after *rollcallv1alpha1.DiscoveredNode) time.Duration {
+	is := meta.FindStatusCondition(after.Status.Conditions, rollcallv1alpha1.ConditionReady)
+	kept := meta.IsStatusConditionTrue(before.Status.Conditions, rollcallv1alpha1.ConditionReady) && is.Status == metav1.ConditionTrue
+	if before.Status.Phase == after.Status.Phase || kept {
+		return 0
+	}
+	granted, wait := c.budget.spend(client.ObjectKeyFromObject(registry), after.Status.Phase)
+	if !granted {
+		return wait
+	}
+	kind := corev1.EventTypeNormal
+	if after.Status.Phase == rollcallv1alpha1.NodeInvalid {
+		kind = corev1.EventTypeWarning
+	}
+	c.recorder.Eventf(after, nil, kind, is.Reason, "PhaseChange", "phase changed from %s to %s: %s",
+		before.Status.Phase, after.Status.Phase, is.Message)
+	return 0
+}
+
+// emitSum records an Event that counts the changes of phase that have none, once it is time.
+func (c *Controller) emitSum(ctx context.Context, name client.ObjectKey) {
+	text := c.budget.sum(name)
+	if text == "" {
 		return
 	}
-	kind := corev1.EventTypeWarning
-	if after.Status.Phase == rollcallv1alpha1.NodeReady || after.Status.Phase == rollcallv1alpha1.NodeDraining {
-		kind = corev1.EventTypeNormal
+	if registry, err := c.registry(ctx, name); err == nil && registry != nil {
+		c.recorder.Eventf(registry, nil, corev1.EventTypeWarning, rollcallv1alpha1.ReasonNodesChanged, "PhaseChange", "%s", text)
 	}
-	ready := meta.FindStatusCondition(after.Status.Conditions, rollcallv1alpha1.ConditionReady)
-	c.recorder.Eventf(after, nil, kind, ready.Reason, "PhaseChange", "phase changed from %s to %s: %s",
-		before.Status.Phase, after.Status.Phase, ready.Message)
 }

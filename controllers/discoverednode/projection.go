@@ -17,6 +17,7 @@ import (
 // alone what belongs to people: spec.cordoned and annotations.
 func project(n *mirror.Node, registry *rollcallv1alpha1.NodeRegistry, existing *rollcallv1alpha1.DiscoveredNode) *rollcallv1alpha1.DiscoveredNode {
 	dn := &rollcallv1alpha1.DiscoveredNode{ObjectMeta: metav1.ObjectMeta{Namespace: n.Namespace, Name: n.Name}}
+	dn.Spec.Cordoned = n.Cordoned // A person's word outlives the object that shows it.
 	if existing != nil {
 		dn = existing.DeepCopy()
 	}

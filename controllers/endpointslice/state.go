@@ -2,6 +2,7 @@ package endpointslice
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -169,6 +170,13 @@ func (s *states) lookAgain(namespace string) []types.NamespacedName {
 		}
 	}
 	return keysOf(affected)
+}
+
+// namespaces returns the namespaces that have Services with a state.
+func (s *states) namespaces() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.services))
 }
 
 func keysOf(set map[types.NamespacedName]struct{}) []types.NamespacedName {

@@ -84,6 +84,13 @@ func (c *Controller) RegistrySettled(namespace string) {
 	c.enqueue(c.states.lookAgain(namespace)...)
 }
 
+// LookAgain looks at all Services anew: Nodes.Settled may have become true for registries that do not exist. It never blocks.
+func (c *Controller) LookAgain() {
+	for _, namespace := range c.states.namespaces() {
+		c.RegistrySettled(namespace)
+	}
+}
+
 func (c *Controller) enqueue(services ...types.NamespacedName) {
 	for _, service := range services {
 		c.queue.Add(service)

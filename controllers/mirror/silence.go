@@ -163,25 +163,28 @@ func (t silences) shared(e *entry) bool {
 	return i != nil && len(i.all) > 1
 }
 
-// accept lets go the nodes that are silent, as a person has decided, and returns how many.
+// accept lets go the nodes that are silent, as a person has decided, and returns how many. Those whose deadline is near go
+// when it has passed.
 func (t silences) accept() (released int) {
-	stands := !t.guard.active
 	for _, e := range t.entries {
-		if !e.counts() || e.silence == stale || e.silence == expired {
-			continue
-		}
-		if stands && !t.timing.wouldBeSilent(e) || !stands && e.silence != held && !t.timing.silent(e) {
+		if !t.kept(e) {
 			continue
 		}
 		released++
 		e.accepted, e.notBefore = true, 0
-		if e.silence == held || stands {
+		if e.silence == held || t.timing.wouldBeSilent(e) {
 			t.concede(e)
 		}
 	}
 	t.guard = guard{stale: true, gone: t.guard.gone, counted: t.guard.counted}
 	t.out.state = true
 	return released
+}
+
+// kept returns true for a node that is silent and has its traffic still.
+func (t silences) kept(e *entry) bool {
+	return e.counts() && e.silence != stale && e.silence != expired &&
+		(e.silence == held || e.due || t.timing.wouldBeSilent(e) || t.guard.active && t.timing.silent(e))
 }
 
 // concede expires a node whose silence was accepted.
@@ -198,11 +201,10 @@ func (t silences) concede(e *entry) {
 // silent counts the nodes that are silent and have their traffic still, and those that they are of.
 func (t silences) silent() (c census) {
 	for _, e := range t.entries {
-		if !e.counts() || e.silence == stale || e.silence == expired {
-			continue
+		if e.counts() && e.silence != stale && e.silence != expired {
+			c.of++
 		}
-		c.of++
-		if t.guard.active && (e.silence == held || e.due || t.timing.silent(e)) || !t.guard.active && t.timing.wouldBeSilent(e) {
+		if t.kept(e) {
 			c.silent++
 		}
 	}

@@ -65,10 +65,12 @@ func (s *standing) restore(h *Held, g *guard, now time.Time) {
 // held returns what is held in the table, nil if nothing is.
 func (s *standing) held(t *table) *Held {
 	h := &Held{Since: s.since, Reason: s.reason}
-	if t.guard.active {
+	switch {
+	case s.reason != "":
+		// A store that takes no heartbeats is why the guard holds, if it does.
+	case t.guard.active:
 		h.Since, h.Reason = t.guard.since, rollcallv1alpha1.HeldGuard
-	}
-	if h.Reason == "" {
+	default:
 		return nil
 	}
 	c := silences{t}.silent()

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -43,11 +44,16 @@ type Controller struct {
 
 	mu      sync.Mutex
 	rosters map[types.NamespacedName]*roster.Roster
+	// left are the registries that were left and not followed since.
+	left sets.Set[types.NamespacedName]
 }
 
 // New returns a Controller. The client must read from a cache; cluster is this cluster's name.
 func New(c client.Client, recorder events.EventRecorder, cluster string) *Controller {
-	made := &Controller{client: c, recorder: recorder, cluster: cluster, ledger: newLedger(), rosters: map[types.NamespacedName]*roster.Roster{}}
+	made := &Controller{
+		client: c, recorder: recorder, cluster: cluster, ledger: newLedger(),
+		rosters: map[types.NamespacedName]*roster.Roster{}, left: sets.New[types.NamespacedName](),
+	}
 	made.pods.Controller = made
 	return made
 }
@@ -158,7 +164,13 @@ func (c *Controller) stands(ctx context.Context, old, next *plan) bool {
 	return (next.refused || next.deferred) && !old.refused && !old.deferred && old.uid == next.uid && old.registry == next.registry && c.exists(ctx, next.registry)
 }
 
+// exists reports whether there is a NodeRegistry of that name, or may be again: one that is gone is left before it is over.
 func (c *Controller) exists(ctx context.Context, registry types.NamespacedName) bool {
 	found := &rollcallv1alpha1.NodeRegistry{}
-	return c.client.Get(ctx, registry, found) == nil && found.DeletionTimestamp.IsZero()
+	if c.client.Get(ctx, registry, found) == nil && found.DeletionTimestamp.IsZero() {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.left.Has(registry)
 }

@@ -74,6 +74,9 @@ func (c *Controller) roster(registry types.NamespacedName) *roster.Roster {
 // Follow has the registry's entries written through w, and returns what is to hear of what the bucket's Watcher sees,
 // until Unfollow. It does not block.
 func (c *Controller) Follow(registry types.NamespacedName, w *kv.Writer) kv.Observer {
+	c.mu.Lock()
+	c.left.Delete(registry)
+	c.mu.Unlock()
 	return c.roster(registry).Follow(w)
 }
 
@@ -84,6 +87,10 @@ func (c *Controller) Unfollow(registry types.NamespacedName) { c.roster(registry
 // when they are, or ctx ends; without a connection it returns at once.
 func (c *Controller) Leave(ctx context.Context, registry types.NamespacedName) {
 	c.roster(registry).Leave(ctx)
+	c.mu.Lock()
+	c.left.Insert(registry)
+	c.mu.Unlock()
+	c.tellAll(registry)
 }
 
 // changed has looked at what depends on the claims that changed.

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	watch "sigs.k8s.io/controller-runtime/pkg/source"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
@@ -24,10 +25,14 @@ import (
 //+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=list;watch;patch
 //+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries/status,verbs=patch
 //+kubebuilder:rbac:groups=rollcall.dev,resources=discoverednodes,verbs=list;watch
+//+kubebuilder:rbac:groups="",resources=services,verbs=list;watch
 //+kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // pace is the least time between two writes of one status that only counts nodes anew.
 const pace = 2 * time.Second
+
+// textPace is the same for a status that says the same in other words.
+const textPace = 10 * time.Second
 
 // Options are what is the same for every registry.
 type Options struct {
@@ -45,21 +50,24 @@ type Options struct {
 
 // Controller keeps one session and one Mirror per NodeRegistry.
 type Controller struct {
-	client   client.Client
-	recorder events.EventRecorder
-	store    *mirror.Store
-	clock    clock.Clock
-	options  Options
-	queue    mirror.Queue
-	sessions sessions
-	written  writeTimes
-	mappings record.Cache
-	answers  answers
+	client     client.Client
+	recorder   events.EventRecorder
+	store      *mirror.Store
+	departures *Departures
+	clock      clock.Clock
+	options    Options
+	queue      mirror.Queue
+	sessions   sessions
+	cordons    cordons
+	written    writeTimes
+	mappings   record.Cache
+	answers    answers
 }
 
 // New returns a Controller. The client must read from a cache.
-func New(c client.Client, recorder events.EventRecorder, store *mirror.Store, clk clock.Clock, o Options) *Controller {
-	controller := &Controller{client: c, recorder: recorder, store: store, clock: clk, options: o}
+func New(c client.Client, recorder events.EventRecorder, store *mirror.Store, departures *Departures, clk clock.Clock, o Options) *Controller {
+	controller := &Controller{client: c, recorder: recorder, store: store, departures: departures, clock: clk, options: o}
+	controller.cordons.store, controller.cordons.departures = store, departures
 	controller.sessions.clock, controller.sessions.pool.clock = clk, clk
 	controller.sessions.pool.poll = pollInterval
 	controller.sessions.changed = controller.queue.Add
@@ -79,6 +87,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("noderegistry").
 		For(&rollcallv1alpha1.NodeRegistry{}).
+		WatchesRawSource(watch.Kind(mgr.GetCache(), &rollcallv1alpha1.DiscoveredNode{}, c.cordons.events())).
 		WatchesRawSource(&c.queue).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 4,
@@ -93,11 +102,11 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	err := c.client.Get(ctx, req.NamespacedName, registry)
 	switch {
 	case apierrors.IsNotFound(err), err == nil && !registry.DeletionTimestamp.IsZero():
-		c.forget(req.NamespacedName)
-		return ctrl.Result{}, nil
+		return c.depart(ctx, req.NamespacedName)
 	case err != nil:
 		return ctrl.Result{}, err
 	}
+	c.departures.forget(req.NamespacedName)
 	mapping, invalid := c.mappings.Mapping(req.NamespacedName, registry.Spec.Record)
 	idle := registry.Spec.Suspend || invalid != nil
 	if idle {
@@ -117,15 +126,6 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return c.writeStatus(ctx, registry, m, invalid)
 }
 
-func (c *Controller) forget(name types.NamespacedName) {
-	c.sessions.leave(name, nil)
-	c.sessions.stop(name)
-	c.store.Remove(name)
-	c.written.forget(name)
-	c.answers.forget(name)
-	c.mappings.Forget(name)
-}
-
 // mirror returns the registry's Mirror with its policy in force; a new one is seeded with what was last written down.
 func (c *Controller) mirror(ctx context.Context, registry *rollcallv1alpha1.NodeRegistry, mapping *record.Mapping) (*mirror.Mirror, error) {
 	name := client.ObjectKeyFromObject(registry)
@@ -134,6 +134,16 @@ func (c *Controller) mirror(ctx context.Context, registry *rollcallv1alpha1.Node
 		m.SetPolicy(policy)
 		return m, nil
 	}
+	var m *mirror.Mirror
+	err := c.cordons.seed(name, func() ([]*rollcallv1alpha1.DiscoveredNode, error) { return c.nodesOf(ctx, name) },
+		func(nodes []*rollcallv1alpha1.DiscoveredNode) {
+			m = c.store.Add(name, policy, heldOf(registry.Status.Held), nodes)
+		})
+	return m, err
+}
+
+// nodesOf returns the DiscoveredNodes of a registry.
+func (c *Controller) nodesOf(ctx context.Context, name types.NamespacedName) ([]*rollcallv1alpha1.DiscoveredNode, error) {
 	list := &rollcallv1alpha1.DiscoveredNodeList{}
 	if err := c.client.List(ctx, list, client.InNamespace(name.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
@@ -144,5 +154,5 @@ func (c *Controller) mirror(ctx context.Context, registry *rollcallv1alpha1.Node
 			nodes = append(nodes, &list.Items[i])
 		}
 	}
-	return c.store.Add(name, policy, heldOf(registry.Status.Held), nodes), nil
+	return nodes, nil
 }

@@ -29,6 +29,14 @@ func (d denial) String() string {
 	return fmt.Sprintf("publish to %q", d.subject)
 }
 
+// optional reports whether the user may do without it: account info. Only a bucket that is to be created needs it.
+func (d denial) optional() bool {
+	return !d.subscribe && strings.HasPrefix(d.subject, "$JS.") && strings.HasSuffix(d.subject, "API.INFO")
+}
+
+// read reports whether it is about reading a single key from the stream's leader.
+func (d denial) read() bool { return strings.Contains(d.subject, "API.STREAM.MSG.GET.") }
+
 var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subscription) to "([^"\s]+)"`)
 
 // denialOf returns what the server denies with that error; false: it is no denial.

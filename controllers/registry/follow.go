@@ -42,11 +42,11 @@ func (s *session) follow(nc *nats.Conn, sink kv.Sink) (kv.Sink, func(), error) {
 	return both{Sink: sink, also: s.follower.Follow(s.name, w)}, unfollow, nil
 }
 
-// leave lets the Follower remove what it has written, where a session with another plan would no longer reach it; nil is
-// none.
+// leave lets the Follower remove what it has written, where a session with another plan would no longer reach it; nil: the
+// NodeRegistry is gone.
 func (s *sessions) leave(name types.NamespacedName, next *plan) {
 	old := s.get(name)
-	if s.follower == nil || old == nil {
+	if s.follower == nil || (old == nil && next != nil) {
 		return
 	}
 	if next != nil && next.bucket.Name == old.plan.bucket.Name && next.bucket.Domain == old.plan.bucket.Domain {

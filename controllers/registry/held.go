@@ -2,12 +2,14 @@ package registry
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // heldReason returns the reason of the condition Degraded while nodes are held for that reason.
@@ -53,30 +55,28 @@ func heldOf(s *rollcallv1alpha1.HeldStatus) *mirror.Held {
 // heldMessage says how many nodes are held, why, and how a person lets them go.
 func (o *observation) heldMessage() string {
 	h := o.mirror.Held
-	text := fmt.Sprintf("%d of %d nodes are silent and keep their endpoints: ", h.Silent, h.Of)
-	if h.Reason == rollcallv1alpha1.HeldGuard {
-		text += "that is more than the disruption guard allows at once, so find out what cuts them off"
-	} else {
-		text += o.storeTrouble(h.Reason)
+	cause := "the disruption guard keeps them, since so many at once are rather cut off than dead. Find out what cuts them off"
+	if h.Reason != rollcallv1alpha1.HeldGuard {
+		cause = storeTrouble(h.Reason, &o.mirror.Bucket.Store)
 	}
 	if h.Silent == 0 {
-		return text
+		return cause + ": no node is removed for its silence"
 	}
-	return text + ". If they really are gone: " + o.acceptCommand()
+	return fmt.Sprintf("%d of %d nodes are silent and keep their endpoints: %s. If they really are gone: %s", h.Silent, h.Of, cause, o.acceptCommand())
 }
 
 // storeTrouble says why the bucket takes no heartbeats.
-func (o *observation) storeTrouble(reason rollcallv1alpha1.HeldReason) string {
-	switch reason {
-	case rollcallv1alpha1.HeldStoreFull:
-		return "the bucket is full and may refuse heartbeats"
-	case rollcallv1alpha1.HeldSealed:
-		return "the bucket is sealed and takes no heartbeats"
-	case rollcallv1alpha1.HeldMirrorCut:
-		return "the bucket is a mirror or has sources, and is cut off from its origin"
-	default:
-		return "the stream of the bucket does not take the subjects of its keys"
+func storeTrouble(reason rollcallv1alpha1.HeldReason, store *kv.Store) string {
+	text := map[rollcallv1alpha1.HeldReason]string{
+		rollcallv1alpha1.HeldStoreFull:    "the bucket is full and may refuse heartbeats",
+		rollcallv1alpha1.HeldSealed:       "the bucket is sealed and takes no heartbeats",
+		rollcallv1alpha1.HeldMirrorCut:    "the bucket is fed from another one and is cut off from it",
+		rollcallv1alpha1.HeldNobodyWrites: "the stream of the bucket does not take the subjects of its keys",
+	}[reason]
+	if detail := strings.TrimSuffix(store.Detail, "."); detail != "" && string(reason) == string(store.Refusal) {
+		text += " (" + detail + ")"
 	}
+	return text
 }
 
 // acceptCommand returns the command that lets the silent nodes go.

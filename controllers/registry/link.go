@@ -118,7 +118,7 @@ func (l *link) run(ctx context.Context) {
 		switch {
 		case err == nil:
 			attempts = 0
-		case somebodysTurn(err):
+		case needsUserAction(err):
 			rest = min(rest, backoff(attempts, slowRetry))
 			attempts++
 		default:
@@ -132,12 +132,6 @@ func (l *link) run(ctx context.Context) {
 		}
 	}
 	l.swap(nil)
-}
-
-// somebodysTurn reports whether the error stays until somebody corrects something.
-func somebodysTurn(err error) bool {
-	var wrong *materialError
-	return errors.As(err, &wrong) || refusal(err) != nil || refusesTLS(err)
 }
 
 // refresh reads the Secrets, and makes a connection if there is none with what they hold.
@@ -185,7 +179,7 @@ func (l *link) renew(ctx context.Context, c *conn, m *material) error {
 	l.unanswered = nil
 	next, err := dial(l, l.servers(c), m)
 	if err != nil {
-		if !somebodysTurn(err) {
+		if !needsUserAction(err) {
 			l.unanswered = m
 		}
 		return err

@@ -17,13 +17,9 @@ import (
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
-// patience is how long a connection may be away, or a listing take, before the status says so. A shorter interruption is
-// over before anybody could act on it.
+// patience is how long nobody may answer, or a listing take, before the status says so. A shorter interruption is over before
+// anybody could act on it, and so is a restart of the manager that finds its servers.
 const patience = 2 * time.Second
-
-// startPatience is the patience with a registry that has not been listed since the start: its status is what was last
-// written down, and a restart alone is to change nothing of it.
-const startPatience = 10 * time.Second
 
 // observation is what there is to know of a registry at one moment.
 type observation struct {
@@ -37,19 +33,22 @@ type observation struct {
 	now     time.Time
 }
 
-// unsettled returns how much longer to wait before the status says that something is wrong; zero or less: it is time.
-func (o *observation) unsettled() time.Duration {
-	if o.suspended || o.invalid != nil || (o.session.link.connected && o.mirror.Reading) || o.session.bucketErr != nil {
+// untold returns how much longer to wait before the status says that something is wrong; zero or less: it is time. An answer
+// that refuses is told at once, only silence has patience.
+func (o *observation) untold() time.Duration {
+	link := &o.session.link
+	switch {
+	case o.suspended, o.invalid != nil, link.connected && o.mirror.Reading:
+		return 0
+	case !link.connected:
+		if refuses(link.err) {
+			return 0
+		}
+		return patience - o.now.Sub(link.since)
+	case refuses(o.session.bucketErr), refuses(o.mirror.Err), o.denied() != "":
 		return 0
 	}
-	since := o.mirror.Since
-	if !o.session.link.connected {
-		since = o.session.link.since
-	}
-	if !o.mirror.Listed && !somebodysTurn(o.session.link.err) && o.denied() == "" {
-		return startPatience - o.now.Sub(since)
-	}
-	return patience - o.now.Sub(since)
+	return patience - o.now.Sub(o.mirror.Since)
 }
 
 // within returns when to look again, at the latest after d: nobody tells that a denial is over.
@@ -114,6 +113,8 @@ func (s *linkState) fault() (reason, message string) {
 		return wrong.reason, wrong.message
 	case refusal(s.err) != nil:
 		return rollcallv1alpha1.ReasonAuthenticationFailed, because("the server refuses the login", refusal(s.err))
+	case limit(s.err):
+		return rollcallv1alpha1.ReasonLimitReached, because("the server refuses the connection", s.err)
 	case refusesTLS(s.err):
 		return rollcallv1alpha1.ReasonConnectionFailed, because("the connection can't be secured by TLS", s.err)
 	case s.ever && !s.connected:
@@ -141,6 +142,10 @@ func (o *observation) synced() metav1.Condition {
 		return no(rollcallv1alpha1.ReasonBucketNotFound, "the bucket does not exist, and spec.bucket.creationPolicy is Never")
 	case denied != "":
 		return no(rollcallv1alpha1.ReasonPermissionDenied, "the bucket can't be read: the server does not let the user "+denied)
+	case limit(o.session.bucketErr):
+		return no(rollcallv1alpha1.ReasonLimitReached, because("the bucket can't be opened", o.session.bucketErr))
+	case limit(o.mirror.Err):
+		return no(rollcallv1alpha1.ReasonLimitReached, because("the bucket can't be watched", o.mirror.Err))
 	case o.session.bucketErr != nil:
 		return no(rollcallv1alpha1.ReasonBucketError, because("the bucket can't be opened", o.session.bucketErr))
 	case o.mirror.Err != nil:
@@ -151,11 +156,17 @@ func (o *observation) synced() metav1.Condition {
 }
 
 // denied says what the server does not let the user do; empty if nothing is denied. What was denied before the bucket was
-// read or listed without it is over. What is denied afterwards is tried again at the next listing at the latest.
+// read or listed without it is over. What is denied afterwards is tried again at the next listing at the latest; Bucket.Denied
+// tells of the reads of single keys, which happen seldom.
 func (o *observation) denied() string {
 	return o.session.denials.text(func(d denial, at time.Time) bool {
-		if !o.mirror.Reading {
+		switch {
+		case d.optional() && o.session.bucketErr == nil:
+			return false
+		case !o.mirror.Reading:
 			return o.now.Sub(at) < denialMemory
+		case d.read():
+			return false
 		}
 		return d.bucket != "" && at.After(o.mirror.Since) && (at.After(o.mirror.LastSync) || o.now.Sub(o.mirror.LastSync) < patience)
 	})
@@ -163,15 +174,20 @@ func (o *observation) denied() string {
 
 func (o *observation) degraded() metav1.Condition {
 	const kind = rollcallv1alpha1.ConditionDegraded
-	denied, settings := o.denied(), o.settings()
+	denied, settings, store := o.denied(), o.settings(), &o.mirror.Bucket.Store
 	switch link := &o.session.link; {
 	case o.mirror.Held != nil:
 		return condition(kind, true, heldReason(o.mirror.Held.Reason), o.heldMessage())
+	case store.Refusal != kv.TakesWrites:
+		return condition(kind, true, string(store.Refusal), storeTrouble(rollcallv1alpha1.HeldReason(store.Refusal), store)+": no node is removed for its silence")
 	case link.connected && link.err != nil:
 		reason, message := link.fault()
 		return condition(kind, true, reason, "the connection stands as it was made, but can't be made with what is asked for now: "+message)
 	case o.mirror.Reading && denied != "":
 		return condition(kind, true, rollcallv1alpha1.ReasonPermissionDenied, "the bucket is read, but the server does not let the user "+denied)
+	case o.mirror.Reading && o.mirror.Bucket.Denied != "":
+		return condition(kind, true, rollcallv1alpha1.ReasonPermissionDenied, fmt.Sprintf(
+			"the bucket is read, but the server does not let the user publish to %q: a node that falls silent is removed without asking the stream's leader for its last heartbeat", o.mirror.Bucket.Denied))
 	case o.mirror.Excess > 0:
 		return condition(kind, true, rollcallv1alpha1.ReasonTooManyNodes, fmt.Sprintf("%d entries beyond spec.maxNodes are not mirrored: remove entries or raise it", o.mirror.Excess))
 	case settings != "":

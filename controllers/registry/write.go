@@ -24,7 +24,7 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 	if session := c.sessions.get(name); session != nil {
 		o.session = session.snapshot()
 	}
-	if rest := o.unsettled(); rest > 0 && len(registry.Status.Conditions) > 0 {
+	if rest := o.untold(); rest > 0 && len(registry.Status.Conditions) > 0 {
 		return ctrl.Result{RequeueAfter: rest}, nil
 	}
 	status := statusOf(registry, o)
@@ -37,19 +37,15 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	c.written.set(name, o.now)
-	c.tell(registry, before.Status.Conditions)
+	c.emit(registry, before.Status.Conditions)
 	return ctrl.Result{RequeueAfter: o.within(interval(registry))}, nil
 }
 
-// tell records an Event for each condition that another reason holds for now. Ready is a summary and tells nothing new.
-func (c *Controller) tell(registry *rollcallv1alpha1.NodeRegistry, before []metav1.Condition) {
-	for _, now := range registry.Status.Conditions {
-		was := meta.FindStatusCondition(before, now.Type)
-		if now.Type == rollcallv1alpha1.ConditionReady || was == nil || (was.Status == now.Status && was.Reason == now.Reason) {
-			continue
-		}
+// emit records the Events that say what became of the conditions.
+func (c *Controller) emit(registry *rollcallv1alpha1.NodeRegistry, before []metav1.Condition) {
+	for _, now := range changed(before, registry.Status.Conditions) {
 		kind := corev1.EventTypeWarning
-		if (now.Status == metav1.ConditionTrue) != (now.Type == rollcallv1alpha1.ConditionDegraded) {
+		if (now.Status == metav1.ConditionTrue) != (now.Type == rollcallv1alpha1.ConditionDegraded) || now.Reason == rollcallv1alpha1.ReasonSuspended {
 			kind = corev1.EventTypeNormal
 		}
 		c.recorder.Eventf(registry, nil, kind, now.Reason, "Observe", "%s", now.Message)
@@ -76,25 +72,38 @@ func (w *writeTimes) wait(name types.NamespacedName, registry *rollcallv1alpha1.
 	if exact {
 		return interval(registry)
 	}
-	counted := registry.Status
-	counted.Nodes, counted.Conditions = status.Nodes, recounted(counted.Conditions, status.Conditions)
+	retold := registry.Status
+	retold.Conditions = reworded(retold.Conditions, status.Conditions)
+	onlyText, _ := sameBut(retold, status)
+	counted := retold
+	counted.Nodes, counted.Held = status.Nodes, heldAnew(counted.Held, status.Held)
 	onlyCounts, _ := sameBut(counted, status)
-	if !onlyCounts {
-		return 0
-	}
 	least := pace
-	if firm {
+	switch {
+	case firm:
 		least = interval(registry)
+	case onlyText:
+		least = textPace
+	case !onlyCounts:
+		return 0
 	}
 	return max(0, w.last(name, firm, now).Add(least).Sub(now))
 }
 
-// recounted returns the conditions with those messages as they are now that only count anew.
-func recounted(before, now []metav1.Condition) []metav1.Condition {
+// heldAnew returns what is held with the counts as they are now, if it is for the same reason and since the same time.
+func heldAnew(before, now *rollcallv1alpha1.HeldStatus) *rollcallv1alpha1.HeldStatus {
+	if before == nil || now == nil || before.Reason != now.Reason || !before.Since.Equal(&now.Since) {
+		return before
+	}
+	return now
+}
+
+// reworded returns the conditions with the messages as they are now, where the reason is the same.
+func reworded(before, now []metav1.Condition) []metav1.Condition {
 	conditions := slices.Clone(before)
 	for i := range conditions {
 		c := meta.FindStatusCondition(now, conditions[i].Type)
-		if c != nil && c.Reason == conditions[i].Reason && c.Reason == rollcallv1alpha1.ReasonTooManyNodes {
+		if c != nil && c.Reason == conditions[i].Reason {
 			conditions[i].Message = c.Message
 		}
 	}

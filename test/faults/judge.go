@@ -106,7 +106,8 @@ func (j *judgement) mustLeave(l *life) time.Time {
 func (j *judgement) forget(l *life) time.Time {
 	at := j.postpone(l.endSent, l.endAcked.Add(j.leave))
 	for _, w := range j.windows {
-		if w.holds && w.from.Before(at) && w.ends().After(l.endAcked.Add(j.ttl)) {
+		// It may take until the end of the settling to read the bucket.
+		if w.holds && w.from.Before(at) && w.late().After(l.endAcked.Add(j.ttl)) {
 			at = later(at, w.late().Add(w.grace+j.expire))
 		}
 	}

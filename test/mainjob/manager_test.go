@@ -131,7 +131,7 @@ func TestEventsOnPhaseChangesOnly(t *testing.T) {
 		r.Throughout(700*time.Millisecond, "no Event for a heartbeat", func() bool { return len(events()) == 0 })
 	}
 	r.Within(patience, "an Event for the expiry", func() bool {
-		return slices.Equal(events(), []string{"Warning catga.web-0 Expired"})
+		return slices.Equal(events(), []string{"Normal catga.web-0 Expired"})
 	})
 }
 
