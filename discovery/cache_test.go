@@ -207,8 +207,10 @@ func TestAStoreThatRefusesSome(t *testing.T) {
 		c.want(t, "unconfirmed", "a")
 		c.Bucket(bucketOf(life))
 		c.deaf = false
-		c.pass(life / 2)
-		c.want(t, "after the refusal, within the grace of a node that is long overdue")
+		c.pass(life - 1)
+		c.want(t, "after the refusal, which was no silence", "a")
+		c.pass(1)
+		c.want(t, "a lifetime after it")
 	}, "a")
 }
 

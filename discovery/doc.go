@@ -28,7 +28,9 @@
 // $JS.API.CONSUMER.DELETE.KV_B.>, $JS.API.STREAM.MSG.GET.KV_B and $JS.FC.KV_B.>, and subscribes below its inbox prefix.
 // Writing takes $KV.B.<key prefix>> besides, and creating the bucket $JS.API.INFO and $JS.API.STREAM.CREATE.KV_B. A program
 // that does no more than keep one node alive, with Options.WriteOnly, publishes to $JS.API.STREAM.INFO.KV_B,
-// $JS.API.STREAM.MSG.GET.KV_B and its own $KV.B.<key>. Without $JS.API.STREAM.MSG.GET the leader can't be asked before a node
-// leaves, and without $JS.API.INFO it isn't seen that the account is full until a write is refused. With a JetStream domain D, $JS.D.API takes the place of $JS.API, and
+// $JS.API.STREAM.MSG.GET.KV_B and its own $KV.B.<key>. With a JetStream domain D, $JS.D.API takes the place of $JS.API, and
 // $JS.D.API.$KV.B that of $KV.B.
+//
+// Without $JS.API.STREAM.MSG.GET the leader can't be asked before a node leaves, so the clock alone decides. Without $JS.API.INFO
+// an account that is full shows only once a write is refused.
 package discovery

@@ -33,15 +33,29 @@ func (c *cache) setBucket(b kv.Bucket) {
 	old := c.bucket
 	c.bucket = b
 	c.clock.Hold(b.Store.Refusal != kv.TakesWrites && !b.Store.Partial)
-	if old.Store.Partial && b.Store.Refusal == kv.TakesWrites {
-		c.clock.Forgive()
+	if old.Store.Partial && !b.Store.Partial {
+		c.withhold()
 	}
+	c.clock.Refuse(b.Store.Partial)
 	if b.TTL == old.TTL && b.MessageTTL == old.MessageTTL {
 		return
 	}
 	for _, n := range c.all() {
 		c.queue(n)
 	}
+}
+
+// withhold notes the nodes that the Watcher has not confirmed while the store refused some keys: it refuses theirs. The caller
+// holds mu.
+func (c *cache) withhold() {
+	for key := range c.deadlines.passed {
+		if n, ok := c.get(key); ok {
+			withheld := *n
+			withheld.heard.Withheld = true
+			c.queue(&withheld)
+		}
+	}
+	clear(c.deadlines.passed)
 }
 
 // Arrived implements kv.Sink.

@@ -138,23 +138,17 @@ func (m *Mirror) Bucket(b kv.Bucket) {
 
 // setBucket applies what the server says of the bucket.
 func (m *Mirror) setBucket(b kv.Bucket) {
-	t, old := &m.table.timing, m.link.bucket
+	old := m.link.bucket
 	if b.TTL == 0 && b.Store.Refusal == kv.Sealed {
 		// Sealing a stream takes its TTL away. What died before is dead all the same, once a person accepts it.
-		b.TTL = cmp.Or(t.ttl, m.table.policy.FallbackTTL)
+		b.TTL = cmp.Or(old.TTL, m.table.policy.FallbackTTL)
 	}
 	m.link.bucket = b
-	if t.ttl != b.TTL || t.messageTTL != b.MessageTTL {
-		t.ttl, t.messageTTL, t.grace = b.TTL, b.MessageTTL, m.table.policy.grace(b.TTL)
-		m.table.recheck()
-	}
-	t.clock.Hold(b.Store.Refusal != "" && !b.Store.Partial)
-	if old.Store.Partial && b.Store.Refusal == "" {
-		t.clock.Forgive()
-	}
+	m.table.bucket(b.TTL, b.MessageTTL)
+	silences{&m.table}.store(b.Store)
 	m.link.store.observe(b.Store, m.clock.Now())
-	m.out.state = m.out.state || b.Store.Refusal != "" || old.Store != b.Store || old.TTL != b.TTL || old.History != b.History ||
-		old.Storage != b.Storage || old.Markers != b.Markers || old.ServerVersion != b.ServerVersion
+	// The counts of who is held change while the store refuses.
+	m.out.state = m.out.state || b.Store.Refusal != "" || !alike(&old, &b)
 }
 
 // Arrived implements kv.Sink.

@@ -3,6 +3,7 @@ package mirror
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ type fleet struct {
 	values   map[string][]byte // by key, as put last
 	asked    []string          // keys that the leader was asked for
 	mute     bool              // the leader does not answer
+	refused  map[string]bool   // keys that the store refuses
 }
 
 func (f *fleet) nodesChanged(changes []Change)          { f.changes = append(f.changes, changes...) }
@@ -74,7 +76,7 @@ func (f *fleet) pass(d time.Duration) {
 		if keys := f.Overdue(); len(keys) > 0 {
 			f.asked = append(f.asked, keys...)
 			if !f.mute {
-				f.Silent(keys)
+				f.Silent(slices.DeleteFunc(keys, func(key string) bool { return f.refused[key] }))
 			}
 		}
 	}

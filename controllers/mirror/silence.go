@@ -3,6 +3,8 @@ package mirror
 import (
 	"slices"
 	"time"
+
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // silences applies the passing of listening time to the entries of a table.
@@ -81,7 +83,7 @@ func (t silences) protect(now time.Time, over bool) {
 			t.release()
 		}
 	}
-	t.table.overdue = slices.DeleteFunc(t.overdue, func(e *entry) bool { return !t.asks(e) || t.hold(e) })
+	t.overdue = slices.DeleteFunc(t.overdue, func(e *entry) bool { return !t.asks(e) || t.hold(e) })
 }
 
 // asks returns true if the leader is to be asked for the entry.
@@ -140,6 +142,28 @@ func (t silences) confirm(keys []string, now time.Time) {
 		}
 	}
 	t.pass(now)
+}
+
+// store applies whether the bucket takes writes.
+func (t silences) store(s kv.Store) {
+	refuses := s.Refusal != kv.TakesWrites
+	partial := refuses && s.Partial
+	if t.partial && !partial {
+		t.withhold()
+	}
+	t.partial = partial
+	t.timing.clock.Refuse(partial)
+	t.timing.clock.Hold(refuses && !partial)
+}
+
+// withhold notes the nodes that the Watcher has not confirmed while the store refused some keys: it refuses theirs.
+func (t silences) withhold() {
+	for _, e := range t.overdue {
+		if t.asks(e) {
+			e.due, e.heard.Withheld = false, true
+			t.checks.by(e, t.timing.next(e))
+		}
+	}
 }
 
 // lose makes a silent node stale or expired, whichever is its turn.

@@ -23,6 +23,12 @@ type link struct {
 	store  standing
 }
 
+// alike returns true if a status says the same of both.
+func alike(a, b *kv.Bucket) bool {
+	return a.Store == b.Store && a.TTL == b.TTL && a.History == b.History && a.Storage == b.Storage && a.Markers == b.Markers &&
+		a.ServerVersion == b.ServerVersion && a.Denied == b.Denied
+}
+
 // now returns the time on the server's clock, for people and metrics. The monotonic clock carries it on from the server's
 // last word.
 func (l *link) now(c clock.PassiveClock) time.Time {

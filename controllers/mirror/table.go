@@ -29,6 +29,8 @@ type table struct {
 	// overdue are the entries that are due, and some that were.
 	overdue []*entry
 	marked  []*entry
+	// partial is true while the store refuses some keys.
+	partial bool
 	timing  timing
 	guard   guard
 	out     *outbox
@@ -175,6 +177,14 @@ func (t *table) rule(p *Policy) {
 	t.recheck()
 }
 
+// bucket applies the TTL that the bucket has.
+func (t *table) bucket(ttl time.Duration, messageTTL bool) {
+	if t.timing.ttl != ttl || t.timing.messageTTL != messageTTL {
+		t.timing.ttl, t.timing.messageTTL, t.timing.grace = ttl, messageTTL, t.policy.grace(ttl)
+		t.recheck()
+	}
+}
+
 // recheck finds again when every entry is looked at next.
 func (t *table) recheck() {
 	for _, e := range t.entries {
@@ -195,12 +205,18 @@ func (t *table) mark(e *entry) {
 // taken back that are given anew; then every node is what its own entry and the indexes say.
 func (t *table) settle(at time.Time) {
 	t.admit()
-	for i := 0; i < len(t.marked); i++ {
-		if e := t.marked[i]; t.entries[e.key] == e {
-			t.index(e)
+	var marked []*entry
+	for len(t.marked) > 0 {
+		batch := t.marked
+		t.marked = nil
+		for _, e := range batch {
+			if t.entries[e.key] == e {
+				t.index(e)
+			}
 		}
+		marked = append(marked, batch...)
 	}
-	marked := slices.DeleteFunc(t.marked, func(e *entry) bool { return t.entries[e.key] != e })
+	marked = slices.DeleteFunc(marked, func(e *entry) bool { return t.entries[e.key] != e })
 	for _, e := range marked {
 		t.rename(e)
 	}
@@ -210,8 +226,6 @@ func (t *table) settle(at time.Time) {
 		e.superseded = e.superseded || t.timing.silent(e) && t.sites.superseded(e)
 		t.publish(e, at)
 	}
-	clear(t.marked)
-	t.marked = t.marked[:0]
 }
 
 // index brings the indexes up to date with what the entry says.

@@ -35,7 +35,7 @@ func (t *timing) life(ttl time.Duration) time.Duration {
 // expiry returns when the entry expires, and the silence that this takes; never if it does not.
 func (t *timing) expiry(e *entry) (at, takes time.Duration) {
 	if life := t.life(e.ttl); life > 0 {
-		return max(e.notBefore, t.clock.Deadline(e.heard, life, t.grace)), life
+		return t.after(e, life), life
 	}
 	if e.absent == never {
 		return never, 0
@@ -43,6 +43,11 @@ func (t *timing) expiry(e *entry) (at, takes time.Duration) {
 	// Without a TTL a key that is missing was purged or lost. Its node gets the same time to come back as after a gap.
 	missing := liveness.Heard{At: e.absent, Elapsed: e.absent}
 	return max(e.notBefore, t.clock.Deadline(missing, t.grace, t.grace)), t.grace
+}
+
+// after returns when the entry has been silent for so long.
+func (t *timing) after(e *entry, silence time.Duration) time.Duration {
+	return max(e.notBefore, t.clock.Deadline(e.heard, silence, t.grace))
 }
 
 // deadline returns when the entry loses next what it has by silence, and the silence that this takes; never if it has
@@ -53,7 +58,7 @@ func (t *timing) deadline(e *entry) (at, takes time.Duration) {
 	}
 	at, takes = t.expiry(e)
 	if t.staleAfter > 0 && e.silence != stale {
-		if soon := max(e.notBefore, t.clock.Deadline(e.heard, t.staleAfter, t.grace)); soon < at {
+		if soon := t.after(e, t.staleAfter); soon < at {
 			return soon, t.staleAfter
 		}
 	}

@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -101,9 +102,7 @@ func (a *api) counts(ctx context.Context, filter string) (map[string]uint64, err
 		if err := a.request(ctx, "STREAM.INFO."+a.stream(), req, &page); err != nil {
 			return nil, err
 		}
-		for subject, n := range page.State.Subjects {
-			counts[subject] = n
-		}
+		maps.Copy(counts, page.State.Subjects)
 		offset += len(page.State.Subjects)
 		if len(page.State.Subjects) == 0 || offset >= page.Total {
 			return counts, nil

@@ -233,6 +233,33 @@ func TestWatcherTellsExpiryFromPurge(t *testing.T) {
 	}
 }
 
+// Keys that expire because the TTL was lowered are no purge.
+func TestWatcherTellsALowerTTLFromPurge(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	bucket := natstest.NewBucket(t, nc, jetstream.KeyValueConfig{TTL: time.Hour})
+	for i := range 10 {
+		natstest.Put(t, bucket, strconv.Itoa(i), "1")
+	}
+	r := watch(t, nc, WatcherOptions{Bucket: "b", InfoInterval: least})
+	r.await(t, "Synced", 1)
+	config := natstest.StreamOf(t, nc, "b").CachedInfo().Config
+	config.MaxAge, config.Duplicates = time.Second, time.Second
+	if _, err := mustJetStream(t, nc).UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitBucket(t, func(b Bucket) bool { return b.TTL == time.Second && b.Values == 0 })
+	looks := r.told()
+	natstest.Eventually(t, func() error {
+		if r.told() < looks+5 {
+			return errors.New("waiting for five more looks")
+		}
+		return nil
+	})
+	if diff := cmp.Diff([]string{"Listing(Start)", "Synced"}, r.tale()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A relist without need must not disturb what is live.
 func TestWatcherRelistsInTheBackground(t *testing.T) {
 	nc := natstest.Start(t).Connect(t)

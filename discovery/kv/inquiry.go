@@ -52,7 +52,8 @@ func (r *run) inquire(at time.Time) {
 // inquireOfLeader asks the stream's leader for the keys, if the store takes writes.
 func (r *run) inquireOfLeader(s *session, b Bucket, err error, position uint64, keys []string) {
 	before := r.store.seen
-	if !r.informed(s, b, err, position) || s.bucket.Store.stands() || b.state.doubtful() {
+	// That there is no answer counts for this question only: whether the bucket can be read, the next look shows.
+	if err != nil || !r.informed(s, b, nil, position) || s.bucket.Store.stands() || b.state.doubtful() {
 		r.silent.failed = err != nil || b.state.doubtful()
 		r.silent.end(time.Now())
 		return
@@ -93,7 +94,9 @@ func (r *run) answered(s *session, answers []answer) {
 		return
 	}
 	now := time.Now()
-	r.sink.Arrived(now)
+	if slices.ContainsFunc(answers, answer.arrived) {
+		r.sink.Arrived(now)
+	}
 	var silent []string
 	var newer []Entry
 	for _, a := range answers {

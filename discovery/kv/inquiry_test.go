@@ -51,6 +51,14 @@ func TestWatcherDeliversWhatTheLeaderHas(t *testing.T) {
 	if len(rec.silent) != 1 || rec.silent["gone"] != 1 || rec.entries != 1 || rec.revisions["heard"] != 4 || !r.silent.failed {
 		t.Errorf("silent: %v, delivered: %v, failed: %v", rec.silent, rec.revisions, r.silent.failed)
 	}
+	if rec.arrived.IsZero() {
+		t.Error("answers are no arrival")
+	}
+	rec.arrived = time.Time{}
+	r.answered(s, []answer{{key: "unanswered", err: ErrNoAnswer}})
+	if !rec.arrived.IsZero() {
+		t.Error("that there is no answer counts as an arrival")
+	}
 	r.answered(&session{}, []answer{{key: "other", err: errMessageNotFound}})
 	if len(rec.silent) != 1 {
 		t.Error("an answer to a question of a session that is over counts")

@@ -33,6 +33,9 @@ type answer struct {
 	err   error
 }
 
+// arrived reports whether the leader has said it; else it is only known why there is no answer.
+func (a answer) arrived() bool { return a.err == nil || errors.Is(a.err, errMessageNotFound) }
+
 // leaderRead reads the last messages of many keys from the stream's leader, so many at a time that 10,000 take a fraction of
 // a second. It belongs to one goroutine.
 type leaderRead struct {

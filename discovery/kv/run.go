@@ -169,24 +169,35 @@ func (r *run) statusChanged(l *link, s nats.Status) {
 	if s == nats.CLOSED && l == r.links.to {
 		r.closed = true
 	}
-	if r.current != nil && r.current.link != l || r.current == nil && l != r.links.to {
-		if r.next != nil && r.next.link == l && s != nats.CONNECTED {
-			r.broken(r.next, CauseReconnect, ErrConnectionLost)
-		}
-		return
-	}
-	switch s {
-	case nats.CONNECTED:
+	switch {
+	case l != r.reading():
+		r.nextChanged(l, s)
+	case s == nats.CONNECTED:
 		if r.current == nil || r.current.reconnects != l.nc.Stats().Reconnects {
 			r.fail(CauseReconnect, ErrConnectionLost)
 			r.backoff.Reset()
 			r.open()
 		}
-	case nats.DISCONNECTED, nats.RECONNECTING:
+	case s == nats.DISCONNECTED, s == nats.RECONNECTING:
 		r.fail(CauseReconnect, ErrConnectionLost)
-	case nats.CLOSED:
+	case s == nats.CLOSED:
 		r.fail(CauseError, nats.ErrConnectionClosed)
 	}
+}
+
+// nextChanged acts on a change of a connection on which the bucket is only listed so far.
+func (r *run) nextChanged(l *link, s nats.Status) {
+	if s != nats.CONNECTED && r.next != nil && r.next.link == l {
+		r.broken(r.next, CauseReconnect, ErrConnectionLost)
+	}
+}
+
+// reading returns the link by which the bucket is followed, or is going to be.
+func (r *run) reading() *link {
+	if r.current != nil {
+		return r.current.link
+	}
+	return r.links.to
 }
 
 // tick looks at everything that depends on time.

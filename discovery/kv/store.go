@@ -3,6 +3,7 @@ package kv
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -239,7 +240,7 @@ func (s *streamState) doubtful() bool {
 	}
 	origins := s.info.Sources
 	if s.info.Mirror != nil {
-		origins = append(origins[:len(origins):len(origins)], s.info.Mirror)
+		origins = append(slices.Clip(origins), s.info.Mirror)
 	}
 	for _, origin := range origins {
 		if origin.Active < 0 || origin.Active > doubtfulAfter {

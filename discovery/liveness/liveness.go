@@ -33,10 +33,12 @@ type Clock struct {
 	limit     time.Duration
 	now       time.Duration
 	stood     time.Duration // for how long something arrived while the store took no writes
+	refused   time.Duration // for how long the clock advanced while the store refused some keys
 	gap       time.Duration // the clock at the end of the last gap
 	last      time.Time     // the last arrival
 	listening bool          // since the last complete listing nothing was lost
 	held      bool          // the store takes no writes
+	partly    bool          // the store refuses some keys
 }
 
 // NewClock returns a clock that stands until Start. limit is the limit of silence: the longest time between two arrivals in
@@ -66,6 +68,9 @@ func (c *Clock) Arrived(at time.Time) {
 		c.gap = c.now
 	case c.held:
 		c.stood += pause
+	case c.partly:
+		c.refused += pause
+		fallthrough
 	default:
 		c.now += pause
 	}
@@ -89,8 +94,14 @@ func (c *Clock) Hold(held bool) {
 	c.held = held
 }
 
-// Forgive ends a gap that only some keys had: their heartbeats were refused and are taken again.
-func (c *Clock) Forgive() { c.gap = c.now }
+// Refuse notes that the store takes the writes of some keys only. Of those that it refuses, see Heard.Withheld, the time does
+// not count; of the others it does. Once all are taken again, the nodes need time to notice, as after a gap.
+func (c *Clock) Refuse(some bool) {
+	if c.partly && !some {
+		c.gap = c.now
+	}
+	c.partly = some
+}
 
 // Heard is a node's last sign of life.
 type Heard struct {
@@ -100,11 +111,16 @@ type Heard struct {
 	Age time.Duration
 	// Elapsed is Clock.Elapsed when it came in.
 	Elapsed time.Duration
+	// Withheld is true once the store was found to refuse the node's heartbeats: the time in which it refused some keys is no
+	// silence of this one.
+	Withheld bool
+
+	refused time.Duration
 }
 
 // Hear returns a sign of life of that age that comes in now.
 func (c *Clock) Hear(age time.Duration) Heard {
-	return Heard{At: c.now, Age: max(0, age), Elapsed: c.Elapsed()}
+	return Heard{At: c.now, Age: max(0, age), Elapsed: c.Elapsed(), refused: c.refused}
 }
 
 // Deadline returns when, on the listening clock, a silence of that length since the sign of life has lasted long enough;
@@ -112,6 +128,9 @@ func (c *Clock) Hear(age time.Duration) Heard {
 // the silence takes.
 func (c *Clock) Deadline(h Heard, silence, grace time.Duration) time.Duration {
 	own := h.At - min(h.Age, silence) + silence
+	if h.Withheld {
+		own += c.refused - h.refused
+	}
 	if c.Unbroken(h.At) {
 		return own
 	}

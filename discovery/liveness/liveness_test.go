@@ -94,11 +94,13 @@ func TestDeadline(t *testing.T) {
 		{"a gap long before its deadline", Heard{At: 100 * time.Second}, 110 * time.Second, 160 * time.Second},
 		{"gaps do not add up", Heard{At: 100 * time.Second}, 900 * time.Second, 180 * time.Second},
 		{"old in a listing", Heard{At: 100 * time.Second, Age: time.Minute}, 100 * time.Second, 120 * time.Second},
+		{"refused for a while", Heard{At: 100 * time.Second, Withheld: true, refused: 10 * time.Second}, 100 * time.Second, 180 * time.Second},
+		{"while others were refused", Heard{At: 101 * time.Second, refused: 10 * time.Second}, 100 * time.Second, 161 * time.Second},
 		{"older than any node can be", Heard{At: 100 * time.Second, Age: time.Hour}, 100 * time.Second, 120 * time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := Clock{gap: tt.gap}
+			c := Clock{gap: tt.gap, refused: 30 * time.Second}
 			if got := c.Deadline(tt.heard, ttl, grace); got != tt.want {
 				t.Errorf("Deadline = %v, want %v", got, tt.want)
 			}
@@ -162,7 +164,7 @@ func (w *world) step() {
 // TestNobodyDiesEarlyAndNobodyLivesForEver runs random histories of gaps, freezes, refusals and skewed clocks.
 func TestNobodyDiesEarlyAndNobodyLivesForEver(t *testing.T) {
 	for seed := range uint64(2000) {
-		r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // A test is to be the same each time.
+		r := rand.New(rand.NewPCG(seed, 1))
 		w := &world{r: r, c: NewClock(limit), at: time.Unix(1000, 0)}
 		w.ttl = 4*time.Second + time.Duration(r.Int64N(int64(time.Minute)))
 		w.grace = w.ttl/3 + time.Duration(r.Int64N(int64(2*w.ttl)))

@@ -5,7 +5,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -16,7 +15,7 @@ func faultsOfTheGuard() []fault {
 		{name: "all die: the guard holds until they are back", run: func(r *rig) { allDie(r, times(1, 3), comeBack) }},
 		{name: "all die: the guard holds until a person accepts", run: func(r *rig) { allDie(r, times(1, 3), accept) }},
 		{name: "all unregister: the guard lets them", run: func(r *rig) { allUnregister(r, times(1, 10)) }},
-		{name: "fleet of 40 cut off from NATS, staleAfter 2 s", run: func(r *rig) { cutFleet(r, times(1, 3), 40, 2*time.Second) }},
+		{name: "fleet of 40 cut off from NATS, staleAfter 3 s", run: func(r *rig) { cutFleet(r, times(1, 3), 40, 3*time.Second) }},
 		{name: "fleet of 9 cut off from NATS", run: func(r *rig) { cutFleet(r, times(1, 3), 9, 0) }},
 		{name: "fleet of 3 cut off from NATS", long: true, run: func(r *rig) { cutFleet(r, 3, 3, 0) }},
 		{name: "both nodes of 2 die", run: func(r *rig) { twoDie(r, times(1, 5)) }},
@@ -76,24 +75,17 @@ func comeBack(r *rig, ids []string) {
 // accept does what a person does who accepts the loss.
 func accept(r *rig, _ []string) {
 	registry := &rollcallv1alpha1.NodeRegistry{}
-	must(r, r.api.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: registryName}, registry))
-	before := registry.DeepCopy()
-	registry.Annotations = map[string]string{rollcallv1alpha1.AnnotationAcceptExpiry: r.heldSince()}
-	must(r, r.api.Patch(r.Context(), registry, client.MergeFrom(before)))
-}
-
-// heldSince returns since when nodes are held, as the NodeRegistry says it.
-func (r *rig) heldSince() string {
-	r.Helper()
-	registry := &unstructured.Unstructured{}
-	registry.SetGroupVersionKind(rollcallv1alpha1.GroupVersion.WithKind("NodeRegistry"))
-	must(r, r.api.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: registryName}, registry))
-	since, _, err := unstructured.NestedString(registry.Object, "status", "held", "since")
-	must(r, err)
-	if since == "" {
-		r.Error("the NodeRegistry does not say since when nodes are held")
+	if !wait(patience, func() bool {
+		must(r, r.api.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: registryName}, registry))
+		return registry.Status.Held != nil
+	}) {
+		r.Fatal("the registry does not say since when it holds")
 	}
-	return since
+	before := registry.DeepCopy()
+	registry.Annotations = map[string]string{
+		rollcallv1alpha1.AnnotationAcceptExpiry: registry.Status.Held.Since.UTC().Format(time.RFC3339),
+	}
+	must(r, r.api.Patch(r.Context(), registry, client.MergeFrom(before)))
 }
 
 // allUnregister lets the whole fleet unregister: that is no disruption.
@@ -131,12 +123,12 @@ func (r *rig) setApart(s setting) {
 	r.set(s)
 }
 
-// cutFleet cuts all nodes off from NATS, and not the manager. They live, so none may lose its traffic.
+// cutFleet cuts all nodes off from NATS, and not the manager. They live, so none may lose its traffic. They heartbeat three times
+// within staleAfter, or the first would be stale before the guard can see that most are silent.
 func cutFleet(r *rig, n, nodes int, staleAfter time.Duration) {
 	s := usual()
 	s.nodes = nodes
 	if staleAfter > 0 {
-		s.ttl = 3 * staleAfter
 		s.registry = func(spec *rollcallv1alpha1.NodeRegistrySpec) {
 			spec.Liveness.StaleAfter = &metav1.Duration{Duration: staleAfter}
 		}

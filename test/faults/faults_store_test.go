@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 )
 
 func faultsOfTheStore() []fault {
@@ -18,13 +20,6 @@ func faultsOfTheStore() []fault {
 		{name: "mirror of two nodes cut off from its origin", run: func(r *rig) { cutMirror(r, times(1, 3)) }},
 	}
 }
-
-// The reasons of the condition Degraded for a store that takes no writes.
-const (
-	reasonStoreFull = "StoreFull"
-	reasonSealed    = "Sealed"
-	reasonMirrorCut = "MirrorCut"
-)
 
 // says waits until the NodeRegistry says that it is degraded for that reason.
 func (r *rig) says(reason string, within time.Duration) {
@@ -97,14 +92,14 @@ func fillStore(r *rig, n int, bytes, messages int64) {
 		r.row.tried++
 		w := r.refusing()
 		r.limit(bytes, messages)
-		r.says(reasonStoreFull, infoInterval+2*time.Second)
+		r.says(rollcallv1alpha1.ReasonStoreFull, infoInterval+2*time.Second)
 		r.fleet.die(r.fleet.ids()[0])
 		pass(2 * r.ttl)
 		r.mending(w, time.Now())
 		r.limit(-1, -1)
 		r.over(w)
 		r.settle()
-		r.saysNoLonger(reasonStoreFull, r.ttl)
+		r.saysNoLonger(rollcallv1alpha1.ReasonStoreFull, r.ttl)
 		r.fleet.join(1)
 		r.settle()
 	}
@@ -139,7 +134,7 @@ func sealBucket(r *rig, n int) {
 		r.row.tried++
 		w := r.refusing()
 		r.update(func(c *jetstream.StreamConfig) { c.Sealed = true })
-		r.says(reasonSealed, infoInterval+2*time.Second)
+		r.says(rollcallv1alpha1.ReasonSealed, infoInterval+2*time.Second)
 		r.fleet.die(r.fleet.ids()[0])
 		pass(2 * r.ttl)
 		r.mending(w, time.Now())
@@ -147,7 +142,7 @@ func sealBucket(r *rig, n int) {
 		r.createBucket(s)
 		r.over(w)
 		r.settle()
-		r.saysNoLonger(reasonSealed, r.ttl)
+		r.saysNoLonger(rollcallv1alpha1.ReasonSealed, r.ttl)
 		r.fleet.join(1)
 		r.settle()
 	}
@@ -164,11 +159,11 @@ func cutMirror(r *rig, n int) {
 		r.row.tried++
 		w := r.refusing()
 		hub.kill()
-		r.says(reasonMirrorCut, mirrorSilence+infoInterval+2*time.Second)
+		r.says(rollcallv1alpha1.ReasonMirrorCut, mirrorSilence+infoInterval+2*time.Second)
 		pass(2 * r.ttl)
 		hub.launch()
 		r.overMirror(w)
-		r.saysNoLonger(reasonMirrorCut, patience)
+		r.saysNoLonger(rollcallv1alpha1.ReasonMirrorCut, patience)
 		r.fleet.die(r.fleet.ids()[0])
 		r.settle()
 		r.fleet.join(1)

@@ -63,6 +63,9 @@ func (j *judgement) mayLeave(l *life) time.Time {
 	}
 	at := l.beatSent.Add(j.ttl)
 	for _, w := range j.windows {
+		if !l.sent.Before(w.from) && at.Before(w.late()) {
+			continue // It came and died while nobody looked, so nobody need have seen it.
+		}
 		if w.holds && !w.might && w.from.Before(at) && w.mending().After(l.beatSent) {
 			at = later(at, w.mending().Add(w.grace))
 		}
@@ -103,7 +106,8 @@ func (j *judgement) mustLeave(l *life) time.Time {
 func (j *judgement) forget(l *life) time.Time {
 	at := j.postpone(l.endSent, l.endAcked.Add(j.leave))
 	for _, w := range j.windows {
-		if w.holds && w.from.Before(at) && w.ends().After(l.endAcked.Add(j.ttl)) {
+		// It may take until the end of the settling to read the bucket.
+		if w.holds && w.from.Before(at) && w.late().After(l.endAcked.Add(j.ttl)) {
 			at = later(at, w.late().Add(w.grace+j.expire))
 		}
 	}

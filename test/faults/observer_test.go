@@ -200,7 +200,8 @@ func entities(o client.Object) []string {
 		}
 		return all
 	case *rollcallv1alpha1.DiscoveredNode:
-		if meta.IsStatusConditionTrue(o.Status.Conditions, rollcallv1alpha1.ConditionReady) && len(o.Spec.Addresses) > 0 {
+		serves := o.Status.Phase == rollcallv1alpha1.NodeReady || o.Status.Phase == rollcallv1alpha1.NodeStale // and held
+		if serves && meta.IsStatusConditionTrue(o.Status.Conditions, rollcallv1alpha1.ConditionReady) && len(o.Spec.Addresses) > 0 {
 			return []string{entity(o.Spec.NodeID, o.Spec.Addresses[0])}
 		}
 	}

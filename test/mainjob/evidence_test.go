@@ -3,6 +3,7 @@ package mainjob
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -125,7 +126,7 @@ func TestNobodyDiesWhileNobodyCanHeartbeat(t *testing.T) {
 func TestSmallFleetsAreGuarded(t *testing.T) {
 	const ttl = 3 * time.Second
 	for size, guarded := range map[int]bool{1: false, 2: false, 3: true, 9: true} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
 			r.bucket(ttl)
