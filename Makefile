@@ -96,11 +96,12 @@ controlplane: ## Build the API server, etcd and kubectl of the tests; the last l
 	@hack/controlplane/build.sh
 
 .PHONY: test
+# Most tests wait for time to pass, so more of them run at once than there are cores.
 test: controlplane ## Run all tests, with the race detector, against a real API server and a real NATS server.
 	@echo "==> running the tests"
-	go list ./... | grep -v '/test/faults$$' | KUBEBUILDER_ASSETS="$(ASSETS)" xargs go test -race
+	go list ./... | grep -v '/test/faults$$' | KUBEBUILDER_ASSETS="$(ASSETS)" xargs go test -race -parallel 4
 	@echo "==> breaking things, a few of each kind"
-	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -count=1 ./test/faults
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -count=1 -parallel 3 ./test/faults
 	@echo "==> running what the race detector makes too slow to measure"
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -run 'TestTenThousand|TestWriterRate|TestCleanStopHandsOver' -timeout 5m ./test/pods
 	cd hack/image && go test -race ./...

@@ -68,6 +68,7 @@ func (r *rig) held() *rollcallv1alpha1.HeldStatus {
 
 // TestNobodyDiesWhileNobodyCanHeartbeat: the bucket can be read all the time, and takes no heartbeats.
 func TestNobodyDiesWhileNobodyCanHeartbeat(t *testing.T) {
+	t.Parallel()
 	const ttl = 4 * time.Second
 	for _, tt := range []struct {
 		name   string
@@ -124,6 +125,7 @@ func TestNobodyDiesWhileNobodyCanHeartbeat(t *testing.T) {
 
 // TestSmallFleetsAreGuarded has all nodes of fleets fall silent, and keys beside them that are no nodes.
 func TestSmallFleetsAreGuarded(t *testing.T) {
+	t.Parallel()
 	const ttl = 3 * time.Second
 	for size, guarded := range map[int]bool{1: false, 2: false, 3: true, 9: true} {
 		t.Run(strconv.Itoa(size), func(t *testing.T) {
@@ -154,6 +156,7 @@ func TestSmallFleetsAreGuarded(t *testing.T) {
 
 // TestStaticKeysKeepNobodyAlive: a guard that counts what never was a node holds the dead for ever.
 func TestStaticKeysKeepNobodyAlive(t *testing.T) {
+	t.Parallel()
 	const ttl = 3 * time.Second
 	r := newRig(t)
 	r.bucket(ttl)
@@ -175,6 +178,7 @@ func TestStaticKeysKeepNobodyAlive(t *testing.T) {
 
 // TestAFleetThatIsCutOffIsHeldInSpiteOfStaleAfter: the manager reads the bucket, and no node reaches it.
 func TestAFleetThatIsCutOffIsHeldInSpiteOfStaleAfter(t *testing.T) {
+	t.Parallel()
 	const count = 100
 	r := newRig(t)
 	r.bucket(time.Minute)
@@ -195,6 +199,7 @@ func TestAFleetThatIsCutOffIsHeldInSpiteOfStaleAfter(t *testing.T) {
 
 // TestAReplacedFleetReleasesTheGuard: most nodes die, and more new ones join than the guard asks for.
 func TestAReplacedFleetReleasesTheGuard(t *testing.T) {
+	t.Parallel()
 	const ttl = 4 * time.Second
 	r := newRig(t)
 	r.bucket(ttl)

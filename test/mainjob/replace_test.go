@@ -96,6 +96,7 @@ func (r *rig) removeRegistry(registry *rollcallv1alpha1.NodeRegistry, options ..
 }
 
 func TestAReplacedRegistryLosesNeitherEndpointsNorCordons(t *testing.T) {
+	t.Parallel()
 	r, registry := startFleet(t)
 	file := filepath.Join(t.TempDir(), "registry.yaml")
 	manifest, err := yaml.Marshal(&rollcallv1alpha1.NodeRegistry{
@@ -129,6 +130,7 @@ func TestAReplacedRegistryLosesNeitherEndpointsNorCordons(t *testing.T) {
 
 // The garbage collector is faster than whoever creates the registry again, and the leader changes in between.
 func TestARegistryComesBackUnderAnotherLeader(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(time.Hour)
 	registry := r.registry()
@@ -156,6 +158,7 @@ func TestARegistryComesBackUnderAnotherLeader(t *testing.T) {
 }
 
 func TestARegistryThatStaysAwayLetsGo(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		options []client.DeleteOption
@@ -241,6 +244,7 @@ func (r *rig) told(kind, name, text string) bool {
 }
 
 func TestACordonOutlivesItsObject(t *testing.T) {
+	t.Parallel()
 	r, registry := startFleet(t)
 	if output, err := r.kubectl("delete", "dn", "--all"); err != nil {
 		t.Fatal(output)
@@ -256,6 +260,7 @@ func TestACordonOutlivesItsObject(t *testing.T) {
 }
 
 func TestACordonIsHeardWhileAFinalizerKeepsTheObject(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(time.Hour)
 	registry := r.registry()
@@ -289,6 +294,7 @@ func TestACordonIsHeardWhileAFinalizerKeepsTheObject(t *testing.T) {
 
 // One restart of NATS is one Event down and one up, and a fleet that dies is not an Event for each node.
 func TestEventsAreFew(t *testing.T) {
+	t.Parallel()
 	const count = 30
 	r := newRig(t)
 	r.bucket(4 * time.Second)
