@@ -20,6 +20,7 @@ type listener struct {
 	cut   bool // nothing arrives
 	asked int
 	deaf  bool // the leader gives no answer
+	full  bool // the store may refuse the keys that are asked for
 }
 
 func bucketOf(ttl time.Duration) kv.Bucket { return kv.Bucket{Name: "b", TTL: ttl, MessageTTL: true} }
@@ -52,7 +53,11 @@ func (c *listener) pass(d time.Duration) {
 		c.Arrived(c.at)
 		if keys := c.Overdue(); len(keys) > 0 {
 			c.asked++
-			if !c.deaf {
+			switch {
+			case c.deaf:
+			case c.full:
+				c.Withheld(keys)
+			default:
 				c.Silent(keys)
 			}
 		}
@@ -202,11 +207,11 @@ func TestAStoreThatRefusesSome(t *testing.T) {
 		if err := c.err(); !errors.Is(err, kv.ErrBucketFull) {
 			t.Errorf("the error is %v", err)
 		}
-		c.deaf = true
-		c.pass(2 * life)
-		c.want(t, "unconfirmed", "a")
+		c.full = true
+		c.pass(3 * life)
+		c.want(t, "withheld", "a")
 		c.Bucket(bucketOf(life))
-		c.deaf = false
+		c.full = false
 		c.pass(life - 1)
 		c.want(t, "after the refusal, which was no silence", "a")
 		c.pass(1)

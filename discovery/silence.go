@@ -33,9 +33,6 @@ func (c *cache) setBucket(b kv.Bucket) {
 	old := c.bucket
 	c.bucket = b
 	c.clock.Hold(b.Store.Refusal != kv.TakesWrites && !b.Store.Partial)
-	if old.Store.Partial && !b.Store.Partial {
-		c.withhold()
-	}
 	c.clock.Refuse(b.Store.Partial)
 	if b.TTL == old.TTL && b.MessageTTL == old.MessageTTL {
 		return
@@ -43,19 +40,6 @@ func (c *cache) setBucket(b kv.Bucket) {
 	for _, n := range c.all() {
 		c.queue(n)
 	}
-}
-
-// withhold notes the nodes that the Watcher has not confirmed while the store refused some keys: it refuses theirs. The caller
-// holds mu.
-func (c *cache) withhold() {
-	for key := range c.deadlines.passed {
-		if n, ok := c.get(key); ok {
-			withheld := *n
-			withheld.heard.Withheld = true
-			c.queue(&withheld)
-		}
-	}
-	clear(c.deadlines.passed)
 }
 
 // Arrived implements kv.Sink.
@@ -111,6 +95,20 @@ func (c *cache) Silent(keys []string) {
 		if _, passed := c.deadlines.passed[key]; passed && c.overdue(key) {
 			delete(c.deadlines.passed, key)
 			c.leave(key, Expired)
+		}
+	}
+}
+
+// Withheld implements kv.Sink.
+func (c *cache) Withheld(keys []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, key := range keys {
+		if n, ok := c.get(key); ok {
+			withheld := *n
+			withheld.heard.Withheld = true
+			c.queue(&withheld)
+			delete(c.deadlines.passed, key)
 		}
 	}
 }

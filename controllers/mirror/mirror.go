@@ -198,6 +198,13 @@ func (m *Mirror) Silent(keys []string) {
 	m.finish(m.link.now(m.clock))
 }
 
+// Withheld implements kv.Sink.
+func (m *Mirror) Withheld(keys []string) {
+	m.mu.Lock()
+	silences{&m.table}.withhold(keys)
+	m.finish(m.link.now(m.clock))
+}
+
 // SetPolicy puts another policy in force, and reads again what follows from it. Changes of how records are read need a new
 // listing besides: what is not known yet, and what was read otherwise, comes in from there. A lower MaxNodes takes no node
 // out: those that are in stay in.

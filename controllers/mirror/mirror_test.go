@@ -76,7 +76,8 @@ func (f *fleet) pass(d time.Duration) {
 		if keys := f.Overdue(); len(keys) > 0 {
 			f.asked = append(f.asked, keys...)
 			if !f.mute {
-				f.Silent(slices.DeleteFunc(keys, func(key string) bool { return f.refused[key] }))
+				f.Silent(slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return f.refused[key] }))
+				f.Withheld(slices.DeleteFunc(keys, func(key string) bool { return !f.refused[key] }))
 			}
 		}
 	}

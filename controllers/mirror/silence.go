@@ -147,20 +147,15 @@ func (t silences) confirm(keys []string, now time.Time) {
 // store applies whether the bucket takes writes.
 func (t silences) store(s kv.Store) {
 	refuses := s.Refusal != kv.TakesWrites
-	partial := refuses && s.Partial
-	if t.partial && !partial {
-		t.withhold()
-	}
-	t.partial = partial
-	t.timing.clock.Refuse(partial)
-	t.timing.clock.Hold(refuses && !partial)
+	t.timing.clock.Refuse(refuses && s.Partial)
+	t.timing.clock.Hold(refuses && !s.Partial)
 }
 
-// withhold notes the nodes that the Watcher has not confirmed while the store refused some keys: it refuses theirs.
-func (t silences) withhold() {
-	for _, e := range t.overdue {
-		if t.asks(e) {
-			e.due, e.heard.Withheld = false, true
+// withhold notes the nodes whose heartbeats the store may refuse.
+func (t silences) withhold(keys []string) {
+	for _, key := range keys {
+		if e := t.entries[key]; e != nil && e.due {
+			e.due, e.confirmed, e.heard.Withheld = false, never, true
 			t.checks.by(e, t.timing.next(e))
 		}
 	}

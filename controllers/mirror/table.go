@@ -29,8 +29,6 @@ type table struct {
 	// overdue are the entries that are due, and some that were.
 	overdue []*entry
 	marked  []*entry
-	// partial is true while the store refuses some keys.
-	partial bool
 	timing  timing
 	guard   guard
 	out     *outbox

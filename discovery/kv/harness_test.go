@@ -33,6 +33,7 @@ type recorder struct {
 	overdue   []string // what Overdue returns
 	silent    map[string]int
 	silentAt  time.Time
+	withheld  []string
 }
 
 func newRecorder() *recorder {
@@ -134,6 +135,13 @@ func (r *recorder) Silent(keys []string) {
 	}
 	r.silentAt = time.Now()
 	r.overdue = slices.DeleteFunc(r.overdue, func(key string) bool { return r.silent[key] > 0 })
+}
+
+func (r *recorder) Withheld(keys []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.withheld = append(r.withheld, keys...)
+	r.overdue = slices.DeleteFunc(r.overdue, func(key string) bool { return slices.Contains(keys, key) })
 }
 
 // told returns how often Bucket was called.

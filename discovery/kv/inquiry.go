@@ -59,10 +59,14 @@ func (r *run) inquireOfLeader(s *session, b Bucket, err error, position uint64, 
 		return
 	}
 	exempt := b.state.exempt(before)
+	lapsed := r.keys.lapsed(keys, &s.bucket, time.Now())
 	r.help(s.link, func() {
-		keys, err := r.notExempt(s, exempt, keys)
+		taken, refused, err := r.divide(s, exempt, keys, lapsed)
+		if len(refused) > 0 {
+			r.post(func() { r.withheld(s, refused) })
+		}
 		if err == nil {
-			s.link.api.readLast(s.ctx, s.subjects, keys, func(answers []answer) {
+			s.link.api.readLast(s.ctx, s.subjects, taken, func(answers []answer) {
 				r.post(func() { r.answered(s, answers) })
 			})
 		}
@@ -73,19 +77,35 @@ func (r *run) inquireOfLeader(s *session, b Bucket, err error, position uint64, 
 	})
 }
 
-// notExempt returns the keys whose silence means something.
-func (r *run) notExempt(s *session, x exemption, keys []string) ([]string, error) {
+// divide tells the keys whose heartbeats the store takes from those that it may refuse. Keys that have lapsed were in the store
+// until then.
+func (r *run) divide(s *session, x exemption, keys []string, lapsed map[string]bool) (taken, refused []string, err error) {
 	var counts map[string]uint64
 	if x.counts() {
-		var err error
 		if counts, err = s.link.api.counts(s.ctx, filterSubject(s.subjects, r.o.KeyPrefix)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return slices.DeleteFunc(keys, func(key string) bool {
+	for _, key := range keys {
 		subject := s.subjects + key
-		return x.concerns(subject, counts[subject])
-	}), nil
+		messages := counts[subject]
+		if lapsed[key] {
+			messages = max(messages, 1)
+		}
+		if x.concerns(subject, messages) {
+			refused = append(refused, key)
+		} else {
+			taken = append(taken, key)
+		}
+	}
+	return taken, refused, nil
+}
+
+// withheld tells the sink of which keys the store may refuse the heartbeats.
+func (r *run) withheld(s *session, keys []string) {
+	if s == r.current {
+		r.sink.Withheld(keys)
+	}
 }
 
 // answered tells the sink which keys are silent by the leader's word.

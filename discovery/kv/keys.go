@@ -124,6 +124,17 @@ func (k *keys) remove(key string) { delete(k.byName, key) }
 // revision returns the revision of the key's last message that was delivered; 0 if there is none.
 func (k *keys) revision(key string) uint64 { return k.byName[key].revision }
 
+// lapsed returns those of the keys that have expired, by what the server says or by its clock at a local time.
+func (k *keys) lapsed(all []string, b *Bucket, at time.Time) map[string]bool {
+	found := map[string]bool{}
+	now := b.ServerTimeAt(at)
+	for _, key := range all {
+		s, known := k.byName[key]
+		found[key] = known && (s.life == gone || !now.IsZero() && s.expired(b, now))
+	}
+	return found
+}
+
 // purged reports whether a live key's message is older than the first one that the stream b still holds although it had not
 // expired, neither by the settings of b nor by those of before, which may have been in force until just now. The caller must
 // have seen everything up to the last message of b. Keys that the last listing didn't hold are left out: they are being asked

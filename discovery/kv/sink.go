@@ -76,6 +76,9 @@ type Sink interface {
 	// holds nothing newer than what was delivered. Where the login may not read from the leader, it is called without a
 	// confirmation, and Bucket.Denied names the subject.
 	Silent(keys []string)
+	// Withheld names keys of Overdue whose heartbeats the store may refuse while it takes those of others: the time in which it
+	// is Partial is no silence of theirs.
+	Withheld(keys []string)
 }
 
 // Observe returns a Sink for an Observer that decides nothing about silence.
@@ -91,3 +94,6 @@ func (observer) Overdue() []string { return nil }
 
 // Silent implements Sink.
 func (observer) Silent([]string) {}
+
+// Withheld implements Sink.
+func (observer) Withheld([]string) {}

@@ -34,6 +34,7 @@ type Clock struct {
 	now       time.Duration
 	stood     time.Duration // for how long something arrived while the store took no writes
 	refused   time.Duration // for how long the clock advanced while the store refused some keys
+	taken     time.Duration // the clock when it last took all of them again
 	gap       time.Duration // the clock at the end of the last gap
 	last      time.Time     // the last arrival
 	listening bool          // since the last complete listing nothing was lost
@@ -95,10 +96,10 @@ func (c *Clock) Hold(held bool) {
 }
 
 // Refuse notes that the store takes the writes of some keys only. Of those that it refuses, see Heard.Withheld, the time does
-// not count; of the others it does. Once all are taken again, the nodes need time to notice, as after a gap.
+// not count, and once they are taken again the nodes need time to notice, as after a gap. Of the others it does.
 func (c *Clock) Refuse(some bool) {
 	if c.partly && !some {
-		c.gap = c.now
+		c.taken = c.now
 	}
 	c.partly = some
 }
@@ -129,7 +130,7 @@ func (c *Clock) Hear(age time.Duration) Heard {
 func (c *Clock) Deadline(h Heard, silence, grace time.Duration) time.Duration {
 	own := h.At - min(h.Age, silence) + silence
 	if h.Withheld {
-		own += c.refused - h.refused
+		own = max(own+c.refused-h.refused, c.taken+grace)
 	}
 	if c.Unbroken(h.At) {
 		return own
