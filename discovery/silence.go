@@ -10,6 +10,9 @@ import (
 // would by default.
 const goneGrace = DefaultTTL
 
+// withheldPause is after how long the leader is asked again for a key that the store may refuse.
+const withheldPause = time.Second
+
 // deadline returns when, on the listening clock, the node leaves; false if it stays for ever. After a gap, nodes have a TTL to
 // come back. The caller holds mu.
 func (c *cache) deadline(n *cached) (time.Duration, bool) {
@@ -107,8 +110,11 @@ func (c *cache) Withheld(keys []string) {
 		if n, ok := c.get(key); ok {
 			withheld := *n
 			withheld.heard.Withheld = true
-			c.queue(&withheld)
+			c.nodes.Store(key, &withheld)
 			delete(c.deadlines.passed, key)
+			// Its deadline goes on with the clock, so it may be overdue again at once.
+			at, _ := c.deadline(&withheld)
+			c.deadlines.add(key, max(at, c.clock.Now()+withheldPause))
 		}
 	}
 }

@@ -63,5 +63,8 @@ func (g *guard) take(entries map[string]*entry, t *timing) (c census) {
 	return c
 }
 
-// ripe returns true if it is time to count anew.
-func (g *guard) ripe(now time.Duration) bool { return g.stale && now >= g.counted+countEvery }
+// ripe returns true if it is time to count again. While the guard holds nodes the count goes out of date by itself: nodes that
+// were late heartbeat, and what was lost before leaves the window.
+func (g *guard) ripe(now time.Duration) bool {
+	return g.stale && now >= g.counted+countEvery || g.active && now >= g.counted+recheck
+}

@@ -48,6 +48,7 @@ func (ids identities) part(id string, e *entry) (next *entry) {
 			i.holder = o
 		}
 	}
+	i.holder.cordoned = i.holder.cordoned || e.cordoned // A person cordoned the name, which it takes over.
 	return i.holder
 }
 

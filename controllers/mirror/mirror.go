@@ -56,6 +56,7 @@ func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollca
 	m.table.rule(&p)
 	m.table.seed(nodes)
 	m.link.store.restore(h, &m.table.guard, c.Now())
+	m.table.settle(c.Now()) // Whoever finds the Mirror in the Store finds a Node for each key.
 	return m
 }
 
@@ -262,6 +263,13 @@ func (m *Mirror) Keys() []string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return slices.Collect(maps.Keys(m.table.entries))
+}
+
+// Listed returns true once the bucket has been listed completely since start. It is cheap: it is asked for each endpoint.
+func (m *Mirror) Listed() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.link.listed
 }
 
 // State returns the state of the Mirror.

@@ -1,10 +1,12 @@
 package mirror
 
 import (
+	"cmp"
 	"reflect"
 	"time"
 
 	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/discovery"
 )
 
 // Policy is the part of a NodeRegistry that decides what becomes of its nodes. Durations of zero mean what their field
@@ -20,7 +22,7 @@ type Policy struct {
 	RetainExpired time.Duration
 	// ReconnectGrace is how long nodes have to heartbeat again after a gap; zero: the TTL.
 	ReconnectGrace time.Duration
-	// FallbackTTL is the TTL wished for, in force only for keys that are absent from a bucket which has none.
+	// FallbackTTL is the TTL wished for, in force only for keys that are absent from a bucket which has none; zero: the default.
 	FallbackTTL time.Duration
 	// MaxSilentPercent and MinNodes are the disruption guard's; see guard.
 	MaxSilentPercent, MinNodes int
@@ -41,6 +43,6 @@ func (p *Policy) grace(ttl time.Duration) time.Duration {
 	case ttl > 0:
 		return ttl
 	default:
-		return p.FallbackTTL
+		return cmp.Or(p.FallbackTTL, discovery.DefaultTTL)
 	}
 }

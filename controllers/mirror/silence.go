@@ -24,7 +24,7 @@ func (t silences) pass(now time.Time) {
 	}
 	t.protect(now, len(over) > 0)
 	for _, e := range over {
-		if !t.hold(e) {
+		if e.due && !t.hold(e) { // The guard may just have let it go, with another grace.
 			t.lose(e)
 		}
 	}
@@ -32,15 +32,18 @@ func (t silences) pass(now time.Time) {
 
 // look looks at one entry whose check has come, and returns true if its silence is over its deadline and confirmed.
 func (t silences) look(e *entry) (over bool) {
-	clock := t.timing.clock.Now()
-	if e.silence == expired {
+	switch {
+	case e.silence == expired:
 		t.retain(e)
 		return false
-	}
-	at, takes := t.timing.deadline(e)
-	if e.due && e.confirmed != never && at <= clock && t.timing.clock.Unbroken(e.confirmed) {
+	case e.silence == held && !e.counts():
+		e.silence = none // The guard protects it no longer.
+		t.mark(e)
+	case t.timing.over(e):
 		return true
 	}
+	clock := t.timing.clock.Now()
+	at, takes := t.timing.deadline(e)
 	// A gap moves deadlines and makes answers old.
 	e.due, e.confirmed = false, never
 	switch {
@@ -110,8 +113,8 @@ func (t silences) release() {
 	t.guard.active, t.guard.stale = false, true
 	t.out.state = true
 	for _, e := range t.entries {
-		if e.silence == held {
-			e.silence, e.notBefore = none, t.timing.clock.Now()+t.timing.grace
+		if e.silence == held || e.silence == none && e.counts() && t.timing.silent(e) {
+			e.silence, e.due, e.confirmed, e.notBefore = none, false, never, t.timing.clock.Now()+t.timing.grace
 			t.mark(e)
 			t.checks.by(e, t.timing.next(e))
 		}
@@ -137,7 +140,12 @@ func (t silences) keys() []string {
 func (t silences) confirm(keys []string, now time.Time) {
 	for _, key := range keys {
 		if e := t.entries[key]; e != nil && e.due {
-			e.confirmed = t.timing.clock.Now()
+			clock := t.timing.clock.Now()
+			if at, takes := t.timing.deadline(e); at-lead(takes) > clock {
+				e.due = false // The deadline has moved away; the answer will be old when it passes.
+			} else {
+				e.confirmed = clock
+			}
 			t.checks.by(e, t.timing.next(e))
 		}
 	}
@@ -156,7 +164,8 @@ func (t silences) withhold(keys []string) {
 	for _, key := range keys {
 		if e := t.entries[key]; e != nil && e.due {
 			e.due, e.confirmed, e.heard.Withheld = false, never, true
-			t.checks.by(e, t.timing.next(e))
+			// Its deadline goes on with the clock, so it may be due again at once.
+			t.checks.by(e, max(t.timing.next(e), t.timing.clock.Now()+recheck))
 		}
 	}
 }
@@ -209,7 +218,9 @@ func (t silences) kept(e *entry) bool {
 // concede expires a node whose silence was accepted.
 func (t silences) concede(e *entry) {
 	e.silence, e.due, e.confirmed, e.since = expired, false, never, t.timing.clock.Now()
-	if t.shared(e) {
+	if _, takes := t.timing.expiry(e); t.timing.staleAfter > 0 && (takes == 0 || !t.timing.lasted(e, takes)) {
+		e.silence = stale
+	} else if t.shared(e) {
 		t.remove(e)
 		return
 	}

@@ -122,7 +122,7 @@ func (s *Store) within(namespace string) []*Mirror {
 func (s *Store) Settled(namespace, registry string) bool {
 	name := types.NamespacedName{Namespace: namespace, Name: registry}
 	if m := s.Mirror(name); m != nil {
-		return m.State().Listed
+		return m.Listed()
 	}
 	return !s.exists(name)
 }

@@ -49,7 +49,8 @@ func (t *table) put(x *kv.Entry) {
 	case e == nil:
 		t.forgo(x.Key)
 		t.join(x, f, load)
-	case x.Revision == e.revision:
+	case x.Revision == e.revision && (e.generation == 0 || x.Written.Equal(e.written)):
+		// Another bucket counts its revisions from the beginning, so the revision alone does not name the message.
 		t.confirm(e, x, f, load)
 	default:
 		t.heartbeat(e, x, f, load)
@@ -253,6 +254,7 @@ func (t *table) claimName(id string, e *entry) {
 	switch former := t.ids.join(id, e); {
 	case former == nil:
 	case former.silence == expired:
+		e.cordoned = e.cordoned || former.cordoned // A person cordoned the name.
 		t.remove(former)
 	default:
 		t.mark(former)

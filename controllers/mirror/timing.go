@@ -65,18 +65,29 @@ func (t *timing) deadline(e *entry) (at, takes time.Duration) {
 	return at, takes
 }
 
+// over returns true if the entry's deadline has passed, and the stream's leader has confirmed the silence since the last gap.
+func (t *timing) over(e *entry) bool {
+	at, _ := t.deadline(e)
+	return e.due && e.confirmed != never && at <= t.clock.Now() && t.clock.Unbroken(e.confirmed)
+}
+
 // silent returns true if the entry is so long silent that it will not make its deadline. A third of the time before the end
 // a node has missed at least one heartbeat, since the interval is at most a third of the TTL: nodes that died together are
 // all silent when the first of their deadlines passes.
 func (t *timing) silent(e *entry) bool {
 	at, takes := t.deadline(e)
-	return at != never && t.clock.Now() >= at-takes/3
+	return e.silence == stale || at != never && t.clock.Now() >= at-takes/3
 }
 
 // wouldBeSilent returns true if the entry would have lost its traffic by now if the clock did not stand.
 func (t *timing) wouldBeSilent(e *entry) bool {
 	at, takes := t.deadline(e)
-	return at != never && t.clock.Elapsed()-e.heard.Elapsed+min(e.heard.Age, takes) >= takes
+	return at != never && t.lasted(e, takes)
+}
+
+// lasted returns true if the entry was silent for so long, whether or not the clock stood.
+func (t *timing) lasted(e *entry, silence time.Duration) bool {
+	return t.clock.Elapsed()-e.heard.Elapsed+min(e.heard.Age, silence) >= silence
 }
 
 // lately returns true if that was within one TTL, or what takes its place in a bucket without one.
@@ -99,12 +110,12 @@ func (t *timing) next(e *entry) time.Duration {
 		return t.clock.Now() + recheck
 	}
 	at, takes := t.deadline(e)
-	switch early := at - takes/3; {
-	case at == never:
-		return never
+	switch early, unreplaced := at-takes/3, e.silence == stale && !e.superseded; {
 	case e.due:
 		return at
-	case t.clock.Now() < early:
+	case at == never && !unreplaced:
+		return never
+	case t.clock.Now() < early && !unreplaced:
 		return early
 	}
 	return min(at-lead(takes), t.clock.Now()+recheck)

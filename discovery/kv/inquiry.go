@@ -116,6 +116,9 @@ func (r *run) answered(s *session, answers []answer) {
 	now := time.Now()
 	if slices.ContainsFunc(answers, answer.arrived) {
 		r.sink.Arrived(now)
+		if s.bucket.Denied != "" { // It may by now.
+			s.link.denied, s.bucket.Denied = "", ""
+		}
 	}
 	var silent []string
 	var newer []Entry
@@ -143,7 +146,8 @@ func (r *run) answered(s *session, answers []answer) {
 // denied tells the sink that the login may not read from the leader.
 func (r *run) denied(s *session) {
 	if s.bucket.Denied == "" {
-		s.bucket.Denied = s.link.api.prefix + s.link.api.messageOperation()
+		s.link.denied = s.link.api.prefix + s.link.api.messageOperation()
+		s.bucket.Denied = s.link.denied
 		r.sink.Bucket(s.bucket)
 	}
 }

@@ -15,6 +15,7 @@ type link struct {
 	status  chan nats.Status
 	users   int             // helpers at work
 	left    []chan struct{} // closed once the link is no longer used
+	denied  string          // the subject that the login may not use, as far as that has shown
 }
 
 func newLink(nc *nats.Conn, o *WatcherOptions, wake chan<- struct{}) *link {

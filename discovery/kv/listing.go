@@ -46,6 +46,7 @@ func (r *run) opened(attempt context.Context, s *session, err error, position ui
 	}
 	r.created = s.bucket.Created
 	s.bucket = r.store.judge(s.bucket)
+	s.bucket.Denied = s.link.denied
 	s.generation = r.keys.begin()
 	if r.current == nil {
 		r.current = s
@@ -199,6 +200,7 @@ func (r *run) marked(s *session, b Bucket, err error) {
 		r.broken(s, CauseRecreated, errRecreated)
 	default:
 		s.bucket, s.progress = r.store.judge(b), time.Now()
+		s.bucket.Denied = s.link.denied
 		s.boundary.answered(b.Revision)
 		r.advance(s)
 	}

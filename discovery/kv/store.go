@@ -321,6 +321,7 @@ type storeWatch struct {
 	seen    Store   // by the last state
 	largest uint64  // the greatest record that was heard
 	ttl     time.Duration
+	account *jetstream.AccountInfo // as it was last told; nil: never
 }
 
 // heard notes the size of a record.
@@ -334,6 +335,10 @@ func (w *storeWatch) heard(length int) {
 // all the same.
 func (w *storeWatch) judge(b Bucket) Bucket {
 	if b.state != nil {
+		if b.state.account == nil {
+			b.state.account = w.account // It was not asked for, or gave no answer: that is no word of room.
+		}
+		w.account = b.state.account
 		w.seen = storeOf(b.state, w.seen, w.largest)
 		if b.state.info.Config.Sealed {
 			b.TTL = w.ttl
@@ -349,10 +354,19 @@ func (w *storeWatch) store() Store {
 	if w.seen.stands() || w.writer == nil {
 		return w.seen
 	}
-	if err := w.writer.refused(); err != nil {
+	err := w.writer.refused()
+	if w.seen.Partial && messagesFull(err) {
+		return w.seen // The writer met what the state shows.
+	}
+	if err != nil {
 		return Store{Refusal: StoreFull, Detail: fmt.Sprintf("the server refuses writes (%v), raise the limit or remove what is stored", cause(err))}
 	}
 	return w.seen
+}
+
+// messagesFull reports whether the refusal is for the number of messages.
+func messagesFull(err error) bool {
+	return hasCode(err, codeStoreFailed) && strings.Contains(cause(err).Error(), "maximum messages")
 }
 
 // cause returns the server's own words for a refusal.
