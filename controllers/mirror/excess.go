@@ -26,7 +26,7 @@ type waiting struct {
 
 func (x *excess) len() int { return len(x.byKey) }
 
-// put lets the entry wait, where it waits already if it does; added says that it did not.
+// put lets the entry wait, in its old place if it has one; added is true if it had none.
 func (x *excess) put(entry kv.Entry, now time.Duration) (added bool) {
 	element := x.byKey[entry.Key]
 	if added = element == nil; added {
@@ -46,7 +46,7 @@ func (x *excess) put(entry kv.Entry, now time.Duration) (added bool) {
 	return added
 }
 
-// drop forgets the key, and says whether it was waiting.
+// drop forgets the key, and returns true if it was waiting.
 func (x *excess) drop(key string) bool {
 	element := x.byKey[key]
 	if element == nil {
@@ -69,7 +69,7 @@ func (x *excess) next() (w waiting, ok bool) {
 	return waiting{}, false
 }
 
-// prune drops the entries that are late, and says whether there were any.
+// prune drops the entries that are late, and returns true if there were any.
 func (x *excess) prune(late func(*waiting) bool) (dropped bool) {
 	for element := x.order.Front(); element != nil; {
 		w := waitingIn(element)

@@ -35,7 +35,7 @@ type Node struct {
 	// Phase is the node's phase, Reason and Message those of its condition Ready.
 	Phase           rollcallv1alpha1.NodePhase
 	Reason, Message string
-	// Cordoned says that a person has taken the node out of rotation.
+	// Cordoned is true once a person has taken the node out of rotation.
 	Cordoned bool
 
 	// Load is the load that the node says it has, as it is shown; empty if it says none.
@@ -47,14 +47,14 @@ type Node struct {
 	// Changed is the server's timestamp of the message, or the moment of the deadline, that last changed anything here
 	// but Load, LastHeartbeat and Revision.
 	Changed time.Time
-	// Remembered says that nothing has been heard of the node since Rollcall started: this is what its DiscoveredNode says, and
+	// Remembered is true while nothing has been heard of the node since Rollcall started: this is what its DiscoveredNode says, and
 	// that may be older than what its endpoints say, which are written first.
 	Remembered bool
 	// FirstSeen is when the node joined.
 	FirstSeen time.Time
 }
 
-// Traffic says how an endpoint of the node is to be shown.
+// Traffic is how an endpoint of the node is shown.
 type Traffic uint8
 
 const (
@@ -88,7 +88,7 @@ type Change struct {
 	Old, New *Node
 }
 
-// same says whether two states of a node look the same to a projection: they differ in Load, LastHeartbeat, Revision,
+// same returns true if two states of a node look the same to a projection: they differ in Load, LastHeartbeat, Revision,
 // Changed and Remembered at most.
 func (n *Node) same(o *Node) bool {
 	return n.Phase == o.Phase && n.Reason == o.Reason && n.Message == o.Message && n.Cordoned == o.Cordoned &&

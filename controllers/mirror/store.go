@@ -25,7 +25,7 @@ type Store struct {
 	mirrors map[types.NamespacedName]*Mirror
 }
 
-// NewStore returns an empty Store. exists says whether there is a NodeRegistry of that name; it must answer at once.
+// NewStore returns an empty Store. exists returns true if there is a NodeRegistry of that name; it must answer at once.
 func NewStore(c clock.Clock, exists func(types.NamespacedName) bool) *Store {
 	return &Store{clock: c, exists: exists, mirrors: map[types.NamespacedName]*Mirror{}}
 }
@@ -117,7 +117,7 @@ func (s *Store) within(namespace string) []*Mirror {
 	return mirrors
 }
 
-// Settled says whether what is unknown of that registry may be removed: its bucket has been listed completely since
+// Settled returns true if what is unknown of that registry may be removed: its bucket has been listed completely since
 // start, or there is no such NodeRegistry. Until then what was written before the start is all that is known.
 func (s *Store) Settled(namespace, registry string) bool {
 	name := types.NamespacedName{Namespace: namespace, Name: registry}

@@ -201,7 +201,7 @@ func (t *table) mark(e *entry) {
 
 // settle decides what the nodes of the marked entries are, and publishes those that differ from what they were; at is the
 // time of the change. First the marked entries are indexed by what they say now, which may mark others; then all names are
-// taken back that are given anew; then every node is what its own entry and the indexes say.
+// taken back that others get; then every node is what its own entry and the indexes say.
 func (t *table) settle(at time.Time) {
 	t.admit()
 	var marked []*entry

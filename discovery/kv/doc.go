@@ -9,7 +9,7 @@
 //
 //   - It owns a consumer on the server, which sends a heartbeat every half second. A lost connection is noticed at once, a
 //     silent consumer within a second, a lost message with the next one.
-//   - After any gap it lists the bucket anew, in full: the last message of every key. It says why, see [Cause].
+//   - After any gap it lists the bucket again, in full: the last message of every key. It says why, see [Cause].
 //   - A listing is complete when the consumer has come past what the stream held at a moment after it began, and no message
 //     on the way was missing. Only then is it [Sink.Synced].
 //   - A key that the listing didn't hold is asked for at the stream's leader before it is told [Sink.Absent]. A read that

@@ -69,7 +69,7 @@ func (k *keys) begin() uint32 {
 	return k.generation
 }
 
-// reset forgets all revisions, because the bucket is another one and counts anew. Which keys were live stays known, so
+// reset forgets all revisions, because the bucket is another one and counts from the beginning. Which keys were live stays known, so
 // that those that the new bucket lacks can be told.
 func (k *keys) reset() {
 	for key, s := range k.byName {

@@ -18,7 +18,7 @@ const silentHeartbeats = 17
 // ticksPerHeartbeat is how often in an idle heartbeat the watcher looks at its clock.
 const ticksPerHeartbeat = 5
 
-// stallTimeout is how long a listing may make no progress before it is begun anew.
+// stallTimeout is how long a listing may make no progress before it is begun again.
 const stallTimeout = 10 * time.Second
 
 // maxHiccups bounds how often the patience with a listing is doubled.
@@ -246,7 +246,7 @@ func (r *run) checkSessions(now time.Time) {
 	}
 }
 
-// patience is for how long a session may be silent. A listing that is given up for its silence begins anew, so on a link
+// patience is for how long a session may be silent. A listing that is given up for its silence begins again, so on a link
 // that hiccups it would never end: it may be silent for longer than a session that is live, and the one after it for twice
 // as long. And while a listing goes on, the session that is live has to share the link with it.
 func (r *run) patience(s *session, now time.Time) time.Duration {

@@ -62,7 +62,7 @@ func (in *inbox) add(m *nats.Msg) {
 	}
 }
 
-// touch starts the time of silence anew.
+// touch starts the time of silence again.
 func (in *inbox) touch() {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -16,7 +16,7 @@ type track struct {
 	unbroken uint64
 }
 
-// begin starts unbroken anew, at the position.
+// begin starts unbroken again, at the position.
 func (t *track) begin() { t.unbroken = t.position }
 
 // message notes a message with its sequence in the consumer and in the stream; false says that one before it is missing.

@@ -50,7 +50,7 @@ type WatcherOptions struct {
 	// Known are keys that the caller knows from before: they are reported by Sink.Absent if the bucket lacks them.
 	Known []string
 	// IdleHeartbeat is how often the server's consumer shows that it is alive; a watcher that heard nothing for 1.7 times
-	// as long lists anew. At least 100 ms.
+	// as long lists again. At least 100 ms.
 	IdleHeartbeat time.Duration
 	// InfoInterval is how often the bucket's settings and the server's clock are read. At least 100 ms.
 	InfoInterval time.Duration
@@ -98,7 +98,7 @@ func (o WatcherOptions) withDefaults() (WatcherOptions, error) {
 }
 
 // Watcher shows a Sink what happens in a bucket, without gaps: whatever it missed while it was cut off, it finds by
-// listing the bucket anew, and it says so. See the package documentation for how.
+// listing the bucket again, and it says so. See the package documentation for how.
 type Watcher struct {
 	o    WatcherOptions
 	sink Sink
