@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/liveness"
@@ -175,6 +177,20 @@ func (e *entry) remarked(message string) string {
 		return message
 	}
 	return record.Bounded(message + "; " + strings.Join(e.facts.Remarks, "; "))
+}
+
+// snapshot returns the entry's Node in that registry; changed is the time of the change, if it turns out to be one.
+func (e *entry) snapshot(registry types.NamespacedName, changed time.Time) *Node {
+	phase, reason, message := e.phase()
+	return &Node{
+		Namespace: registry.Namespace, Registry: registry.Name, Name: e.name,
+		Key: strings.ToValidUTF8(e.key, "\uFFFD"), ID: e.facts.ID,
+		DisplayName: e.facts.DisplayName, Addresses: e.facts.Addresses, Ports: e.facts.Ports,
+		Zone: e.facts.Zone, Metadata: e.facts.Metadata, Labels: e.facts.Labels,
+		Phase: phase, Reason: reason, Message: message, Cordoned: e.cordoned,
+		Load: e.load, LastHeartbeat: e.written, Revision: e.revision, Changed: changed, FirstSeen: e.firstSeen,
+		Remembered: e.generation == 0,
+	}
 }
 
 // refresh publishes a heartbeat of a node of which nothing else has changed.

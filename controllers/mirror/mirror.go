@@ -126,7 +126,7 @@ func (m *Mirror) Synced(b kv.Bucket) {
 		m.table.timing.clock.Start()
 	}
 	m.link.listing, m.out.closed = "", time.Time{}
-	m.table.excess.prune(m.table.late)
+	m.table.excess.prune(m.table.timing.late)
 	m.finish(m.link.now(m.clock))
 }
 

@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -235,7 +234,7 @@ func (t *table) index(e *entry) {
 		}
 		e.indexed.id = id
 		if id != "" {
-			t.claimName(id, e)
+			t.yield(e, t.ids.join(id, e))
 		}
 	}
 	if r := reachOf(&e.facts); !r.equal(e.indexed.reach) {
@@ -248,10 +247,10 @@ func (t *table) index(e *entry) {
 	}
 }
 
-// claimName enters the entry among those that give the ID. An expired holder makes room: the node has come back under
-// another key.
-func (t *table) claimName(id string, e *entry) {
-	switch former := t.ids.join(id, e); {
+// yield has the former holder of the entry's ID, nil for none, make room. One that has expired goes: the node has come back
+// under another key.
+func (t *table) yield(e, former *entry) {
+	switch {
 	case former == nil:
 	case former.silence == expired:
 		e.cordoned = e.cordoned || former.cordoned // A person cordoned the name.
@@ -284,27 +283,13 @@ func (t *table) rename(e *entry) {
 
 // publish hands out the entry's Node if it is another one than before.
 func (t *table) publish(e *entry, at time.Time) {
-	next := t.snapshot(e, at)
+	next := e.snapshot(t.registry, at)
 	if old := e.node; old != nil && old.same(next) {
 		next.Changed = old.Changed
 	} else {
 		t.out.put(old, next)
 	}
 	e.node = next
-}
-
-// snapshot returns the entry's Node; changed is the time of the change, if it turns out to be one.
-func (t *table) snapshot(e *entry, changed time.Time) *Node {
-	phase, reason, message := e.phase()
-	return &Node{
-		Namespace: t.registry.Namespace, Registry: t.registry.Name, Name: e.name,
-		Key: strings.ToValidUTF8(e.key, "\uFFFD"), ID: e.facts.ID,
-		DisplayName: e.facts.DisplayName, Addresses: e.facts.Addresses, Ports: e.facts.Ports,
-		Zone: e.facts.Zone, Metadata: e.facts.Metadata, Labels: e.facts.Labels,
-		Phase: phase, Reason: reason, Message: message, Cordoned: e.cordoned,
-		Load: e.load, LastHeartbeat: e.written, Revision: e.revision, Changed: changed, FirstSeen: e.firstSeen,
-		Remembered: e.generation == 0,
-	}
 }
 
 // full returns true if no more entries are mirrored.
@@ -322,17 +307,11 @@ func (t *table) admit() {
 		}
 		t.out.state = true
 		f, load := record.Read(&w.Entry, &t.policy.Record)
-		if t.late(&w) || !t.policy.Record.Mirrors(w.Key, f.Origin) {
+		if t.timing.late(&w) || !t.policy.Record.Mirrors(w.Key, f.Origin) {
 			continue
 		}
 		f.Judge(t.labels, &t.policy.Record)
 		w.Age += t.timing.clock.Now() - w.since
 		t.join(&w.Entry, f, load)
 	}
-}
-
-// late returns true for an entry that died while it waited.
-func (t *table) late(w *waiting) bool {
-	life := t.timing.life(w.TTL)
-	return life > 0 && t.timing.clock.Now()-w.since+w.Age >= life
 }

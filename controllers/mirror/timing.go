@@ -123,3 +123,9 @@ func (t *timing) next(e *entry) time.Duration {
 
 // lead returns how long before a deadline the leader is asked, where that takes so much silence.
 func lead(takes time.Duration) time.Duration { return min(ahead, takes/6) }
+
+// late returns true for an entry that died while it waited.
+func (t *timing) late(w *waiting) bool {
+	life := t.life(w.TTL)
+	return life > 0 && t.clock.Now()-w.since+w.Age >= life
+}
