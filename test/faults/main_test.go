@@ -29,8 +29,11 @@ var (
 
 var env *testenv.Env
 
-// managerProgram is the program of a manager.
-const managerProgram = "github.com/rollcall-dev/rollcall"
+// managerProgram and natsProgram are the programs of a manager and of a NATS server.
+const (
+	managerProgram = "github.com/rollcall-dev/rollcall"
+	natsProgram    = "github.com/nats-io/nats-server/v2"
+)
 
 func TestMain(m *testing.M) {
 	serveNATS()
