@@ -1,11 +1,8 @@
 package faults
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -17,8 +14,6 @@ func faultsOfTheOperator() []fault {
 		{name: "leader killed, the other replica takes over", long: true, run: func(r *rig) { handOver(r, 1, (*process).kill, 25*time.Second) }},
 		{name: "manager started while NATS is down", run: func(r *rig) { startWithoutNATS(r, times(1, 5)) }},
 		{name: "manager started while the API server is down", alone: true, long: true, run: func(r *rig) { startWithoutAPIServer(r, 3) }},
-		{name: "clocks 10 minutes ahead", alone: true, long: true, run: func(r *rig) { wrongClock(r, 10*time.Minute) }},
-		{name: "clocks 10 minutes behind", alone: true, long: true, run: func(r *rig) { wrongClock(r, -10*time.Minute) }},
 		{name: "20,000 nodes at the memory limit", alone: true, long: true, run: closeToTheLimit},
 	}
 }
@@ -114,75 +109,6 @@ func startWithoutAPIServer(r *rig, n int) {
 		r.started(w, answered, startBound)
 	}
 	r.judge()
-}
-
-// wrongClock runs a manager, and nodes, whose clocks are wrong: the manager is built with a time.Now that adds a difference.
-func wrongClock(r *rig, off time.Duration) {
-	r.binary = buildManager(r.T, []string{"-overlay", clockOverlay(r)})
-	r.env = []string{clockVariable + "=" + off.String()}
-	r.kubeconfig = newLiar(r.T, env).kubeconfig(r.T)
-	s := usual()
-	s.idle = true
-	r.set(s)
-	r.fleet.skew = -off
-	starting := r.broken(window{})
-	r.begin()
-	r.fleet.join(s.nodes)
-	r.settle()
-	r.mended(starting, time.Now())
-	stop := r.fleet.churn(busy)
-	for range 3 {
-		r.row.tried += 2
-		w := r.outage()
-		r.nats.kill()
-		r.nats.launch()
-		r.over(w)
-		pass(r.ttl)
-		w = r.down()
-		must(r, r.manager.kill())
-		r.begin()
-		r.started(w, time.Now(), startBound)
-		pass(r.ttl)
-	}
-	stop()
-	r.judge()
-}
-
-// clockVariable is how far off the clock of a manager is that was built with clockOverlay.
-const clockVariable = "ROLLCALL_FAULTS_CLOCK"
-
-// clockOverlay writes an overlay for go build in which time.Now adds a difference.
-func clockOverlay(r *rig) string {
-	r.Helper()
-	out, err := exec.Command("go", "env", "GOROOT").Output()
-	must(r, err)
-	original := filepath.Join(strings.TrimSpace(string(out)), "src", "time", "time.go")
-	source, err := os.ReadFile(original)
-	must(r, err)
-	const now = "\tsec, nsec, mono := runtimeNow()\n"
-	if !strings.Contains(string(source), now) {
-		r.Fatalf("%s reads the clock in another way", original)
-	}
-	dir := r.TempDir()
-	changed, added := filepath.Join(dir, "time.go"), filepath.Join(dir, "off.go")
-	must(r, os.WriteFile(changed, []byte(strings.ReplaceAll(string(source), now, now+"\tsec += clockOff\n")), 0o600))
-	must(r, os.WriteFile(added, []byte(fmt.Sprintf(`package time
-
-import "syscall"
-
-var clockOff = func() int64 {
-	text, _ := syscall.Getenv(%q)
-	d, _ := ParseDuration(text)
-	return int64(d / Second)
-}()
-`, clockVariable)), 0o600))
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
-		original: changed, filepath.Join(filepath.Dir(original), "rollcall_off.go"): added,
-	}})
-	must(r, err)
-	file := filepath.Join(dir, "overlay.json")
-	must(r, os.WriteFile(file, overlay, 0o600))
-	return file
 }
 
 // closeToTheLimit runs a manager with far less memory than it would take, and lets a large fleet come, move and go.

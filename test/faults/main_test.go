@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -27,6 +28,12 @@ var (
 )
 
 var env *testenv.Env
+
+// managerProgram and natsProgram are the programs of a manager and of a NATS server.
+const (
+	managerProgram = "github.com/rollcall-dev/rollcall"
+	natsProgram    = "github.com/nats-io/nats-server/v2"
+)
 
 func TestMain(m *testing.M) {
 	serveNATS()
@@ -58,11 +65,11 @@ type fault struct {
 // TestFaults tries all faults and prints what the observer saw.
 func TestFaults(t *testing.T) {
 	t.Logf("seed %d", *seed)
-	binary := buildManager(t, nil)
+	binary := build(t, managerProgram)
 	report := &report{seed: *seed}
 	t.Run("all", func(t *testing.T) {
 		for _, f := range slices.Concat(
-			faultsOfNATS(), faultsOfACluster(), faultsOfTheBucket(), faultsOfTheAPIServer(), faultsOfTheOperator(),
+			faultsOfNATS(), faultsOfACluster(), faultsOfTheBucket(), faultsOfTheAPIServer(), faultsOfTheOperator(), faultsOfClocks(),
 			faultsOfTheFleet(), faultsOfTheGuard(), faultsOfPods(), faultsOfListening(), faultsOfTheStore(),
 		) {
 			if f.long && !*full {
@@ -101,13 +108,13 @@ func random(name string) *rand.Rand {
 	return rand.New(rand.NewPCG(uint64(*seed), h.Sum64()))
 }
 
-// buildManager builds the manager as its users run it.
-func buildManager(t *testing.T, flags []string) string {
+// build builds one of the programs, as its users run it.
+func build(t *testing.T, program string, flags ...string) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "manager")
-	args := append(append([]string{"build"}, flags...), "-o", binary, "github.com/rollcall-dev/rollcall")
+	binary := filepath.Join(t.TempDir(), path.Base(program))
+	args := append(append([]string{"build"}, flags...), "-o", binary, program)
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		t.Fatalf("build the manager: %v\n%s", err, out)
+		t.Fatalf("build %s: %v\n%s", program, err, out)
 	}
 	return binary
 }

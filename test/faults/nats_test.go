@@ -45,6 +45,9 @@ type natsServer struct {
 	dir, config   string
 	port, monitor int
 	process       *process
+	// binary is a NATS server of its own, with variables of its environment; empty: this program serves.
+	binary string
+	env    []string
 }
 
 // newNATS returns a server that has not been started. domain is its JetStream domain, which may be empty, and extra is added
@@ -106,6 +109,10 @@ func (s *natsServer) start() {
 // launch starts the server and does not wait.
 func (s *natsServer) launch() {
 	s.t.Helper()
+	if s.binary != "" {
+		s.process = spawn(s.t, s.dir+".log", s.env, s.binary, "-c", s.config)
+		return
+	}
 	self, err := os.Executable()
 	if err != nil {
 		s.t.Fatal(err)

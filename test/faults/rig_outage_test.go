@@ -41,8 +41,8 @@ func (r *rig) outage() *window {
 	return r.broken(window{holds: true, grace: r.ttl, settle: outageSettle + allowance()})
 }
 
-// over ends an outage: it waits until the server acknowledges a write again, which ends the window, and measures how long
-// it then takes until that write shows in a slice.
+// over ends an outage, if there was one: it waits until the server acknowledges a write again, which ends the window, and
+// measures how long it then takes until that write shows in a slice.
 func (r *rig) over(w *window) time.Duration {
 	r.Helper()
 	id, address := r.probe()

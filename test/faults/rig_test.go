@@ -73,6 +73,8 @@ type setting struct {
 	// url is where the fleet and, through no proxy, the manager connect to. Empty: to a server of the rig's own, the manager
 	// through a proxy.
 	url string
+	// server changes the rig's own server before it starts.
+	server func(*natsServer)
 	// idle starts no manager.
 	idle bool
 }
@@ -143,6 +145,9 @@ func (r *rig) set(s setting) {
 	url := s.url
 	if url == "" {
 		r.nats = newNATS(r.T, r.TempDir(), "n0", "", "")
+		if s.server != nil {
+			s.server(r.nats)
+		}
 		r.nats.start()
 		s.url = r.nats.url()
 		url = r.throughProxy()
