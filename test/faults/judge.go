@@ -62,13 +62,19 @@ func (j *judgement) mayLeave(l *life) time.Time {
 		return l.endSent
 	}
 	at := l.beatSent.Add(j.ttl)
+	// Gaps do not add up: beside them, a silence of the TTL and one grace is enough.
+	most, grace := at, time.Duration(0)
 	for _, w := range j.windows {
 		if !l.sent.Before(w.from) && at.Before(w.late()) {
 			continue // It came and died while nobody looked, so nobody need have seen it.
 		}
 		if w.holds && !w.might && w.from.Before(at) && w.mending().After(l.beatSent) {
 			at = later(at, w.mending().Add(w.grace))
+			most, grace = most.Add(w.mending().Sub(later(w.from, l.beatSent))), max(grace, w.grace)
 		}
+	}
+	if most = most.Add(grace); most.Before(at) {
+		return most
 	}
 	return at
 }

@@ -46,6 +46,11 @@ func TestJudge(t *testing.T) {
 	for n := 0.0; n < 30; n += 2 {
 		gaps = append(gaps, window{from: at(n), to: at(n + 0.5), holds: true, might: true, listening: true, grace: ttl, settle: time.Second / 2})
 	}
+	// The bucket is lost again before those that died are gone.
+	var losses []window
+	for _, n := range []float64{10, 13, 16} {
+		losses = append(losses, window{from: at(n), to: at(n + 0.1), holds: true, grace: ttl, settle: time.Second / 2})
+	}
 	for name, c := range map[string]struct {
 		lives                  []life
 		windows                []window
@@ -92,6 +97,8 @@ func TestJudge(t *testing.T) {
 		"died between gaps, gone after a grace":    {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: gaps, seen: blinks(0.1, 25.9)},
 		"died between gaps, there for ever":        {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: gaps, seen: blinks(0.1), stale: 1},
 		"died between gaps, gone too early":        {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: gaps, seen: blinks(0.1, 12.9), removed: 1, missed: 1},
+		"died, lost again, gone after one grace":   {lives: []life{diedAt(lived(0, 9.9), 9.95)}, windows: losses, seen: blinks(0.1, 18.3)},
+		"died, lost again, gone within it":         {lives: []life{diedAt(lived(0, 9.9), 9.95)}, windows: losses, seen: blinks(0.1, 18.1), removed: 1, missed: 1},
 		"nobody":                                   {seen: blinks(3), stale: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
