@@ -28,15 +28,16 @@
 // # Silence
 //
 // Every message of a key is a heartbeat. Package liveness counts for how long a node has been silent while somebody
-// listened; so time passes when something arrives from the server, and a Mirror has no timer. When a deadline has passed,
-// the node is due: the Watcher asks the stream's leader, and only its answer takes the traffic.
+// listened; so time passes when something arrives from the server, and a Mirror has no timer. Half a second before a deadline
+// the node is due: the Watcher asks the stream's leader, and only once it has confirmed the silence does the deadline take the
+// traffic. An answer of before a gap confirms nothing.
 //
 //	silence   due    means                                              traffic
 //	none      no     the node heartbeats, or has time left              as the record says
-//	none      yes    a deadline has passed, the leader is being asked   as the record says
+//	none      yes    a deadline is near, the leader is being asked      as the record says
 //	held      no     a deadline has passed, the guard holds the node    as the record says; phase Stale
 //	stale     no     silent for staleAfter                              not ready
-//	stale     yes    the TTL has passed, the leader is being asked      not ready
+//	stale     yes    the TTL has nearly passed, the leader is asked     not ready
 //	expired   no     silent for the TTL; visible for retainExpired      none
 //
 // From each of them the next message leads back to none, and nothing else does: neither a gap nor a restart brings a silent
@@ -53,5 +54,5 @@
 // # Cost
 //
 // A heartbeat costs the decoding of its record and one small allocation, whatever the number of nodes; it moves no timer.
-// Only a deadline that passes counts the nodes, at most once in 50 ms.
+// Only a deadline that is near counts the nodes, at most once in 50 ms, and a guard that holds nodes counts once a second.
 package mirror
