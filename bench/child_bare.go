@@ -57,7 +57,7 @@ func watchBare(ctx context.Context, b bareFlags, c *child, f func(discovery.Node
 		if entry == nil || entry.Operation() != jetstream.KeyValuePut {
 			continue
 		}
-		node, err := discovery.Decode(entry.Value())
+		node, _, err := discovery.Decode(entry.Value())
 		if err != nil {
 			return err
 		}

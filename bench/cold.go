@@ -179,7 +179,7 @@ func (g *rig) bareSlices(ctx context.Context, namespace string) (time.Duration, 
 		if entry == nil {
 			break
 		}
-		if _, err := discovery.Decode(entry.Value()); err != nil {
+		if _, _, err := discovery.Decode(entry.Value()); err != nil {
 			return 0, errors.Join(err, watcher.Stop())
 		}
 	}

@@ -167,7 +167,7 @@ func (c *cache) Absent(keys []string) {
 }
 
 func (c *cache) put(e kv.Entry) {
-	n, err := Decode(e.Value)
+	n, _, err := Decode(e.Value)
 	if err != nil {
 		c.log.Warn("record can't be read", "key", e.Key, "revision", e.Revision, "error", err)
 		c.leave(e.Key, Invalid)

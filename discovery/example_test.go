@@ -147,7 +147,7 @@ func ExampleRegistry_History() {
 }
 
 func ExampleDecode() {
-	node, err := discovery.Decode([]byte(`{"NodeId":"n1","Endpoint":"http://10.1.2.3:5001","Load":0.5,"LastSeen":"2025-10-11T08:00:00.1234567Z","Metadata":{"v":"1"}}`))
+	node, _, err := discovery.Decode([]byte(`{"NodeId":"n1","Endpoint":"http://10.1.2.3:5001","Load":0.5,"LastSeen":"2025-10-11T08:00:00.1234567Z","Metadata":{"v":"1"}}`))
 	if err != nil {
 		log.Print(err)
 		return

@@ -189,7 +189,7 @@ func comparableNode(n Node) Node {
 	if err != nil {
 		return n
 	}
-	n, _ = Decode(value)
+	n, _, _ = Decode(value)
 	return n
 }
 
@@ -205,7 +205,7 @@ func (k *keeper) foreign(e kv.Entry) bool {
 
 // own reports whether the entry is one that the keeper may have written.
 func (k *keeper) own(e kv.Entry) bool {
-	n, err := Decode(e.Value)
+	n, _, err := Decode(e.Value)
 	return err == nil && k.said(comparableNode(n))
 }
 

@@ -41,28 +41,28 @@ type recordOwner struct {
 // ignored. A LastSeen without a zone is UTC. Decode never panics; its errors are [*RecordError] with one of [ReasonEmpty],
 // [ReasonNotJSON], [ReasonWrongShape] and [ReasonMissingNodeID]. It doesn't look at whether the node can be reached:
 // that is [Node.Reach].
-func Decode(value []byte) (Node, error) {
+func Decode(value []byte) (Node, []Remark, error) {
 	trimmed := bytes.TrimSpace(value)
 	if len(trimmed) == 0 {
-		return Node{}, recordError(ReasonEmpty, "the value is empty, a JSON object is expected")
+		return Node{}, nil, recordError(ReasonEmpty, "the value is empty, a JSON object is expected")
 	}
 	var r record
 	if err := json.Unmarshal(trimmed, &r); err != nil {
-		return Node{}, decodeError(err)
+		return Node{}, nil, decodeError(err)
 	}
 	if trimmed[0] != '{' {
-		return Node{}, recordError(ReasonWrongShape, "the value is null, a JSON object is expected")
+		return Node{}, nil, recordError(ReasonNotObject, "the value is null, a JSON object is expected")
 	}
 	if r.NodeID == "" {
-		return Node{}, recordError(ReasonMissingNodeID, "NodeId is missing, a string that names the node is expected")
+		return Node{}, nil, recordError(ReasonMissingNodeID, "NodeId is missing, a string that names the node is expected")
 	}
-	return r.node(), nil
+	return r.node(), nil, nil
 }
 
 func decodeError(err error) error {
 	if shape, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if shape.Field == "" {
-			return recordError(ReasonWrongShape, "the value is a JSON %s, an object is expected", shape.Value)
+			return recordError(ReasonNotObject, "the value is a JSON %s, an object is expected", shape.Value)
 		}
 		return recordError(ReasonWrongShape, "%s can't be a JSON %s, %s is expected", shape.Field, shape.Value, expected(shape))
 	}

@@ -47,7 +47,7 @@ func TestDecode(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := Decode([]byte(tt.in))
+			got, _, err := Decode([]byte(tt.in))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,9 +70,9 @@ func TestDecodeErrors(t *testing.T) {
 		"cut off":            {`{"NodeId":"n1"`, ReasonNotJSON, ""},
 		"two values":         {`{"NodeId":"n1"}{}`, ReasonNotJSON, ""},
 		"deep nesting":       {strings.Repeat("[", 20000), ReasonNotJSON, ""},
-		"null":               {"null", ReasonWrongShape, "object"},
-		"an array":           {"[]", ReasonWrongShape, "object"},
-		"a number":           {"1", ReasonWrongShape, "object"},
+		"null":               {"null", ReasonNotObject, "object"},
+		"an array":           {"[]", ReasonNotObject, "object"},
+		"a number":           {"1", ReasonNotObject, "object"},
 		"no ID":              {"{}", ReasonMissingNodeID, "NodeId"},
 		"an empty ID":        {`{"NodeId":""}`, ReasonMissingNodeID, "NodeId"},
 		"a null ID":          {`{"NodeId":null}`, ReasonMissingNodeID, "NodeId"},
@@ -89,7 +89,7 @@ func TestDecodeErrors(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := Decode([]byte(tt.in))
+			_, _, err := Decode([]byte(tt.in))
 			if got := reasonOf(err); got != tt.reason {
 				t.Fatalf("reason %q, want %q (%v)", got, tt.reason, err)
 			}
@@ -140,7 +140,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("null"))
 	f.Add([]byte("\xff\xfe"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		n, err := Decode(in)
+		n, _, err := Decode(in)
 		if err != nil {
 			if reasonOf(err) == "" {
 				t.Fatalf("%v has no reason", err)
@@ -151,7 +151,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%+v was read but can't be written: %v", n, err)
 		}
-		again, err := Decode(out)
+		again, _, err := Decode(out)
 		if err != nil {
 			t.Fatalf("%s was written but can't be read: %v", out, err)
 		}

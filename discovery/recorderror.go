@@ -11,7 +11,9 @@ const (
 	ReasonEmpty Reason = "Empty"
 	// ReasonNotJSON: the value isn't JSON.
 	ReasonNotJSON Reason = "NotJSON"
-	// ReasonWrongShape: the value is JSON, but a member, which the detail names, has another type or form.
+	// ReasonNotObject: the value is JSON, but no object.
+	ReasonNotObject Reason = "NotObject"
+	// ReasonWrongShape: a member that is needed, which the detail names, has another type or form.
 	ReasonWrongShape Reason = "WrongShape"
 	// ReasonMissingNodeID: NodeId is absent, null or empty.
 	ReasonMissingNodeID Reason = "MissingNodeID"

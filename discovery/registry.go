@@ -207,7 +207,7 @@ func (r *Registry) History(ctx context.Context, id string) ([]Revision, error) {
 	for i, e := range entries {
 		history[i].Entry = e
 		if e.Operation == kv.Put {
-			history[i].Node, history[i].Err = Decode(e.Value)
+			history[i].Node, _, history[i].Err = Decode(e.Value)
 		}
 	}
 	return history, nil

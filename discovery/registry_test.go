@@ -141,7 +141,7 @@ func TestRegistryReadsAndKeepsForeignRecords(t *testing.T) {
 		t.Errorf("a heartbeat on a broken record: %v", err)
 	}
 	natstest.Put(t, bucket, "node.null", "null")
-	if err := r.Heartbeat(t.Context(), "null", 1); reasonOf(err) != ReasonWrongShape {
+	if err := r.Heartbeat(t.Context(), "null", 1); reasonOf(err) != ReasonNotObject {
 		t.Errorf("a heartbeat on null: %v", err)
 	}
 }

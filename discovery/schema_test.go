@@ -95,7 +95,7 @@ func TestSchemaAgreesWithTheCodec(t *testing.T) {
 		if err := conforms(t, s, []byte(value)); (err == nil) != valid {
 			t.Errorf("the schema says %v of %s", err, value)
 		}
-		n, err := Decode([]byte(value))
+		n, _, err := Decode([]byte(value))
 		if err == nil {
 			_, _, err = n.Reach()
 		}

@@ -39,7 +39,7 @@ func (r *Registry) Register(ctx context.Context, n Node) error {
 // register writes the record over base.
 func (r *Registry) register(ctx context.Context, key string, n Node, base kv.Entry) (uint64, error) {
 	if base.Operation == kv.Put && base.Revision > 0 {
-		if old, err := Decode(base.Value); err == nil && !sameOwner(old.Owner, n.Owner) {
+		if old, _, err := Decode(base.Value); err == nil && !sameOwner(old.Owner, n.Owner) {
 			return 0, fmt.Errorf("%w: the entry is kept by %s", ErrConflict, old.Owner)
 		}
 	}
@@ -127,7 +127,7 @@ func (r *Registry) base(ctx context.Context, key string) (kv.Entry, error) {
 
 // refresh sets the load and the time in a record and leaves its other members as they are.
 func refresh(value []byte, load float64, now time.Time) ([]byte, error) {
-	if _, err := Decode(value); err != nil {
+	if _, _, err := Decode(value); err != nil {
 		return nil, err
 	}
 	var members map[string]json.RawMessage

@@ -14,6 +14,14 @@ const (
 	// is being watched. Until then endpoints are added and updated, but never removed.
 	ConditionSynced = "Synced"
 
+	// ConditionBucketAsRequested says whether a NodeRegistry's bucket is what spec.bucket asks for. Only what spec.bucket sets
+	// is compared. It informs: Ready does not depend on it.
+	ConditionBucketAsRequested = "BucketAsRequested"
+
+	// ConditionRecordAccepted says whether the last record that a DiscoveredNode's entry held was accepted. A node that was
+	// known before keeps its last good facts, and with them its traffic, while its records are refused.
+	ConditionRecordAccepted = "RecordAccepted"
+
 	// ConditionDegraded says whether a NodeRegistry works under a restriction that a person should look at.
 	ConditionDegraded = "Degraded"
 
@@ -94,6 +102,36 @@ const (
 	// like never may, and spec.addressPolicy of the NodeRegistry can refuse more. Correct the address that the node
 	// registers, or the policy.
 	ReasonAddressRefused = "AddressRefused"
+)
+
+// Reasons of the condition RecordAccepted of a DiscoveredNode. It is False for the reasons InvalidRecord, InvalidKey,
+// NodeIDMismatch and ExpressionFailed.
+const (
+	// ReasonAccepted means that everything in the record could be read. There is nothing to do.
+	ReasonAccepted = "Accepted"
+
+	// ReasonAcceptedWithRemarks means that the record is used, and that something in it is odd. The message names the member
+	// and what was made of it. Correct the service that writes the entry when it suits you.
+	ReasonAcceptedWithRemarks = "AcceptedWithRemarks"
+
+	// ReasonExpressionFailed means that an expression of spec.record of the NodeRegistry can't be evaluated over the entry, or
+	// gives something else than it should. On a NodeRegistry it means that one does so for all entries. The message names the
+	// field; correct the expression, or the service that writes the entries.
+	ReasonExpressionFailed = "ExpressionFailed"
+
+	// ReasonKeyShared is the reason of the Event that says that two writers take turns in writing one key, so that the node's
+	// endpoint jumps from one to the other. Give each machine an ID of its own.
+	ReasonKeyShared = "KeyShared"
+)
+
+// Reasons of the condition BucketAsRequested of a NodeRegistry.
+const (
+	// ReasonAsRequested means that the bucket is what spec.bucket asks for. There is nothing to do.
+	ReasonAsRequested = "AsRequested"
+
+	// ReasonBucketDiffers means that the bucket has another setting than spec.bucket asks for. The message names it. Rollcall
+	// works with the bucket as it is and never alters it; change the bucket, or the spec.
+	ReasonBucketDiffers = "BucketDiffers"
 )
 
 // Reasons of the condition Connected of a NodeRegistry.
@@ -201,10 +239,30 @@ const (
 	// was deleted. Create the NodeRegistry again if that was a mistake.
 	ReasonRegistryDeleted = "RegistryDeleted"
 
-	// ReasonBucketSettings means that the existing bucket differs from spec.bucket, has no TTL, refuses records of an
-	// ordinary size, or that the server writes no markers for keys that pass their TTL. The message says what follows from
-	// it. Rollcall works, but never alters a bucket; change the bucket or the spec.
-	ReasonBucketSettings = "BucketSettings"
+	// ReasonBucketUnfit means that the bucket takes no records of an ordinary size. The message says why; raise its limit of the
+	// size of a value.
+	ReasonBucketUnfit = "BucketUnfit"
+
+	// ReasonNoExpiry means that the bucket has no TTL and spec.liveness.staleAfter is not set, so a node that dies without
+	// unregistering keeps its traffic until somebody deletes its key. Set staleAfter, or give the bucket a TTL.
+	ReasonNoExpiry = "NoExpiry"
+
+	// ReasonStaleAfterTooShort means that spec.liveness.staleAfter is below twice the interval in which most nodes heartbeat, so
+	// one late heartbeat takes a node's traffic. Raise it, or have the nodes heartbeat more often.
+	ReasonStaleAfterTooShort = "StaleAfterTooShort"
+
+	// ReasonRecordsRefused means that nodes which had good records write records that are refused, or that more than half of all
+	// entries never held a good one. Nodes that had a good record keep their last good facts and their traffic. The message
+	// counts them and quotes one; correct the service that writes the entries, or spec.record.
+	ReasonRecordsRefused = "RecordsRefused"
+
+	// ReasonLabelNotFound means that no record has the metadata that an entry of spec.labels names, so no node has that label.
+	// The message names them; correct spec.labels, or the services that write the entries.
+	ReasonLabelNotFound = "LabelNotFound"
+
+	// ReasonReadingTooSlow means that the records come in faster than they can be read within the registry's share of a
+	// processor. What is not read yet keeps its last good facts. Make the expressions of spec.record cheaper.
+	ReasonReadingTooSlow = "ReadingTooSlow"
 
 	// ReasonTooManyNodes means that the bucket holds more entries than spec.maxNodes, and those beyond it are not mirrored.
 	// Remove entries or raise the limit.
@@ -253,6 +311,10 @@ const (
 	// ReasonPortNotFound means that a matching node has no port of the name that the Service's targetPort gives. Correct
 	// the targetPort, or the port names that the nodes register.
 	ReasonPortNotFound = "PortNotFound"
+
+	// ReasonAddressShared means that several nodes give the same address and port, of which the EndpointSlices show one. The
+	// message says who lost what. Nothing is wrong if they are one server, or one was replaced; else give each its own.
+	ReasonAddressShared = "AddressShared"
 
 	// ReasonWriteFailed means that the API server refused an EndpointSlice. The message is the API server's; it is tried
 	// again.

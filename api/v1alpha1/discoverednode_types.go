@@ -14,7 +14,7 @@ const (
 	// MaxAddressLength is the greatest length of one address.
 	MaxAddressLength = 253
 	// MaxPorts is the greatest number of ports of one node.
-	MaxPorts = 256
+	MaxPorts = 1000
 	// MaxPortNameLength is the greatest length of the name of a port.
 	MaxPortNameLength = 63
 	// MaxDisplayNameLength is the greatest length of the display name.
@@ -81,7 +81,7 @@ type DiscoveredNodeSpec struct {
 	// ports are the ports on which the node serves.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MaxItems=1000
 	Ports []NodePort `json:"ports,omitempty"`
 
 	// zone is the topology zone of the node. EndpointSlices carry it, so that traffic can stay within a zone.
@@ -144,7 +144,8 @@ type DiscoveredNodeStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	Revision int64 `json:"revision,omitempty"`
 
-	// conditions of the node: Ready says whether it takes traffic, and why not.
+	// conditions of the node: Ready says whether it takes traffic, and why not; RecordAccepted whether its last record was
+	// accepted, and what is odd about it.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -489,6 +489,21 @@ type NodeCounts struct {
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	Invalid int32 `json:"invalid"`
+
+	// refused is the number of nodes whose last record was refused, and that live on their last good one.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Refused int32 `json:"refused,omitempty"`
+
+	// superseded is the number of silent nodes that a newer node has replaced at their addresses.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Superseded int32 `json:"superseded,omitempty"`
+
+	// neverAccepted is the number of entries that never held a record which could be accepted.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	NeverAccepted int32 `json:"neverAccepted,omitempty"`
 }
 
 // BucketStatus is what the NATS server says of a bucket.

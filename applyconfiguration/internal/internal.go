@@ -274,10 +274,19 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: invalid
       type:
         scalar: numeric
+    - name: neverAccepted
+      type:
+        scalar: numeric
     - name: ready
       type:
         scalar: numeric
+    - name: refused
+      type:
+        scalar: numeric
     - name: stale
+      type:
+        scalar: numeric
+    - name: superseded
       type:
         scalar: numeric
     - name: total

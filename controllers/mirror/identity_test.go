@@ -20,12 +20,12 @@ type foreign struct{}
 
 func (*foreign) KeyHoldsID() bool { return false }
 
-func (*foreign) Read(_ string, value []byte) (discovery.Node, error) {
+func (*foreign) Read(_ string, value []byte) record.Content {
 	var v struct{ ID, IP string }
 	if err := json.Unmarshal(value, &v); err != nil || v.ID == "" {
-		return discovery.Node{}, errors.New("unreadable")
+		return record.Content{Err: errors.New("unreadable"), Unread: true}
 	}
-	return discovery.Node{ID: v.ID, Endpoint: v.IP + ":80"}, nil
+	return record.Content{Node: discovery.Node{ID: v.ID, Endpoint: v.IP + ":80"}}
 }
 
 func foreignPolicy() Policy {

@@ -35,6 +35,14 @@ type Node struct {
 	// Phase is the node's phase, Reason and Message those of its condition Ready.
 	Phase           rollcallv1alpha1.NodePhase
 	Reason, Message string
+	// Refusal is why the node's last record was refused; its zero value if it was accepted. A node that is not Invalid then
+	// lives on its last good record.
+	Refusal record.Fault
+	// Remarks are what is odd about the record.
+	Remarks []string
+	// Silent is true for a node that shares an address and port with another one and has been silent for two thirds of what
+	// takes its traffic, or that is Stale, held or not.
+	Silent bool
 	// Cordoned is true once a person has taken the node out of rotation.
 	Cordoned bool
 

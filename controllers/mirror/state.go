@@ -111,4 +111,29 @@ type State struct {
 	Excess int
 	// Nodes counts the nodes by phase.
 	Nodes map[rollcallv1alpha1.NodePhase]int
+	// Records says how the records of the entries can be read.
+	Records Records
+}
+
+// Records says how the records of a registry's entries can be read.
+type Records struct {
+	// Entries counts the entries that are mirrored, Accepted those that have a good record.
+	Entries, Accepted int
+	// Refused counts the nodes whose last record was refused and that live on their last good one, NeverAccepted the entries
+	// that never held a record which could be accepted.
+	Refused, NeverAccepted int
+	// Example quotes one of the records that are refused: its key and why; empty if there is none.
+	Example string
+	// Remarked counts the nodes with a remark, Superseded those that a newer node has replaced, Shared the keys that two
+	// writers write in turn.
+	Remarked, Superseded, Shared int
+	// Failing counts, by field of the NodeRegistry such as spec.record.zone, the entries for which an expression fails.
+	Failing map[string]int
+	// Missing are the labels of spec.labels whose metadata no accepted record has, sorted; nil while there are no nodes.
+	Missing []string
+	// Sparse counts the nodes that heartbeat less often than twice in StaleAfter, and Interval is how often one of them does.
+	Sparse   int
+	Interval time.Duration
+	// TooSlow is true while records wait to be read for longer than they should.
+	TooSlow bool
 }

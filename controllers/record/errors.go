@@ -1,7 +1,9 @@
 package record
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -16,6 +18,12 @@ const (
 	// ReasonTooDeep: the JSON is nested more than maxDepth deep.
 	ReasonTooDeep discovery.Reason = "TooDeep"
 )
+
+// unread returns true for an error after which nothing was read at all.
+func unread(err error) bool {
+	wrong, ok := errors.AsType[*discovery.RecordError](err)
+	return ok && slices.Contains([]discovery.Reason{discovery.ReasonEmpty, discovery.ReasonNotJSON, discovery.ReasonNotObject, ReasonTooDeep}, wrong.Reason)
+}
 
 // maxDetail is the greatest length of the detail of an error, in characters, and maxQuote that of a quotation in it.
 const (

@@ -127,11 +127,12 @@ func Read(x *kv.Entry, p *Policy) (f Facts, load string) {
 		f.Fault = faulty(rollcallv1alpha1.ReasonInvalidRecord, "the record has %d bytes, the most is %d", len(x.Value), MaxRecordSize)
 		return f, ""
 	}
-	record, err := p.reader().Read(x.Key, x.Value)
-	if err != nil {
-		f.Fault = faulty(rollcallv1alpha1.ReasonInvalidRecord, "%v", err)
+	content := p.reader().Read(x.Key, x.Value)
+	if content.Err != nil {
+		f.Fault = faulty(rollcallv1alpha1.ReasonInvalidRecord, "%v", content.Err)
 		return f, ""
 	}
+	record := content.Node
 	if record.Owner != nil && record.Owner.Cluster != "" {
 		f.Origin = record.Owner.Cluster
 	}

@@ -155,7 +155,8 @@ func decodeMembers(all map[string]json.RawMessage) (discovery.Node, error) {
 	if err != nil {
 		return discovery.Node{}, notJSON("the value", err)
 	}
-	return discovery.Decode(value)
+	node, _, err := discovery.Decode(value)
+	return node, err
 }
 
 func fitsAlone(name string, value json.RawMessage) bool {

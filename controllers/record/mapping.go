@@ -53,11 +53,17 @@ func (m *Mapping) KeyHoldsID() bool {
 	return m.spec.Format != rollcallv1alpha1.FormatGoMicro && m.spec.NodeID == ""
 }
 
-// Read reads the entry of a key. Its errors are *discovery.RecordError, those of discovery.Decode among them.
-func (m *Mapping) Read(key string, value []byte) (discovery.Node, error) {
+// Read implements Reader.
+func (m *Mapping) Read(key string, value []byte) (c Content) {
 	if m.spec.Format != rollcallv1alpha1.FormatGoMicro && len(m.expressions) == 0 {
-		return discovery.Decode(value)
+		return codec{}.Read(key, value)
 	}
+	c.Node, c.Err = m.read(key, value)
+	c.Unread = unread(c.Err)
+	return c
+}
+
+func (m *Mapping) read(key string, value []byte) (discovery.Node, error) {
 	node, v, err := m.decode(key, value)
 	if err != nil {
 		return discovery.Node{}, err

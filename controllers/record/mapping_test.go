@@ -27,9 +27,15 @@ func mapping(t *testing.T, spec rollcallv1alpha1.Record) *Mapping {
 	return m
 }
 
+// read returns the node that a value holds, or why it is refused.
+func read(m *Mapping, key string, value []byte) (discovery.Node, error) {
+	c := m.Read(key, value)
+	return c.Node, c.Err
+}
+
 func TestPlainRecord(t *testing.T) {
 	m := mapping(t, rollcallv1alpha1.Record{Format: rollcallv1alpha1.FormatRollcall})
-	got, err := m.Read("node.web-1", []byte(`{"NodeId":"web-1","Endpoint":"http://10.0.0.5:8080"}`))
+	got, err := read(m, "node.web-1", []byte(`{"NodeId":"web-1","Endpoint":"http://10.0.0.5:8080"}`))
 	want := discovery.Node{ID: "web-1", Endpoint: "http://10.0.0.5:8080"}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" || !m.KeyHoldsID() {
 		t.Errorf("%v %s", err, diff)
@@ -90,7 +96,7 @@ func TestForeignJSON(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			m := mapping(t, tt.spec)
-			got, err := m.Read(tt.key, []byte(tt.value))
+			got, err := read(m, tt.key, []byte(tt.value))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,7 +131,7 @@ func TestLibraries(t *testing.T) {
 		"'%s-%d'.format(['a', 1])",
 	} {
 		m := mapping(t, rollcallv1alpha1.Record{NodeID: expression})
-		if node, err := m.Read("k", []byte(`{"a":"x"}`)); err != nil || node.ID == "" {
+		if node, err := read(m, "k", []byte(`{"a":"x"}`)); err != nil || node.ID == "" {
 			t.Errorf("%s gives %q: %v", expression, node.ID, err)
 		}
 	}
@@ -203,7 +209,7 @@ func TestEntriesThatCannotBeRead(t *testing.T) {
 		"long, on many lines":  {with(`"rack":["` + strings.Repeat(`\n\u0007`, 5000) + `"]`), "spec.record.zone", ReasonExpression},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := mapping(t, foreign).Read("k", []byte(tt.value))
+			_, err := read(mapping(t, foreign), "k", []byte(tt.value))
 			wantError(t, err, tt.reason, tt.wants)
 		})
 	}
@@ -228,7 +234,7 @@ func TestCostIsBound(t *testing.T) {
 		"base64 in a loop": "value.map(a, base64.encode(base64.decode(key))).size() > 0 ? 'a' : 'b'",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := mapping(t, rollcallv1alpha1.Record{NodeID: expression}).Read(strings.Repeat("A", 100_000), []byte(list))
+			_, err := read(mapping(t, rollcallv1alpha1.Record{NodeID: expression}), strings.Repeat("A", 100_000), []byte(list))
 			wantError(t, err, ReasonExpression, "cost limit exceeded")
 		})
 	}
@@ -244,7 +250,7 @@ func TestUsualExpressionsAreCheap(t *testing.T) {
 		NodeID: "value.id.lowerAscii().replace(':', '-')", Addresses: "value.ips.filter(i, isIP(i) && ip(i).family() == 4)",
 		Ports: "[{'port': 80}]", Metadata: "value.tags.transformMapEntry(k, v, {k.replace('tag', 'label'): v})",
 	})
-	node, err := m.Read("k", []byte(`{"id":"A:1","ips":["10.0.0.5","::1"],"tags":{`+strings.Join(tags, ",")+`}}`))
+	node, err := read(m, "k", []byte(`{"id":"A:1","ips":["10.0.0.5","::1"],"tags":{`+strings.Join(tags, ",")+`}}`))
 	if err != nil || node.ID != "a-1" || len(node.Addresses) != 1 || len(node.Metadata) != 500 {
 		t.Errorf("%v: %+v", err, node)
 	}
@@ -261,7 +267,7 @@ func TestGoMicroFixture(t *testing.T) {
 	}
 	nodes := map[string]discovery.Node{}
 	for _, e := range entries {
-		node, err := m.Read(e.Key, e.Value)
+		node, err := read(m, e.Key, e.Value)
 		if err != nil {
 			t.Errorf("%s: %v", e.Value, err)
 		}
@@ -288,7 +294,7 @@ func TestGoMicroExpressions(t *testing.T) {
 		Format: rollcallv1alpha1.FormatGoMicro, NodeID: "key.split('@')[0]", Zone: "value.endpoints[0].name",
 		Ports: "[{'name': value.nodes[0].metadata.protocol, 'port': int(value.nodes[0].address.split(':')[1])}]",
 	})
-	node, err := m.Read(entries[0].Key, entries[0].Value)
+	node, err := read(m, entries[0].Key, entries[0].Value)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +330,7 @@ func TestGoMicroEntriesThatCannotBeRead(t *testing.T) {
 		"a node of no ID": {wrap(`{"name":"x","nodes":[{"address":"10.0.0.5:80"}]}`), "node ID is empty", discovery.ReasonMissingNodeID},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := m.Read("k", []byte(tt.value))
+			_, err := read(m, "k", []byte(tt.value))
 			wantError(t, err, tt.reason, tt.wants)
 		})
 	}
@@ -350,7 +356,7 @@ func FuzzRead(f *testing.F) {
 	f.Add("", []byte(`[[[1e999]]]`))
 	f.Fuzz(func(t *testing.T, key string, value []byte) {
 		for _, m := range mappings {
-			node, err := m.Read(strings.ToValidUTF8(key, "?"), value)
+			node, err := read(m, strings.ToValidUTF8(key, "?"), value)
 			var broken *discovery.RecordError
 			switch {
 			case err == nil && node.ID == "":

@@ -5,8 +5,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/rollcall-dev/rollcall/discovery"
 )
 
 // Policy says how the entries of a bucket are read: the part of a NodeRegistry that makes facts out of bytes.
@@ -27,20 +25,6 @@ type Policy struct {
 	// DeniedToAll are what no registry may allow: --denied-cidr of the manager.
 	DeniedToAll []netip.Prefix
 }
-
-// Reader reads the entries of a bucket.
-type Reader interface {
-	// Read reads the value of a key. Its errors say what is wrong in a few words.
-	Read(key string, value []byte) (discovery.Node, error)
-	// KeyHoldsID returns true if a key is the prefix and the node ID. Else the value names the node.
-	KeyHoldsID() bool
-}
-
-// codec reads Rollcall's own records.
-type codec struct{}
-
-func (codec) Read(_ string, value []byte) (discovery.Node, error) { return discovery.Decode(value) }
-func (codec) KeyHoldsID() bool                                    { return true }
 
 func (p *Policy) reader() Reader {
 	if p.Reader == nil {

@@ -189,7 +189,7 @@ func (o *observation) degraded() metav1.Condition {
 	case o.mirror.Excess > 0:
 		return condition(kind, true, rollcallv1alpha1.ReasonTooManyNodes, fmt.Sprintf("%d entries beyond spec.maxNodes are not mirrored: remove entries or raise it", o.mirror.Excess))
 	case settings != "":
-		return condition(kind, true, rollcallv1alpha1.ReasonBucketSettings, settings)
+		return condition(kind, true, rollcallv1alpha1.ReasonBucketUnfit, settings)
 	default:
 		return condition(kind, false, rollcallv1alpha1.ReasonAsExpected, "there is no restriction")
 	}

@@ -192,7 +192,7 @@ func (r *rig) node(id string) (discovery.Node, bool) {
 	if err != nil {
 		return discovery.Node{}, false
 	}
-	n, err := discovery.Decode(entry.Value())
+	n, _, err := discovery.Decode(entry.Value())
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func (r *rig) entry(id string) (discovery.Node, uint64) {
 	if err != nil {
 		return discovery.Node{}, 0
 	}
-	n, err := discovery.Decode(e.Value())
+	n, _, err := discovery.Decode(e.Value())
 	if err != nil {
 		r.Fatalf("the record of %s: %v", id, err)
 	}

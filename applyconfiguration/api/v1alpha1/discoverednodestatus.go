@@ -24,7 +24,8 @@ type DiscoveredNodeStatusApplyConfiguration struct {
 	LastHeartbeatTime *v1.Time `json:"lastHeartbeatTime,omitempty"`
 	// revision is the revision of the key that lastHeartbeatTime belongs to.
 	Revision *int64 `json:"revision,omitempty"`
-	// conditions of the node: Ready says whether it takes traffic, and why not.
+	// conditions of the node: Ready says whether it takes traffic, and why not; RecordAccepted whether its last record was
+	// accepted, and what is odd about it.
 	Conditions []metav1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 

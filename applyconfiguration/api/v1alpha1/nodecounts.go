@@ -19,6 +19,12 @@ type NodeCountsApplyConfiguration struct {
 	Expired *int32 `json:"expired,omitempty"`
 	// invalid is the number of nodes in the phase Invalid.
 	Invalid *int32 `json:"invalid,omitempty"`
+	// refused is the number of nodes whose last record was refused, and that live on their last good one.
+	Refused *int32 `json:"refused,omitempty"`
+	// superseded is the number of silent nodes that a newer node has replaced at their addresses.
+	Superseded *int32 `json:"superseded,omitempty"`
+	// neverAccepted is the number of entries that never held a record which could be accepted.
+	NeverAccepted *int32 `json:"neverAccepted,omitempty"`
 }
 
 // NodeCountsApplyConfiguration constructs a declarative configuration of the NodeCounts type for use with
@@ -72,5 +78,29 @@ func (b *NodeCountsApplyConfiguration) WithExpired(value int32) *NodeCountsApply
 // If called multiple times, the Invalid field is set to the value of the last call.
 func (b *NodeCountsApplyConfiguration) WithInvalid(value int32) *NodeCountsApplyConfiguration {
 	b.Invalid = &value
+	return b
+}
+
+// WithRefused sets the Refused field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Refused field is set to the value of the last call.
+func (b *NodeCountsApplyConfiguration) WithRefused(value int32) *NodeCountsApplyConfiguration {
+	b.Refused = &value
+	return b
+}
+
+// WithSuperseded sets the Superseded field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Superseded field is set to the value of the last call.
+func (b *NodeCountsApplyConfiguration) WithSuperseded(value int32) *NodeCountsApplyConfiguration {
+	b.Superseded = &value
+	return b
+}
+
+// WithNeverAccepted sets the NeverAccepted field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NeverAccepted field is set to the value of the last call.
+func (b *NodeCountsApplyConfiguration) WithNeverAccepted(value int32) *NodeCountsApplyConfiguration {
+	b.NeverAccepted = &value
 	return b
 }

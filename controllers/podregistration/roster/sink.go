@@ -166,7 +166,7 @@ func (r *Roster) learn(s *slot, next *known) {
 	r.report(s)
 	s.forgive()
 	if next.live && next.owner == nil {
-		if node, err := discovery.Decode(next.value); err == nil {
+		if node, _, err := discovery.Decode(next.value); err == nil {
 			next.owner = node.Owner
 		}
 	}
