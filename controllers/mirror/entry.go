@@ -36,8 +36,10 @@ type entry struct {
 	key, name string
 	facts     record.Facts
 	load      string
-	// generation names the policy that the facts were read with; 0: they are what the DiscoveredNode says.
-	generation int
+	// remembered is true until the first message was read: the facts are what the DiscoveredNode says.
+	remembered bool
+	// foreign is true for a key without the prefix of the policy, which had it under another one.
+	foreign bool
 
 	// written is the server's timestamp of the last message, ttl the message's own TTL (zero: the bucket's, negative: none).
 	written   time.Time
@@ -47,6 +49,10 @@ type entry struct {
 
 	heard   liveness.Heard
 	silence silence
+	// back is true once a silent node has been heard, until its record is read and silence ends.
+	back bool
+	// interval is how often the node heartbeats; zero while nobody knows.
+	interval time.Duration
 	// since is when the node became stale or expired.
 	since time.Duration
 	// due is true from a moment before the next deadline, so that the stream's leader is asked in time. confirmed is when it
@@ -71,10 +77,15 @@ type entry struct {
 	// placed is the moment at which the node registered at its addresses, superseded true while a newer one answers there.
 	placed     moment
 	superseded bool
+	// hushed is true for a silent node that shares an address and port: others there come first.
+	hushed bool
+	turns  turns
 
-	// indexed is what the table has indexed the entry by, node what was published last. marked is true while the entry
+	// indexed is what the table has indexed the entry by, counted what it contributes to the counts, nil for nothing, and node
+	// what was published last. marked is true while the entry
 	// waits for settle.
 	indexed index
+	counted *contribution
 	node    *Node
 	marked  bool
 
@@ -101,7 +112,7 @@ func reachOf(f *record.Facts) reach {
 	if !f.Usable() {
 		return reach{}
 	}
-	return reach{f.Addresses, f.Ports}
+	return reach{f.Allowed, f.Ports}
 }
 
 func (r reach) equal(o reach) bool {
@@ -128,12 +139,14 @@ func (e *entry) counts() bool {
 
 // answers returns true if the node takes traffic now and is not about to lose it.
 func (e *entry) answers() bool {
-	return e.facts.Usable() && !e.duplicate && e.silence == none && !e.facts.Draining && !e.cordoned
+	return e.facts.Usable() && e.facts.Accepted() && !e.duplicate && e.silence == none && !e.facts.Draining && !e.cordoned
 }
 
 // outranks returns true if the entry, and not o, has the name of the node ID that both give.
 func (e *entry) outranks(o *entry) bool {
 	switch {
+	case e.foreign != o.foreign:
+		return o.foreign
 	case (e.silence == expired) != (o.silence == expired):
 		return o.silence == expired
 	case e.junior != o.junior:
@@ -156,27 +169,19 @@ func (e *entry) phase() (phase rollcallv1alpha1.NodePhase, reason, message strin
 			record.Bounded(fmt.Sprintf("another entry of the bucket, which is older, has the node ID %.120q as well", e.facts.ID))
 	case e.superseded:
 		return rollcallv1alpha1.NodeStale, rollcallv1alpha1.ReasonSuperseded,
-			e.remarked("the node is silent, and a newer one answers at its addresses")
+			"the node is silent, and a newer one answers at its addresses"
 	case e.silence == stale:
-		return rollcallv1alpha1.NodeStale, rollcallv1alpha1.ReasonStale, e.remarked("no heartbeat within staleAfter")
+		return rollcallv1alpha1.NodeStale, rollcallv1alpha1.ReasonStale, "no heartbeat within staleAfter"
 	case e.facts.Draining:
-		return rollcallv1alpha1.NodeDraining, rollcallv1alpha1.ReasonDraining, e.remarked("the node asked for no new traffic")
+		return rollcallv1alpha1.NodeDraining, rollcallv1alpha1.ReasonDraining, "the node asked for no new traffic"
 	case e.cordoned:
-		return rollcallv1alpha1.NodeReady, rollcallv1alpha1.ReasonCordoned, e.remarked("a person set spec.cordoned")
+		return rollcallv1alpha1.NodeReady, rollcallv1alpha1.ReasonCordoned, "a person set spec.cordoned"
 	case e.silence == held:
 		return rollcallv1alpha1.NodeStale, rollcallv1alpha1.ReasonHeld,
-			e.remarked("no heartbeat in time, but of so many nodes at once that the disruption guard keeps their traffic")
+			"no heartbeat in time, but of so many nodes at once that the disruption guard keeps their traffic"
 	default:
-		return rollcallv1alpha1.NodeReady, rollcallv1alpha1.ReasonHeartbeating, e.remarked("the node heartbeats")
+		return rollcallv1alpha1.NodeReady, rollcallv1alpha1.ReasonHeartbeating, "the node heartbeats"
 	}
-}
-
-// remarked returns a message with the remarks on the record after it.
-func (e *entry) remarked(message string) string {
-	if len(e.facts.Remarks) == 0 {
-		return message
-	}
-	return record.Bounded(message + "; " + strings.Join(e.facts.Remarks, "; "))
 }
 
 // snapshot returns the entry's Node in that registry; changed is the time of the change, if it turns out to be one.
@@ -185,11 +190,12 @@ func (e *entry) snapshot(registry types.NamespacedName, changed time.Time) *Node
 	return &Node{
 		Namespace: registry.Namespace, Registry: registry.Name, Name: e.name,
 		Key: strings.ToValidUTF8(e.key, "\uFFFD"), ID: e.facts.ID,
-		DisplayName: e.facts.DisplayName, Addresses: e.facts.Addresses, Ports: e.facts.Ports,
+		DisplayName: e.facts.DisplayName, Addresses: e.facts.Shown(), Ports: e.facts.Ports,
 		Zone: e.facts.Zone, Metadata: e.facts.Metadata, Labels: e.facts.Labels,
 		Phase: phase, Reason: reason, Message: message, Cordoned: e.cordoned,
+		Refusal: e.facts.Refusal, Remarks: e.remarks(), Silent: e.hushed || phase == rollcallv1alpha1.NodeStale, Shared: e.turns.shared(),
 		Load: e.load, LastHeartbeat: e.written, Revision: e.revision, Changed: changed, FirstSeen: e.firstSeen,
-		Remembered: e.generation == 0,
+		Remembered: e.remembered,
 	}
 }
 
@@ -200,11 +206,15 @@ func (e *entry) refresh() {
 	e.node = &node
 }
 
-// adopt takes over what was read. An entry that says no longer which node it is remains that node: a broken record is not
-// to change names.
-func (e *entry) adopt(generation int, f record.Facts, load string) {
-	if f.Anonymous && !e.facts.Anonymous {
-		f.ID, f.Anonymous = e.facts.ID, false
+// quiet returns true if a heartbeat that says the same changes nothing.
+func (e *entry) quiet(now, window time.Duration) bool {
+	return e.silence == none && !e.superseded && !e.hushed && !e.remembered && !e.turns.over(now, window)
+}
+
+// remarks returns what is odd about the entry.
+func (e *entry) remarks() []string {
+	if !e.turns.shared() {
+		return e.facts.Remarks
 	}
-	e.generation, e.facts, e.load = generation, f, load
+	return append([]string{remarkShared}, e.facts.Remarks...)
 }

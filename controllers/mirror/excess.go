@@ -1,11 +1,6 @@
 package mirror
 
-import (
-	"container/list"
-	"time"
-
-	"github.com/rollcall-dev/rollcall/discovery/kv"
-)
+import "container/list"
 
 // maxExcessBytes bounds the values that are kept of entries beyond MaxNodes. Past that only their keys are, and they wait
 // for their next heartbeat as well.
@@ -18,16 +13,10 @@ type excess struct {
 	bytes int
 }
 
-// waiting is an entry beyond MaxNodes, and when on the listening clock it was last heard.
-type waiting struct {
-	kv.Entry
-	since time.Duration
-}
-
 func (x *excess) len() int { return len(x.byKey) }
 
 // put lets the entry wait, in its old place if it has one; added is true if it had none.
-func (x *excess) put(entry kv.Entry, now time.Duration) (added bool) {
+func (x *excess) put(entry waiting) (added bool) {
 	element := x.byKey[entry.Key]
 	if added = element == nil; added {
 		if x.byKey == nil {
@@ -38,7 +27,7 @@ func (x *excess) put(entry kv.Entry, now time.Duration) (added bool) {
 	}
 	w := waitingIn(element)
 	x.bytes -= len(w.Value)
-	*w = waiting{entry, now}
+	*w = entry
 	if x.bytes+len(entry.Value) > maxExcessBytes {
 		w.Value = nil
 	}

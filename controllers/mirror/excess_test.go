@@ -131,7 +131,7 @@ func TestExcessIsBound(t *testing.T) {
 	value := make([]byte, maxExcessBytes/(count-10))
 	for range 2 { // what heartbeats counts once
 		for n := range count {
-			x.put(kv.Entry{Key: id(n), Value: value}, 0)
+			x.put(waiting{Entry: kv.Entry{Key: id(n), Value: value}})
 		}
 	}
 	if x.len() != count || x.bytes > maxExcessBytes || x.bytes < maxExcessBytes-len(value) {

@@ -79,9 +79,12 @@ func TestIDsFromTheRecord(t *testing.T) {
 	if f.Node("reg.web-1") != nil || f.Node("reg.web-2") == nil || len(f.Nodes()) != 1 {
 		t.Error("the old name is still there, or the new one is not")
 	}
-	// What can't be read for once keeps its name.
+	// What can't be read for once keeps its name, and its traffic.
 	f.put("k1", "?")
-	f.wantReason("reg.web-2", rollcallv1alpha1.ReasonInvalidRecord)
+	f.wantReason("reg.web-2", rollcallv1alpha1.ReasonHeartbeating)
+	if node := f.Node("reg.web-2"); node.Refusal.Reason != rollcallv1alpha1.ReasonInvalidRecord {
+		t.Errorf("what can't be read is not refused: %+v", node)
+	}
 	f.say("k1", "web-2", 1)
 	f.wantReason("reg.web-2", rollcallv1alpha1.ReasonHeartbeating)
 	// What never said who it is has its key as a name.
@@ -222,18 +225,6 @@ func TestAnotherReaderReadsTheSameRevisionsAnew(t *testing.T) {
 	node := f.Node("reg.web")
 	if node == nil || node.Addresses[0].String() != "10.0.0.1" || !node.LastHeartbeat.Equal(before) {
 		t.Errorf("%+v", node)
-	}
-}
-
-func TestAnotherKeyPrefixLeavesTheOtherKeysAlone(t *testing.T) {
-	p := foreignPolicy()
-	f := newFleet(t, p)
-	f.say("a.1", "a", 1)
-	f.say("b.1", "b", 2)
-	p.Record.KeyPrefix = "b."
-	f.SetPolicy(p)
-	if f.Node("reg.a") != nil || f.Node("reg.b") == nil {
-		t.Errorf("left are %v", f.Nodes())
 	}
 }
 

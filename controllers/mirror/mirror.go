@@ -3,7 +3,6 @@ package mirror
 import (
 	"cmp"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -28,11 +27,15 @@ type observer interface {
 }
 
 // Mirror holds the last known state of every key of one NodeRegistry. It is a kv.Sink, which the bucket's Watcher fills. It
-// is safe for concurrent use, and has no goroutine: time passes when something arrives from the server.
+// is safe for concurrent use, and has no goroutine of its own: time passes when something arrives from the server, and messages
+// are read by whoever calls Read.
 type Mirror struct {
 	registry types.NamespacedName
 	clock    clock.Clock
 	observer observer
+
+	// wake has a signal while there are messages to be read.
+	wake chan struct{}
 
 	mu    sync.RWMutex
 	table table
@@ -46,12 +49,13 @@ var _ kv.Sink = &Mirror{}
 // newMirror returns a Mirror that goes on from what was written down: who was held, nil for nobody, and the nodes.
 func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollcallv1alpha1.DiscoveredNode, c clock.Clock, o observer) *Mirror {
 	m := &Mirror{
-		registry: registry, clock: c, observer: o, link: link{since: c.Now()},
+		registry: registry, clock: c, observer: o, link: link{since: c.Now()}, wake: make(chan struct{}, 1),
 		out: outbox{phases: map[rollcallv1alpha1.NodePhase]int{}},
 	}
 	m.table = table{
 		registry: registry, entries: map[string]*entry{}, names: map[string]*entry{}, ids: identities{}, sites: sites{},
 		timing: timing{clock: liveness.NewClock(kv.DefaultSilenceLimit)}, out: &m.out,
+		departed: newDeparted(), records: newRecords(), coming: map[string]struct{}{},
 	}
 	m.table.rule(&p)
 	m.table.seed(nodes)
@@ -70,6 +74,13 @@ func (m *Mirror) start() {
 // change.
 func (m *Mirror) finish(at time.Time) {
 	m.table.settle(at)
+	messages{&m.table}.admit(m.clock.Now())
+	if m.table.unread.len() > 0 {
+		select {
+		case m.wake <- struct{}{}:
+		default: // There is one already.
+		}
+	}
 	changes, state, settled := m.out.take(m.clock.Now())
 	m.mu.Unlock()
 	if len(changes) > 0 {
@@ -87,11 +98,16 @@ func (m *Mirror) finish(at time.Time) {
 func (m *Mirror) Listing(cause kv.Cause) {
 	m.mu.Lock()
 	m.tally.listing(cause)
-	m.link.listing = cause
+	m.link.listing, m.link.shown = cause, false
 	if cause == kv.CauseStart {
-		m.table.excess = excess{} // Every key is delivered again, and nobody would tell which of these are gone.
+		// Every key is delivered again, and nobody would tell which of these are gone.
+		m.table.excess, m.table.coming = excess{}, map[string]struct{}{}
+		m.table.unread.clear()
 	}
 	if cause.Gap() {
+		if m.table.staging || cause == kv.CauseStart && m.link.listed {
+			messages{&m.table}.stage()
+		}
 		m.interrupt(nil)
 		m.out.closed = m.clock.Now().Add(listingPatience)
 	}
@@ -101,7 +117,7 @@ func (m *Mirror) Listing(cause kv.Cause) {
 // Disconnected implements kv.Observer.
 func (m *Mirror) Disconnected(err error) {
 	m.mu.Lock()
-	m.link.listing, m.out.closed = "", time.Time{}
+	m.link.listing, m.link.shown, m.out.closed = "", false, time.Time{}
 	m.interrupt(err)
 	m.finish(m.link.now(m.clock))
 }
@@ -119,15 +135,25 @@ func (m *Mirror) interrupt(err error) {
 func (m *Mirror) Synced(b kv.Bucket) {
 	m.mu.Lock()
 	m.setBucket(b)
+	m.link.shown, m.link.end = true, m.table.unread.pushed
+	m.proceed()
+	m.finish(m.link.now(m.clock))
+}
+
+// proceed ends the listing that is under way, once what it has shown is read.
+func (m *Mirror) proceed() {
+	if !m.link.shown || !m.table.unread.read(m.link.end) {
+		return
+	}
 	m.link.lastSync, m.out.state = m.clock.Now(), true
 	if m.link.listing.Gap() {
+		messages{&m.table}.commit()
 		m.out.settled = !m.link.listed
 		m.link.listed, m.link.err, m.link.since = true, nil, m.clock.Now()
 		m.table.timing.clock.Start()
 	}
-	m.link.listing, m.out.closed = "", time.Time{}
-	m.table.excess.prune(m.table.timing.late)
-	m.finish(m.link.now(m.clock))
+	m.link.listing, m.link.shown, m.out.closed = "", false, time.Time{}
+	m.out.state = m.table.excess.prune(m.table.timing.late) || m.out.state
 }
 
 // Bucket implements kv.Observer.
@@ -166,12 +192,12 @@ func (m *Mirror) Entry(x kv.Entry) {
 	m.tally.event(x.Operation)
 	switch x.Operation {
 	case kv.Put:
-		m.table.put(&x)
+		messages{&m.table}.put(&x, m.clock.Now())
 	case kv.Unregister:
-		m.table.drop(x.Key)
+		messages{&m.table}.unregister(&x)
 	default:
 		// The server's word that the key is past its TTL is a hint: on a cluster it may have overtaken a fresh heartbeat.
-		m.table.miss(x.Key)
+		messages{&m.table}.miss(x.Key)
 	}
 	m.finish(x.Written)
 }
@@ -180,7 +206,7 @@ func (m *Mirror) Entry(x kv.Entry) {
 func (m *Mirror) Absent(keys []string) {
 	m.mu.Lock()
 	for _, key := range keys {
-		m.table.miss(key)
+		messages{&m.table}.miss(key)
 	}
 	m.finish(m.link.now(m.clock))
 }
@@ -206,14 +232,18 @@ func (m *Mirror) Withheld(keys []string) {
 	m.finish(m.link.now(m.clock))
 }
 
-// SetPolicy puts another policy in force, and reads again what follows from it. Changes of how records are read need a new
-// listing besides: what is not known yet, and what was read otherwise, comes in from there. A lower MaxNodes takes no node
-// out: those that are in stay in.
+// SetPolicy puts another policy in force, and judges again what follows from it. Another way to read records takes effect in
+// one step, at the end of the next listing; until then what is known stays, and no deadline passes. A lower MaxNodes takes no
+// node out: those that are in stay in.
 func (m *Mirror) SetPolicy(p Policy) {
 	m.mu.Lock()
 	if m.table.policy.equal(p) {
 		m.mu.Unlock()
 		return
+	}
+	if !m.table.policy.Record.ReadsLike(&p.Record) {
+		messages{&m.table}.stage()
+		m.interrupt(nil)
 	}
 	m.table.rule(&p)
 	m.finish(m.link.now(m.clock))
@@ -258,11 +288,17 @@ func (m *Mirror) Nodes() []*Node {
 	return nodes
 }
 
-// Keys returns the keys of all nodes: what a listing has to confirm.
+// Keys returns the keys of all nodes that have the prefix: what a listing has to confirm.
 func (m *Mirror) Keys() []string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return slices.Collect(maps.Keys(m.table.entries))
+	keys := make([]string, 0, len(m.table.entries))
+	for key, e := range m.table.entries {
+		if !e.foreign {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // Listed returns true once the bucket has been listed completely since start. It is cheap: it is asked for each endpoint.
@@ -280,7 +316,15 @@ func (m *Mirror) State() State {
 		Reading: m.table.timing.clock.Listening(), Since: m.link.since, Err: m.link.err,
 		Listed: m.link.listed, LastSync: m.link.lastSync, Bucket: m.link.bucket,
 		Held: m.link.store.held(&m.table), Excess: m.table.excess.len(), Nodes: maps.Clone(m.out.phases),
+		Records: m.records(),
 	}
+}
+
+func (m *Mirror) records() Records {
+	r := m.table.records.state(m.table.labels.Labels())
+	oldest := m.table.unread.oldest()
+	r.TooSlow = !oldest.IsZero() && m.clock.Since(oldest) > tooLong
+	return r
 }
 
 // Tally returns what has been counted. It has an entry for every operation and cause, also for those that never occurred.

@@ -43,6 +43,8 @@ type Node struct {
 	// Silent is true for a node that shares an address and port with another one and has been silent for two thirds of what
 	// takes its traffic, or that is Stale, held or not.
 	Silent bool
+	// Shared is true while two writers write the node's key in turn.
+	Shared bool
 	// Cordoned is true once a person has taken the node out of rotation.
 	Cordoned bool
 
@@ -96,13 +98,22 @@ type Change struct {
 	Old, New *Node
 }
 
-// same returns true if two states of a node look the same to a projection: they differ in Load, LastHeartbeat, Revision,
-// Changed and Remembered at most.
+// same returns true if two states of a node look the same to whoever acts on them: no endpoint, no label and no status of a
+// condition differs. What else does is shown when the node is written next.
 func (n *Node) same(o *Node) bool {
-	return n.Phase == o.Phase && n.Reason == o.Reason && n.Message == o.Message && n.Cordoned == o.Cordoned &&
-		n.ID == o.ID && n.DisplayName == o.DisplayName && n.Zone == o.Zone &&
-		slices.Equal(n.Addresses, o.Addresses) && slices.Equal(n.Ports, o.Ports) &&
-		maps.Equal(n.Metadata, o.Metadata) && maps.Equal(n.Labels, o.Labels)
+	return n.standing() == o.standing() && slices.Equal(n.Ports, o.Ports) && maps.Equal(n.Labels, o.Labels) &&
+		slices.Equal(slices.Collect(record.Published(n.Addresses)), slices.Collect(record.Published(o.Addresses)))
+}
+
+// nodeStanding is what others act on, but for addresses, ports and labels.
+type nodeStanding struct {
+	key, id, zone, reason             string
+	phase                             rollcallv1alpha1.NodePhase
+	cordoned, silent, shared, refused bool
+}
+
+func (n *Node) standing() nodeStanding {
+	return nodeStanding{n.Key, n.ID, n.Zone, n.Reason, n.Phase, n.Cordoned, n.Silent, n.Shared, n.Refusal.Reason != ""}
 }
 
 // Name returns the name of the DiscoveredNode that changed.

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/record"
@@ -20,7 +21,8 @@ func (t *table) seed(nodes []*rollcallv1alpha1.DiscoveredNode) {
 			continue // No Mirror of this registry can have written it.
 		}
 		e := remember(dn)
-		if !t.policy.Record.Mirrors(e.key, e.facts.Origin) {
+		e.foreign = !strings.HasPrefix(e.key, t.policy.Record.KeyPrefix)
+		if !e.foreign && !t.policy.Record.Mirrors(e.key, e.facts.Origin) {
 			continue
 		}
 		e.facts.Anonymous = byKey && e.facts.ID == e.key
@@ -34,7 +36,7 @@ func (t *table) seed(nodes []*rollcallv1alpha1.DiscoveredNode) {
 // remember is the inverse of what the projection to a DiscoveredNode writes.
 func remember(dn *rollcallv1alpha1.DiscoveredNode) *entry {
 	e := &entry{
-		key: dn.Spec.Key, facts: remembered(dn), load: dn.Status.Load, absent: never,
+		key: dn.Spec.Key, facts: remembered(dn), load: dn.Status.Load, absent: never, remembered: true,
 		revision: uint64(max(0, dn.Status.Revision)), cordoned: dn.Spec.Cordoned,
 		firstSeen: dn.CreationTimestamp.Time,
 	}
@@ -48,32 +50,31 @@ func remember(dn *rollcallv1alpha1.DiscoveredNode) *entry {
 		e.silence = expired
 	}
 	if ready := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionReady); ready != nil {
-		e.recall(ready.Reason, ready.Message)
-	}
-	return e
-}
-
-// recall takes over what the condition Ready says.
-func (e *entry) recall(reason, message string) {
-	switch reason {
-	case rollcallv1alpha1.ReasonHeld:
-		e.silence = held
-	case rollcallv1alpha1.ReasonSuperseded:
-		e.superseded = true
-	case rollcallv1alpha1.ReasonInvalidRecord, rollcallv1alpha1.ReasonInvalidKey, rollcallv1alpha1.ReasonNodeIDMismatch:
-		e.facts.Fault = record.Fault{Reason: reason, Message: message}
-	}
-	for _, note := range []string{record.NoteEndpoint, record.NoteClock} {
-		if strings.Contains(message, note) {
-			e.facts.Notes = append(e.facts.Notes, note)
+		switch ready.Reason {
+		case rollcallv1alpha1.ReasonHeld:
+			e.silence = held
+		case rollcallv1alpha1.ReasonSuperseded:
+			e.superseded = true
 		}
 	}
+	return e
 }
 
 func remembered(dn *rollcallv1alpha1.DiscoveredNode) record.Facts {
 	f := record.Facts{
 		ID: dn.Spec.NodeID, DisplayName: dn.Spec.DisplayName, Zone: dn.Spec.Zone, Metadata: dn.Spec.Metadata,
 		Draining: dn.Status.Phase == rollcallv1alpha1.NodeDraining, Origin: dn.Labels[rollcallv1alpha1.LabelOrigin],
+	}
+	accepted := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionRecordAccepted)
+	f.Good = dn.Status.Phase != rollcallv1alpha1.NodeInvalid || accepted != nil && accepted.Status == metav1.ConditionTrue
+	switch {
+	case accepted == nil && !f.Good:
+		f.Refusal = record.Fault{Reason: rollcallv1alpha1.ReasonInvalidRecord, Message: "the record has not been read yet"}
+	case accepted == nil:
+	case accepted.Status != metav1.ConditionTrue:
+		f.Refusal = record.Fault{Reason: accepted.Reason, Message: accepted.Message}
+	case accepted.Reason == rollcallv1alpha1.ReasonAcceptedWithRemarks:
+		f.Notes = []string{accepted.Message}
 	}
 	for _, address := range dn.Spec.Addresses {
 		if addr, err := netip.ParseAddr(address); err == nil {

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +26,14 @@ func written(n *Node, created time.Time) *rollcallv1alpha1.DiscoveredNode {
 			Conditions: []metav1.Condition{{Type: rollcallv1alpha1.ConditionReady, Reason: n.Reason, Message: n.Message}},
 		},
 	}
+	accepted := metav1.Condition{Type: rollcallv1alpha1.ConditionRecordAccepted, Status: metav1.ConditionTrue, Reason: rollcallv1alpha1.ReasonAccepted}
+	switch {
+	case n.Refusal.Reason != "":
+		accepted.Status, accepted.Reason, accepted.Message = metav1.ConditionFalse, n.Refusal.Reason, n.Refusal.Message
+	case len(n.Remarks) > 0:
+		accepted.Reason, accepted.Message = rollcallv1alpha1.ReasonAcceptedWithRemarks, strings.Join(n.Remarks, "; ")
+	}
+	dn.Status.Conditions = append(dn.Status.Conditions, accepted)
 	for _, addr := range n.Addresses {
 		dn.Spec.Addresses = append(dn.Spec.Addresses, addr.String())
 	}

@@ -49,9 +49,13 @@ func (t silences) look(e *entry) (over bool) {
 	switch {
 	case at-lead(takes) <= clock && e.silence != held:
 		e.due = true
-		t.overdue = append(t.overdue, e)
+		if e.foreign {
+			e.confirmed = clock // Whatever the leader has under another prefix says nothing here.
+		} else {
+			t.overdue = append(t.overdue, e)
+		}
 		t.guard.stale = true
-	case !e.superseded && t.timing.silent(e) && t.sites.superseded(e):
+	case t.overshadowed(e):
 		t.guard.stale = true
 		t.mark(e)
 	}
@@ -59,8 +63,17 @@ func (t silences) look(e *entry) (over bool) {
 	return false
 }
 
+// overshadowed returns true for a silent node that others at its addresses come before, and that does not show it yet.
+func (t silences) overshadowed(e *entry) bool {
+	return t.timing.silent(e) && (!e.superseded && t.sites.superseded(e) || !e.hushed && t.sites.shared(e))
+}
+
 // retain forgets an expired node once it was visible for long enough.
 func (t silences) retain(e *entry) {
+	if e.back {
+		t.checks.by(e, t.timing.clock.Now()+recheck) // Its record is being read.
+		return
+	}
 	if t.timing.clock.Now() < e.since+t.timing.retain {
 		t.checks.by(e, t.timing.next(e))
 		return

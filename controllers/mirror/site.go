@@ -52,6 +52,29 @@ func (s sites) leave(e *entry) {
 	}
 }
 
+// shared returns true if another node is reached at one of the entry's sites.
+func (s sites) shared(e *entry) bool {
+	for at := range e.indexed.sites {
+		if len(s[at]) > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// beside returns the newest of the entries that are reached at one of the entry's sites.
+func (s sites) beside(e *entry) (others []*entry) {
+	for at := range e.indexed.sites {
+		there := s[at]
+		for _, o := range there[max(0, len(there)-newest):] {
+			if o != e {
+				others = append(others, o)
+			}
+		}
+	}
+	return others
+}
+
 // superseded returns true if at each of its sites another node answers that registered there after e was last heard.
 func (s sites) superseded(e *entry) bool {
 	all := false

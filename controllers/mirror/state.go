@@ -13,6 +13,10 @@ import (
 type link struct {
 	// listing is the cause of the listing that is under way; empty if none is.
 	listing kv.Cause
+	// shown is true once the server has shown the listing completely, end then is the place in the queue of unread messages up
+	// to which everything belongs to it.
+	shown bool
+	end   int
 	// listed is true once the bucket was listed completely since start; lastSync is when that was the last time.
 	listed   bool
 	lastSync time.Time

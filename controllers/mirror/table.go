@@ -2,66 +2,42 @@ package mirror
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rollcall-dev/rollcall/controllers/record"
-	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
-// table holds the entries of one registry. Each of its methods applies one input: it changes an entry and marks what depends
-// on it. settle then decides from the marked entries what each node is. The Mirror's lock guards it.
+// table holds the entries of one registry. Each of its methods, and those of messages and silences, applies one input: it
+// changes an entry and marks what depends on it. settle then decides from the marked entries what each node is. The Mirror's
+// lock guards it.
 type table struct {
 	registry types.NamespacedName
 	policy   *Policy
 	labels   *record.Labeller
-	// generation counts the changes of what entries are read with.
-	generation int
 
 	entries map[string]*entry // by key
 	names   map[string]*entry // by the name of the DiscoveredNode
 	ids     identities
 	sites   sites
-	excess  excess
-	checks  checks
+	// excess are the messages of keys beyond MaxNodes, coming the keys of those that are being read since a place is free.
+	excess excess
+	coming map[string]struct{}
+	unread unread
+	// staging is true while a listing is to take effect in one step, staged is what it has shown so far.
+	staging  bool
+	staged   stagedListing
+	departed departed
+	records  records
+	checks   checks
 	// overdue are the entries that are due, and some that were.
 	overdue []*entry
 	marked  []*entry
 	timing  timing
 	guard   guard
 	out     *outbox
-}
-
-// put applies a message that holds a record.
-func (t *table) put(x *kv.Entry) {
-	f, load := record.Read(x, &t.policy.Record)
-	e := t.entries[x.Key]
-	if !t.policy.Record.Mirrors(x.Key, f.Origin) {
-		t.drop(x.Key)
-		return
-	}
-	f.Judge(t.labels, &t.policy.Record)
-	switch {
-	case e == nil && t.full():
-		t.out.state = t.excess.put(*x, t.timing.clock.Now()) || t.out.state
-	case e == nil:
-		t.forgo(x.Key)
-		t.join(x, f, load)
-	case x.Revision == e.revision && (e.generation == 0 || x.Written.Equal(e.written)):
-		// Another bucket counts its revisions from the beginning, so the revision alone does not name the message.
-		t.confirm(e, x, f, load)
-	default:
-		t.heartbeat(e, x, f, load)
-	}
-}
-
-// join adds a new node.
-func (t *table) join(x *kv.Entry, f record.Facts, load string) {
-	t.insert(&entry{
-		key: x.Key, facts: f, load: load, generation: t.generation, firstSeen: x.Written, absent: never,
-		written: x.Written, ttl: x.TTL, revision: x.Revision, heard: t.timing.clock.Hear(x.Age),
-	})
 }
 
 // insert adds an entry.
@@ -71,60 +47,6 @@ func (t *table) insert(e *entry) {
 	t.entries[e.key] = e
 	t.guard.stale = true
 	t.mark(e)
-	t.checks.by(e, t.timing.next(e))
-}
-
-// confirm applies a message that a listing shows again: what is known already, and a sign of life only for who knows the
-// node from memory alone. What was last written down, or read with another policy, is read again.
-func (t *table) confirm(e *entry, x *kv.Entry, f record.Facts, load string) {
-	e.written, e.ttl, e.absent = x.Written, x.TTL, never
-	if e.generation == 0 {
-		e.heard = t.timing.clock.Hear(x.Age)
-	}
-	if e.generation != t.generation {
-		e.adopt(t.generation, f, load)
-		t.mark(e)
-	}
-	t.checks.by(e, t.timing.next(e))
-}
-
-// heartbeat applies a sign of life of a known node. Where it changes nothing that is shown, it costs no more than a new
-// Node.
-func (t *table) heartbeat(e *entry, x *kv.Entry, f record.Facts, load string) {
-	quiet := e.facts.Equal(&f) && e.silence == none && !e.superseded
-	t.guard.stale = t.guard.stale || !quiet || e.due
-	e.written, e.ttl, e.revision, e.absent = x.Written, x.TTL, x.Revision, never
-	e.heard, e.notBefore = t.timing.clock.Hear(x.Age), 0
-	e.silence, e.due, e.confirmed, e.accepted, e.superseded = none, false, never, false, false
-	if quiet {
-		// What is known already is kept, and not what says the same: the maps of a fleet's nodes are shared.
-		e.generation, e.load = t.generation, load
-		e.refresh()
-	} else {
-		e.adopt(t.generation, f, load)
-		t.mark(e)
-	}
-	t.checks.by(e, t.timing.next(e))
-}
-
-// drop applies an unregistration, or that a key is none of the registry's.
-func (t *table) drop(key string) {
-	if e := t.entries[key]; e != nil {
-		t.remove(e)
-	}
-	t.forgo(key)
-}
-
-// miss applies that a key is not in the bucket. That alone is no unregistration: the node goes at its deadline.
-func (t *table) miss(key string) {
-	e := t.entries[key]
-	if e == nil {
-		t.forgo(key)
-		return
-	}
-	if e.absent == never {
-		e.absent = t.timing.clock.Now()
-	}
 	t.checks.by(e, t.timing.next(e))
 }
 
@@ -140,6 +62,7 @@ func (t *table) remove(e *entry) {
 		t.mark(next)
 	}
 	t.out.gone(e.node)
+	t.records.replace(e.key, e.counted, nil)
 	t.guard.stale = true
 }
 
@@ -151,26 +74,19 @@ func (t *table) cordon(name string, cordoned bool) {
 	}
 }
 
-// rule applies another policy.
+// rule applies another policy. Entries that do not have its prefix stay until its listing is complete.
 func (t *table) rule(p *Policy) {
-	old := t.policy
-	if old == nil || old.Record.Reader != p.Record.Reader || old.Record.KeyPrefix != p.Record.KeyPrefix {
-		t.generation++
-	}
 	t.policy, t.labels = p, record.NewLabeller(t.registry.Name, p.Record.Labels)
 	t.timing.staleAfter, t.timing.retain, t.timing.grace = p.StaleAfter, p.RetainExpired, p.grace(t.timing.ttl)
-	t.guard.stale = true
+	t.guard.stale, t.out.state = true, true
 	for key, e := range t.entries {
-		if !p.Record.Mirrors(key, e.facts.Origin) {
+		e.foreign = !strings.HasPrefix(key, p.Record.KeyPrefix)
+		if !e.foreign && !p.Record.Mirrors(key, e.facts.Origin) {
 			t.remove(e)
 			continue
 		}
-		again := e.facts
-		again.Judge(t.labels, &p.Record)
-		if !e.facts.Equal(&again) {
-			e.facts = again
-			t.mark(e)
-		}
+		e.facts.Judge(t.labels, &p.Record)
+		t.mark(e)
 	}
 	t.recheck()
 }
@@ -202,7 +118,9 @@ func (t *table) mark(e *entry) {
 // time of the change. First the marked entries are indexed by what they say now, which may mark others; then all names are
 // taken back that others get; then every node is what its own entry and the indexes say.
 func (t *table) settle(at time.Time) {
-	t.admit()
+	if len(t.marked) == 0 {
+		return
+	}
 	var marked []*entry
 	for len(t.marked) > 0 {
 		batch := t.marked
@@ -221,8 +139,9 @@ func (t *table) settle(at time.Time) {
 	for _, e := range marked {
 		e.marked = false
 		t.names[e.name] = e
-		e.superseded = e.superseded || t.timing.silent(e) && t.sites.superseded(e)
+		t.shade(e)
 		t.publish(e, at)
+		t.count(e)
 	}
 }
 
@@ -240,20 +159,50 @@ func (t *table) index(e *entry) {
 	if r := reachOf(&e.facts); !r.equal(e.indexed.reach) {
 		t.sites.leave(e)
 		e.indexed.reach = r
-		if e.generation != 0 {
+		if !e.remembered {
 			e.placed = e.lastHeard()
 		}
 		t.sites.enter(e)
+		for _, o := range t.sites.beside(e) {
+			if t.timing.silent(o) {
+				t.mark(o) // Its successor may have come.
+			}
+		}
 	}
 }
 
-// yield has the former holder of the entry's ID, nil for none, make room. One that has expired goes: the node has come back
-// under another key.
+// shade decides what others at its addresses make of a silent node.
+func (t *table) shade(e *entry) {
+	if !t.timing.silent(e) {
+		return
+	}
+	e.hushed = e.hushed || t.sites.shared(e)
+	e.superseded = e.superseded || t.sites.superseded(e)
+}
+
+// count brings what the entry contributes to the counts up to date.
+func (t *table) count(e *entry) {
+	now := contributionOf(e, &t.timing)
+	if e.counted != nil && e.counted.equal(&now) {
+		return
+	}
+	if now.sparse {
+		t.records.sum.Interval = e.interval
+	}
+	t.records.replace(e.key, e.counted, &now)
+	e.counted, t.out.state = &now, true
+}
+
+// yield has the former holder of the entry's ID, nil for none, make room. One that has expired, or whose key has another prefix
+// than the policy, goes: the node has come back under another key.
 func (t *table) yield(e, former *entry) {
 	switch {
 	case former == nil:
-	case former.silence == expired:
+	case former.silence == expired || former.foreign:
 		e.cordoned = e.cordoned || former.cordoned // A person cordoned the name.
+		if former.foreign {
+			e.firstSeen = former.firstSeen
+		}
 		t.remove(former)
 	default:
 		t.mark(former)
@@ -292,26 +241,7 @@ func (t *table) publish(e *entry, at time.Time) {
 	e.node = next
 }
 
-// full returns true if no more entries are mirrored.
-func (t *table) full() bool { return t.policy.MaxNodes > 0 && len(t.entries) >= t.policy.MaxNodes }
-
-// forgo lets a key that is gone from the bucket no longer wait for a place.
-func (t *table) forgo(key string) { t.out.state = t.excess.drop(key) || t.out.state }
-
-// admit fills the places that have become free, with those that have waited longest.
-func (t *table) admit() {
-	for t.excess.len() > 0 && !t.full() {
-		w, ok := t.excess.next()
-		if !ok {
-			return
-		}
-		t.out.state = true
-		f, load := record.Read(&w.Entry, &t.policy.Record)
-		if t.timing.late(&w) || !t.policy.Record.Mirrors(w.Key, f.Origin) {
-			continue
-		}
-		f.Judge(t.labels, &t.policy.Record)
-		w.Age += t.timing.clock.Now() - w.since
-		t.join(&w.Entry, f, load)
-	}
+// full returns true if no more entries are mirrored, with so many that are about to be.
+func (t *table) full(coming int) bool {
+	return t.policy.MaxNodes > 0 && len(t.entries)+coming >= t.policy.MaxNodes
 }

@@ -90,14 +90,22 @@ func (t *timing) lasted(e *entry, silence time.Duration) bool {
 	return t.clock.Elapsed()-e.heard.Elapsed+min(e.heard.Age, silence) >= silence
 }
 
-// lately returns true if that was within one TTL, or what takes its place in a bucket without one.
+// lately returns true if that was within the window.
 func (t *timing) lately(at time.Duration) bool {
-	window := t.ttl
-	if window == 0 {
-		window = max(t.grace, t.staleAfter)
-	}
-	return at > t.clock.Now()-window
+	return at > t.clock.Now()-t.window()
 }
+
+// window returns for how long what happened is part of what happens now: one TTL, or what takes its place in a bucket without
+// one.
+func (t *timing) window() time.Duration {
+	if t.ttl > 0 {
+		return t.ttl
+	}
+	return max(t.grace, t.staleAfter)
+}
+
+// sparse returns true if the node heartbeats less often than twice in staleAfter.
+func (t *timing) sparse(e *entry) bool { return t.staleAfter > 0 && 2*e.interval > t.staleAfter }
 
 // next returns when the entry is to be looked at next; never if time changes nothing about it.
 func (t *timing) next(e *entry) time.Duration {

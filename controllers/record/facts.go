@@ -4,23 +4,17 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 	"unicode"
-	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/discovery"
-	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
-// Facts are what a record says of its node, as far as a projection shows it. A heartbeat leaves them as they are. Their maps
-// and slices are shared and must not be written to.
+// Facts are what is known of a node, as far as a projection shows it. A heartbeat leaves them as they are. Their maps and
+// slices are shared and must not be written to.
 type Facts struct {
 	ID, DisplayName string
 	// Addresses are the node's IP addresses, in the record's order, without zone and unmapped.
@@ -33,18 +27,29 @@ type Facts struct {
 	Anonymous bool
 	// Origin is OriginExternal, or the cluster that wrote the entry.
 	Origin string
-	// Fault is why the record is no node that can be reached; its zero value if it is one.
-	Fault Fault
+	// Good is true once a record was accepted: Addresses and Ports are those of the last one that was.
+	Good bool
+	// Refusal is why the last record was refused; its zero value if it was accepted.
+	Refusal Fault
+	// Failing are the fields of the NodeRegistry whose expressions fail for the last record.
+	Failing []string
 	// Notes are what is odd about the record, but does no harm.
 	Notes []string
 
-	// Labels, Remarks and Verdict follow from the above and the policy: the labels of the DiscoveredNode, the notes and
-	// which labels could not be made, and the fault or, where there is none, why the policy refuses the node.
+	// The rest follows from the above and the policy; see Judge.
+
+	// Labels are the labels of the DiscoveredNode. Present are those of Policy.Labels whose metadata the record has, sorted.
 	Labels  map[string]string
+	Present []string
+	// Allowed are the Addresses that may take traffic.
+	Allowed []netip.Addr
+	// Remarks are the notes, which labels could not be made, and which addresses are left out.
 	Remarks []string
+	// Verdict is why the node takes no traffic, whatever else is so; its zero value if it may.
 	Verdict Fault
-	// fingerprint is of all of the above, as it was judged.
-	fingerprint fingerprint
+
+	// source is the fingerprint of the Reading that the facts come from; zero if they come from what was written down.
+	source fingerprint
 }
 
 // Port is one port of a node.
@@ -62,8 +67,22 @@ func (f *Facts) Identity() string {
 	return f.ID
 }
 
-// Usable returns true if the record is good and has an address that may take traffic.
-func (f *Facts) Usable() bool { return f.Verdict.Reason == "" && len(f.Addresses) > 0 }
+// Usable returns true if the node may take traffic.
+func (f *Facts) Usable() bool { return f.Verdict.Reason == "" && len(f.Allowed) > 0 }
+
+// Accepted returns true if the last record was accepted.
+func (f *Facts) Accepted() bool { return f.Refusal.Reason == "" }
+
+// Says returns true if the reading says what the facts come from.
+func (f *Facts) Says(r *Reading) bool { return f.source == r.facts.source }
+
+// Shown returns the addresses that a DiscoveredNode lists: those that may take traffic or, where there are none, all.
+func (f *Facts) Shown() []netip.Addr {
+	if len(f.Allowed) > 0 {
+		return f.Allowed
+	}
+	return f.Addresses
+}
 
 // Published returns the addresses that endpoints are made of: the first of each family.
 func Published(addresses []netip.Addr) iter.Seq[netip.Addr] {
@@ -82,7 +101,48 @@ func Published(addresses []netip.Addr) iter.Seq[netip.Addr] {
 	}
 }
 
-// Fault is a reason and a message of the condition Ready.
+// Judge fills in what follows from the policy.
+func (f *Facts) Judge(l *Labeller, p *Policy) {
+	made := l.label(f.Origin, f.Metadata)
+	f.Labels, f.Present = made.labels, made.present
+	f.Allowed, f.Verdict = f.Addresses, Fault{}
+	refused := f.allow(p)
+	switch {
+	case !f.Good:
+		f.Verdict = f.Refusal
+	case len(f.Allowed) == 0:
+		f.Verdict = faulty(rollcallv1alpha1.ReasonAddressRefused, "%s", strings.Join(refused, "; "))
+	}
+	f.Remarks = f.Notes
+	if f.source == 0 {
+		return // Notes that were written down are all that was to be remarked.
+	}
+	f.Remarks = slices.Concat(f.Notes, made.unfit)
+	if f.Usable() {
+		for _, why := range refused {
+			f.Remarks = append(f.Remarks, why+", so it is left out")
+		}
+	}
+}
+
+// allow finds the addresses that may take traffic, and returns what there is to say of the others.
+func (f *Facts) allow(p *Policy) (refused []string) {
+	for i, address := range f.Addresses {
+		why := p.Refusal(address)
+		switch {
+		case why != "":
+			if refused == nil {
+				f.Allowed = slices.Clip(f.Addresses[:i:i])
+			}
+			refused = append(refused, fmt.Sprintf("the address %s %s", address, why))
+		case refused != nil:
+			f.Allowed = append(f.Allowed, address)
+		}
+	}
+	return refused
+}
+
+// Fault is a reason and a message of a condition.
 type Fault struct{ Reason, Message string }
 
 func faulty(reason, format string, args ...any) Fault {
@@ -94,194 +154,15 @@ const MaxMessage = 300
 
 // Bounded returns a text that others had a hand in as one line of bounded length, without control characters.
 func Bounded(text string) string {
+	// A character has at most four bytes, so what is cut here would be cut anyway.
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
-	}, text)
+	}, text[:min(len(text), 4*MaxMessage)])
 	if runes := []rune(text); len(runes) > MaxMessage {
 		return string(runes[:MaxMessage-1]) + "…"
 	}
 	return text
-}
-
-// Equal returns true if both say the same of the node. Both must have been judged.
-func (f *Facts) Equal(o *Facts) bool { return f.fingerprint == o.fingerprint }
-
-// MaxRecordSize is the greatest size of a value in bytes; a larger one is not even decoded. MaxNodeSize is that of what a
-// record says of its node: the API server keeps an object of 1.5 MiB at most, and JSON may take six times the room.
-const (
-	MaxRecordSize = 256 << 10
-	MaxNodeSize   = 128 << 10
-)
-
-// Read turns an entry of the bucket into facts and the load that it says it has. It never fails: what can't be read gives
-// facts with a fault.
-func Read(x *kv.Entry, p *Policy) (f Facts, load string) {
-	f.Origin = rollcallv1alpha1.OriginExternal
-	if f.Fault = f.identify(x.Key, p); f.Fault.Reason != "" {
-		return f, ""
-	}
-	if len(x.Value) > MaxRecordSize {
-		f.Fault = faulty(rollcallv1alpha1.ReasonInvalidRecord, "the record has %d bytes, the most is %d", len(x.Value), MaxRecordSize)
-		return f, ""
-	}
-	content := p.reader().Read(x.Key, x.Value)
-	if content.Err != nil {
-		f.Fault = faulty(rollcallv1alpha1.ReasonInvalidRecord, "%v", content.Err)
-		return f, ""
-	}
-	record := content.Node
-	if record.Owner != nil && record.Owner.Cluster != "" {
-		f.Origin = record.Owner.Cluster
-	}
-	f.Fault = f.name(record.ID, p)
-	if excess := tooMuch(&record); excess != "" {
-		f.Fault = faulty(rollcallv1alpha1.ReasonInvalidRecord, "%s", excess)
-		return f, ""
-	}
-	if f.Fault.Reason == "" {
-		f.Fault = f.reach(&record)
-	}
-	f.DisplayName, f.Zone, f.Draining, f.Metadata = record.Name, record.Zone, record.Draining, record.Metadata
-	f.Notes = notesOn(&record, x.Written)
-	return f, loadText(record.Load)
-}
-
-// identify says who the node is as far as its key tells.
-func (f *Facts) identify(key string, p *Policy) Fault {
-	id := strings.TrimPrefix(key, p.KeyPrefix)
-	if _, err := discovery.Key(p.KeyPrefix, id); err != nil {
-		f.ID, f.Anonymous = strings.ToValidUTF8(key, "\uFFFD"), true
-		return faulty(rollcallv1alpha1.ReasonInvalidKey,
-			"the key %.80q is none: after the prefix %q there are to be letters, digits and -/_=. without a dot at either end or two in a row, %d bytes in all at most",
-			key, p.KeyPrefix, discovery.MaxKeyLength)
-	}
-	f.ID, f.Anonymous = id, !p.reader().KeyHoldsID()
-	if f.Anonymous {
-		f.ID = key
-	}
-	return Fault{}
-}
-
-// name takes in the ID that the record gives its node.
-func (f *Facts) name(id string, p *Policy) Fault {
-	switch {
-	case p.reader().KeyHoldsID():
-		if id != f.ID {
-			return faulty(rollcallv1alpha1.ReasonNodeIDMismatch,
-				"the record's NodeId is %.80q, its key says %.80q: write it under the key of its own ID", id, f.ID)
-		}
-	case utf8.RuneCountInString(id) > rollcallv1alpha1.MaxKeyLength:
-		return faulty(rollcallv1alpha1.ReasonInvalidRecord, "the node ID is longer than %d characters", rollcallv1alpha1.MaxKeyLength)
-	case !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl):
-		return faulty(rollcallv1alpha1.ReasonInvalidRecord, "the node ID %.80q has control characters", id)
-	default:
-		f.ID, f.Anonymous = id, false
-	}
-	return Fault{}
-}
-
-// reach fills in where the node is reached, or says why it can't be.
-func (f *Facts) reach(record *discovery.Node) Fault {
-	addresses, ports, err := record.Reach()
-	if err != nil {
-		return faulty(rollcallv1alpha1.ReasonInvalidRecord, "%v", err)
-	}
-	for _, port := range ports {
-		if utf8.RuneCountInString(port.Name) > rollcallv1alpha1.MaxPortNameLength {
-			return faulty(rollcallv1alpha1.ReasonInvalidRecord, "the name of port %d is longer than %d characters", port.Port, rollcallv1alpha1.MaxPortNameLength)
-		}
-	}
-	f.Addresses = addresses
-	f.Ports = make([]Port, 0, len(ports))
-	for _, port := range ports {
-		f.Ports = append(f.Ports, Port{Name: port.Name, Port: int32(port.Port), Protocol: corev1.Protocol(port.Protocol)})
-	}
-	return Fault{}
-}
-
-// Judge fills in what follows from the policy.
-func (f *Facts) Judge(l *Labeller, p *Policy) {
-	made := l.label(f.Origin, f.Metadata)
-	f.Labels = made.labels
-	f.Remarks = slices.Concat(f.Notes, made.unfit)
-	f.Verdict = f.Fault
-	if f.Fault.Reason == "" {
-		f.Verdict = f.refusal(p)
-	}
-	f.fingerprint = fingerprintOf(f)
-}
-
-// refusal says why the policy refuses the node; the zero fault if it does not.
-func (f *Facts) refusal(p *Policy) Fault {
-	for _, address := range f.Addresses {
-		if why := p.Refusal(address); why != "" {
-			return faulty(rollcallv1alpha1.ReasonAddressRefused, "the address %s %s", address, why)
-		}
-	}
-	return Fault{}
-}
-
-// tooMuch says which limit of a DiscoveredNode the record breaks; empty if none. The API server would refuse it.
-func tooMuch(record *discovery.Node) string {
-	for _, limit := range []struct {
-		member       string
-		length, most int
-	}{
-		{"Name", utf8.RuneCountInString(record.Name), rollcallv1alpha1.MaxDisplayNameLength},
-		{"Zone", utf8.RuneCountInString(record.Zone), rollcallv1alpha1.MaxZoneLength},
-		{"Addresses", len(record.Addresses), rollcallv1alpha1.MaxAddresses},
-		{"Ports", len(record.Ports), rollcallv1alpha1.MaxPorts},
-		{"Metadata", len(record.Metadata), rollcallv1alpha1.MaxMetadataEntries},
-	} {
-		if limit.length > limit.most {
-			return fmt.Sprintf("the record's %s has a length of %d, the most is %d", limit.member, limit.length, limit.most)
-		}
-	}
-	size := len(record.ID) + len(record.Name) + len(record.Zone)
-	for name, value := range record.Metadata {
-		size += len(name) + len(value)
-	}
-	if size > MaxNodeSize {
-		return fmt.Sprintf("the record's strings have %d bytes, the most is %d", size, MaxNodeSize)
-	}
-	return ""
-}
-
-// loadText returns the load as it is shown: in full where that is short enough.
-func loadText(load *float64) string {
-	if load == nil {
-		return ""
-	}
-	text := strconv.FormatFloat(*load, 'f', -1, 64)
-	if len(text) > rollcallv1alpha1.MaxLoadLength {
-		return strconv.FormatFloat(*load, 'g', -1, 64)
-	}
-	return text
-}
-
-// The notes on a record.
-const (
-	NoteEndpoint = "only the scheme, address and port of Endpoint are used"
-	NoteClock    = "LastSeen is more than a day away from the time at which the server had it"
-)
-
-// maxSkew is how far the clock of a node may be off before that is worth a note. A time written without its zone is off by
-// less.
-const maxSkew = 24 * time.Hour
-
-// notesOn says what is odd about a record, but does no harm.
-func notesOn(record *discovery.Node, written time.Time) (notes []string) {
-	if len(record.Addresses) == 0 || len(record.Ports) == 0 {
-		u, err := url.Parse(record.Endpoint)
-		if err == nil && u.Host != "" && (strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "") {
-			notes = append(notes, NoteEndpoint)
-		}
-	}
-	if !record.LastSeen.IsZero() && !written.IsZero() && record.LastSeen.Sub(written).Abs() > maxSkew {
-		notes = append(notes, NoteClock)
-	}
-	return notes
 }

@@ -2,8 +2,8 @@ package record
 
 import "hash/maphash"
 
-// fingerprint is a hash of facts. Two that differ have the same one with a probability of 2⁻⁶⁴, and nobody who writes
-// records can bring that about, since the seed is of this process alone.
+// fingerprint is a hash of what a message says of its node. Two that differ have the same one with a probability of 2⁻⁶⁴, and
+// nobody who writes records can bring that about, since the seed is of this process alone.
 //
 // It is there for the heartbeats: to compare a record with what is known of its node, member by member, would read some
 // twenty places in memory that no cache holds in a large fleet, and so cost more with every node. A hash of what was just
@@ -12,18 +12,18 @@ type fingerprint uint64
 
 var fingerprintSeed = maphash.MakeSeed()
 
-// fingerprintOf returns the fingerprint of facts that have been judged.
-func fingerprintOf(f *Facts) fingerprint {
+// fingerprintOf returns the fingerprint of facts as a message gives them, unread if it gives none.
+func fingerprintOf(f *Facts, unread bool) fingerprint {
 	var h maphash.Hash
 	h.SetSeed(fingerprintSeed)
 	maphash.WriteComparable(&h, struct {
-		id, displayName, zone, origin string
-		anonymous, draining           bool
-		fault, verdict                Fault
-		addresses, ports, remarks     int
+		id, displayName, zone, origin     string
+		anonymous, draining, unread       bool
+		refusal                           Fault
+		addresses, ports, notes, failures int
 	}{
-		f.ID, f.DisplayName, f.Zone, f.Origin, f.Anonymous, f.Draining, f.Fault, f.Verdict,
-		len(f.Addresses), len(f.Ports), len(f.Remarks),
+		f.ID, f.DisplayName, f.Zone, f.Origin, f.Anonymous, f.Draining, unread, f.Refusal,
+		len(f.Addresses), len(f.Ports), len(f.Notes), len(f.Failing),
 	})
 	for _, address := range f.Addresses {
 		maphash.WriteComparable(&h, address)
@@ -31,11 +31,13 @@ func fingerprintOf(f *Facts) fingerprint {
 	for _, port := range f.Ports {
 		maphash.WriteComparable(&h, port)
 	}
-	for _, remark := range f.Remarks {
-		maphash.WriteComparable(&h, remark)
+	for _, note := range f.Notes {
+		maphash.WriteComparable(&h, note)
+	}
+	for _, field := range f.Failing {
+		maphash.WriteComparable(&h, field)
 	}
 	maphash.WriteComparable(&h, sumOf(f.Metadata))
-	maphash.WriteComparable(&h, sumOf(f.Labels))
 	return fingerprint(h.Sum64())
 }
 

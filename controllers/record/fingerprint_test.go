@@ -15,15 +15,15 @@ func someFacts() *Facts {
 		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")},
 		Ports:     []Port{{Name: "http", Port: 80, Protocol: "TCP"}},
 		Metadata:  map[string]string{"role": "web", "rack": "7"},
-		Labels:    map[string]string{"role": "web"},
-		Remarks:   []string{"one", "two"},
-		Verdict:   Fault{rollcallv1alpha1.ReasonAddressRefused, "no"},
+		Notes:     []string{"one", "two"},
+		Failing:   []string{"spec.record.zone"},
+		Refusal:   Fault{rollcallv1alpha1.ReasonInvalidRecord, "no"},
 	}
 }
 
-// Facts that differ in anything that a projection shows have different fingerprints.
+// Facts that differ in anything that a message says have different fingerprints.
 func TestFingerprint(t *testing.T) {
-	seen := map[fingerprint]string{fingerprintOf(someFacts()): "nothing"}
+	seen := map[fingerprint]string{fingerprintOf(someFacts(), false): "nothing"}
 	for name, change := range map[string]func(f *Facts){
 		"id":                 func(f *Facts) { f.ID = "web-2" },
 		"display name":       func(f *Facts) { f.DisplayName = "" },
@@ -32,8 +32,8 @@ func TestFingerprint(t *testing.T) {
 		"strings that moved": func(f *Facts) { f.DisplayName, f.Zone = f.DisplayName+f.Zone, "" },
 		"anonymous":          func(f *Facts) { f.Anonymous = true },
 		"draining":           func(f *Facts) { f.Draining = true },
-		"fault":              func(f *Facts) { f.Fault = f.Verdict },
-		"verdict":            func(f *Facts) { f.Verdict.Message = "never" },
+		"no refusal":         func(f *Facts) { f.Refusal = Fault{} },
+		"refusal":            func(f *Facts) { f.Refusal.Message = "never" },
 		"address":            func(f *Facts) { f.Addresses[1] = netip.MustParseAddr("10.0.0.3") },
 		"mapped address":     func(f *Facts) { f.Addresses[1] = netip.MustParseAddr("::ffff:10.0.0.2") },
 		"order of addresses": func(f *Facts) { slices.Reverse(f.Addresses) },
@@ -46,13 +46,13 @@ func TestFingerprint(t *testing.T) {
 		"metadata that swap": func(f *Facts) { f.Metadata["rack"], f.Metadata["role"] = "web", "7" },
 		"less metadata":      func(f *Facts) { delete(f.Metadata, "rack") },
 		"empty metadata":     func(f *Facts) { f.Metadata["rack"] = "" },
-		"label":              func(f *Facts) { f.Labels["role"] = "db" },
-		"a label more":       func(f *Facts) { f.Labels["rack"] = "7" },
-		"remarks":            func(f *Facts) { f.Remarks = []string{"onetwo"} },
+		"notes":              func(f *Facts) { f.Notes = []string{"onetwo"} },
+		"another expression": func(f *Facts) { f.Failing = []string{"spec.record.metadata"} },
+		"no expression":      func(f *Facts) { f.Failing = nil },
 	} {
 		f := someFacts()
 		change(f)
-		sum := fingerprintOf(f)
+		sum := fingerprintOf(f, false)
 		if other, taken := seen[sum]; taken {
 			t.Errorf("%s and %s make no difference", name, other)
 		}
@@ -62,13 +62,13 @@ func TestFingerprint(t *testing.T) {
 
 // Facts that say the same have the same fingerprint, wherever they are in memory.
 func TestFingerprintOfTheSame(t *testing.T) {
-	want := fingerprintOf(someFacts())
+	want := fingerprintOf(someFacts(), false)
 	for range 100 {
 		f := someFacts()
 		f.Metadata = map[string]string{}
 		maps.Copy(f.Metadata, someFacts().Metadata)
-		f.Remarks = slices.Clone(f.Remarks)
-		if fingerprintOf(f) != want {
+		f.Notes = slices.Clone(f.Notes)
+		if fingerprintOf(f, false) != want {
 			t.Fatal("the same facts have two fingerprints")
 		}
 	}

@@ -34,6 +34,8 @@ type Labeller struct {
 type labelling struct {
 	labels map[string]string
 	unfit  []string
+	// present are the labels whose metadata is there, sorted, whether or not it is a label value.
+	present []string
 }
 
 // NewLabeller returns a Labeller for the registry. members are Policy.Labels.
@@ -42,6 +44,9 @@ func NewLabeller(registry string, members map[string]string) *Labeller {
 		registry: registry, labels: slices.Sorted(maps.Keys(members)), members: members, known: map[string]labelling{},
 	}
 }
+
+// Labels returns the labels that come from the metadata, sorted.
+func (l *Labeller) Labels() []string { return l.labels }
 
 // label returns the labels of a node with that origin and metadata. They are shared and must not be written to.
 func (l *Labeller) label(origin string, metadata map[string]string) labelling {
@@ -75,6 +80,9 @@ func (l *Labeller) make(origin string, metadata map[string]string) labelling {
 	for _, label := range l.labels {
 		member := l.members[label]
 		value, found := metadata[member]
+		if found {
+			made.present = append(made.present, label)
+		}
 		switch {
 		case found && len(validation.IsValidLabelValue(value)) == 0:
 			made.labels[label] = value

@@ -29,6 +29,12 @@ type part struct {
 	apply func(*discovery.Node, ref.Val) error
 }
 
+// The fields of the parts that only inform.
+const (
+	fieldZone     = "spec.record.zone"
+	fieldMetadata = "spec.record.metadata"
+)
+
 // parts are all parts, in the order of evaluation.
 var parts = []part{
 	{
@@ -48,12 +54,12 @@ var parts = []part{
 		apply:    func(n *discovery.Node, v ref.Val) (err error) { n.Ports, err = ports(v); return err },
 	},
 	{
-		field: "spec.record.zone", source: func(r *rollcallv1alpha1.Record) string { return r.Zone },
+		field: fieldZone, source: func(r *rollcallv1alpha1.Record) string { return r.Zone },
 		members: []string{"Zone"}, kind: cel.StringType, expected: "a string",
 		apply: func(n *discovery.Node, v ref.Val) (err error) { n.Zone, err = text(v); return err },
 	},
 	{
-		field: "spec.record.metadata", source: func(r *rollcallv1alpha1.Record) string { return r.Metadata },
+		field: fieldMetadata, source: func(r *rollcallv1alpha1.Record) string { return r.Metadata },
 		members: []string{"Metadata"}, kind: cel.MapType(cel.StringType, cel.DynType), expected: "a map of strings",
 		apply: func(n *discovery.Node, v ref.Val) (err error) { n.Metadata, err = metadata(v); return err },
 	},

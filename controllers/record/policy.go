@@ -38,6 +38,9 @@ func (p *Policy) Mirrors(key, origin string) bool {
 	return strings.HasPrefix(key, p.KeyPrefix) && (p.IncludeLocal || origin != p.Cluster)
 }
 
+// ReadsLike returns true if two policies make the same of a message, before they judge it.
+func (p *Policy) ReadsLike(o *Policy) bool { return p.KeyPrefix == o.KeyPrefix && p.Reader == o.Reader }
+
 // Equal returns true if two policies are the same. Readers are compared by identity.
 func (p Policy) Equal(o Policy) bool {
 	if p.Reader != o.Reader {

@@ -57,6 +57,7 @@ func (s *session) start() {
 	s.cancel = cancel
 	s.link = s.pool.join(s.name.Namespace, s.plan.connection, s)
 	s.done.Go(func() { s.run(ctx) })
+	s.done.Go(func() { s.mirror.Read(ctx) })
 }
 
 // stop ends the session and waits for it: afterwards nothing of it is left, and the Mirror keeps what it knows.

@@ -1,0 +1,204 @@
+package mirror
+
+import (
+	"time"
+
+	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
+)
+
+// messages applies what comes from the bucket to the entries of a table: at once that it came, and once it was read what it
+// says.
+type messages struct{ *table }
+
+// put applies that a message with a record has come, and has it read. While another bucket, prefix or mapping is being listed
+// everything waits for the end of the listing.
+func (t messages) put(x *kv.Entry, now time.Time) {
+	if !t.staging {
+		t.hear(x)
+	}
+	t.unread.push(waiting{Entry: *x, since: t.timing.clock.Now(), queued: now})
+}
+
+// hear applies a sign of life. A message that a listing shows again is one only for who knows the node from memory alone.
+func (t messages) hear(x *kv.Entry) {
+	e := t.entries[x.Key]
+	if e == nil {
+		return
+	}
+	// Another bucket counts its revisions from the beginning, so the revision alone does not name the message.
+	again := x.Revision == e.revision && (e.remembered || x.Written.Equal(e.written))
+	switch {
+	case !again:
+		t.guard.stale = t.guard.stale || e.due || e.silence != none
+		t.pace(e, x)
+		e.heard, e.notBefore = t.timing.clock.Hear(x.Age), 0
+		e.due, e.confirmed, e.accepted, e.back = false, never, false, true
+	case e.remembered:
+		e.heard = t.timing.clock.Hear(x.Age)
+	}
+	e.written, e.ttl, e.revision, e.absent = x.Written, x.TTL, x.Revision, never
+	t.checks.by(e, t.timing.next(e))
+}
+
+// smoothing is the weight of the past in what is known of a node's interval: one late heartbeat says little.
+const smoothing = 4
+
+// pace notes how often the node heartbeats, as far as it was listened to.
+func (t messages) pace(e *entry, x *kv.Entry) {
+	if x.Age != 0 || e.heard.Age != 0 || e.remembered {
+		return
+	}
+	gap := t.timing.clock.Now() - e.heard.At
+	if e.interval == 0 {
+		e.interval = gap
+	}
+	e.interval += (gap - e.interval) / smoothing
+	if t.timing.sparse(e) != e.counted.sparse {
+		t.count(e)
+	}
+}
+
+// apply applies what was read of a message.
+func (t messages) apply(w *waiting, r *record.Reading) {
+	switch {
+	case !t.unread.current(w):
+		// The key was deleted, or everything is listed again.
+	case t.staging:
+		t.staged.put(w.Key, staged{waiting: *w, reading: r})
+	default:
+		t.read(w, r)
+	}
+}
+
+// read applies what a message says.
+func (t messages) read(w *waiting, r *record.Reading) {
+	_, waited := t.coming[w.Key]
+	delete(t.coming, w.Key)
+	e := t.entries[w.Key]
+	switch {
+	case !t.policy.Record.Mirrors(w.Key, r.Origin()):
+		t.drop(w.Key)
+	case e != nil:
+		t.adopt(e, r)
+	case t.full(0):
+		t.out.state = t.excess.put(*w) || t.out.state
+	case waited && t.timing.late(w):
+		// It died while it waited for a place.
+	default:
+		t.forgo(w.Key)
+		t.join(w, r)
+	}
+}
+
+// join adds a new node.
+func (t messages) join(w *waiting, r *record.Reading) {
+	e := &entry{
+		key: w.Key, facts: r.Onto(nil), load: r.Load(""), firstSeen: w.Written, absent: never,
+		written: w.Written, ttl: w.TTL, revision: w.Revision,
+		heard: t.timing.clock.Hear(w.Age + t.timing.clock.Now() - w.since),
+	}
+	t.departed.restore(e, &t.timing)
+	e.facts.Judge(t.labels, &t.policy.Record)
+	t.insert(e)
+}
+
+// adopt takes over what was read of a known node's message. Where it changes nothing that is shown, it costs no more than a
+// new Node.
+func (t messages) adopt(e *entry, r *record.Reading) {
+	back := e.back
+	e.back, e.load = false, r.Load(e.load)
+	if e.facts.Says(r) && e.quiet(t.timing.clock.Now(), t.timing.window()) {
+		e.refresh()
+		return
+	}
+	if back {
+		e.silence, e.superseded, e.hushed = none, false, false
+	}
+	e.facts, e.remembered = r.Onto(&e.facts), false
+	e.facts.Judge(t.labels, &t.policy.Record)
+	e.turns.observe(reachOf(&e.facts), t.timing.clock.Now(), t.timing.window())
+	t.guard.stale = true
+	t.mark(e)
+}
+
+// unregister applies that a key was deleted.
+func (t messages) unregister(x *kv.Entry) {
+	t.unread.drop(x.Key)
+	if t.staging {
+		t.staged.put(x.Key, staged{})
+		return
+	}
+	t.drop(x.Key)
+}
+
+// drop applies an unregistration, or that a key is none of the registry's.
+func (t messages) drop(key string) {
+	if e := t.entries[key]; e != nil {
+		t.departed.put(e, t.timing.clock.Now())
+		t.remove(e)
+	}
+	t.forgo(key)
+}
+
+// miss applies that a key is not in the bucket. That alone is no unregistration: the node goes at its deadline.
+func (t messages) miss(key string) {
+	e := t.entries[key]
+	if e == nil {
+		t.forgo(key)
+		return
+	}
+	if e.absent == never {
+		e.absent = t.timing.clock.Now()
+	}
+	t.checks.by(e, t.timing.next(e))
+}
+
+// stage has the next listing take effect in one step, when it is complete: it is of another bucket, prefix or mapping.
+func (t messages) stage() {
+	t.unread.clear()
+	t.staging, t.staged = true, stagedListing{}
+}
+
+// commit applies the listing that was staged, and that those are missing which no listing shows.
+func (t messages) commit() {
+	all := t.staged
+	t.staging, t.staged = false, stagedListing{}
+	for _, key := range all.order {
+		s := all.byKey[key]
+		if s.reading == nil {
+			t.drop(key)
+			continue
+		}
+		t.hear(&s.Entry)
+		t.read(&s.waiting, s.reading)
+	}
+	for key, e := range t.entries {
+		if e.foreign {
+			t.miss(key)
+		}
+	}
+}
+
+// admit has those read that have waited longest, for the places that have become free.
+func (t messages) admit(now time.Time) {
+	for t.excess.len() > 0 && !t.full(len(t.coming)) {
+		w, ok := t.excess.next()
+		if !ok {
+			return
+		}
+		t.out.state = true
+		w.queued = now
+		if t.coming == nil {
+			t.coming = map[string]struct{}{}
+		}
+		t.coming[w.Key] = struct{}{}
+		t.unread.push(w)
+	}
+}
+
+// forgo lets a key that is gone from the bucket no longer wait for a place.
+func (t messages) forgo(key string) {
+	delete(t.coming, key)
+	t.out.state = t.excess.drop(key) || t.out.state
+}

@@ -1,0 +1,76 @@
+package mirror
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/rollcall-dev/rollcall/controllers/record"
+)
+
+const (
+	// batchSize is how many messages are read before the Mirror hears of them.
+	batchSize = 64
+	// share is the part of a processor that reading may take in the long run, in microseconds a second, and burst what it may
+	// take at once: enough to list a large fleet whose expressions cost what they usually do.
+	share = 250_000
+	burst = 2_000_000
+	// tooLong is for how long a message may wait to be read before somebody should know.
+	tooLong = 5 * time.Second
+)
+
+// Read reads the messages that have come in, and those that come, until ctx ends. It takes no more than a share of a
+// processor: what is not read yet keeps its last good facts. There must be one call at a time.
+func (m *Mirror) Read(ctx context.Context) {
+	limiter := rate.NewLimiter(share, burst)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.wake:
+		}
+		for more := true; more && ctx.Err() == nil; {
+			began := m.clock.Now()
+			more = m.readSome()
+			now := m.clock.Now()
+			took := min(burst, int(now.Sub(began).Microseconds()))
+			m.rest(ctx, limiter.ReserveN(now, took).DelayFrom(now))
+		}
+	}
+}
+
+// rest waits for so long, or until ctx ends.
+func (m *Mirror) rest(ctx context.Context, wait time.Duration) {
+	if wait <= 0 {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-m.clock.After(wait):
+	}
+}
+
+// readSome reads the messages that have waited longest, without the Mirror's lock, and applies what they say. It returns
+// false if there were none.
+func (m *Mirror) readSome() bool {
+	m.mu.Lock()
+	policy, batch := m.table.policy, m.table.unread.take(batchSize)
+	m.mu.Unlock()
+	if len(batch) == 0 {
+		return false
+	}
+	readings := make([]*record.Reading, len(batch))
+	for i, w := range batch {
+		readings[i] = record.Read(&w.Entry, &policy.Record)
+	}
+	m.mu.Lock()
+	for i, w := range batch {
+		messages{&m.table}.apply(w, readings[i])
+		m.table.settle(w.Written)
+	}
+	m.table.unread.reading = nil
+	m.proceed()
+	m.finish(m.link.now(m.clock))
+	return true
+}

@@ -1,0 +1,85 @@
+package mirror
+
+import (
+	"time"
+
+	"github.com/rollcall-dev/rollcall/discovery/kv"
+)
+
+// waiting is a message that waits to be read, or for a place below MaxNodes.
+type waiting struct {
+	kv.Entry
+	// since is when on the listening clock it came.
+	since time.Duration
+	// queued is when on the local clock it came.
+	queued time.Time
+}
+
+// unread holds the messages that wait to be read, one a key: a later message of a key takes the place of an earlier one. The
+// zero value is ready for use.
+type unread struct {
+	byKey map[string]*waiting
+	order []*waiting
+	// reading are the messages that were taken and have not been given back, by key.
+	reading map[string]*waiting
+	// pushed counts the places that were given out, from 1 on, done those whose message was taken.
+	pushed, done int
+}
+
+// push adds a message, in the place of an earlier one of the key that is not being read yet.
+func (u *unread) push(w waiting) {
+	if there := u.byKey[w.Key]; there != nil {
+		w.queued = there.queued
+		*there = w
+		return
+	}
+	if u.byKey == nil {
+		u.byKey = map[string]*waiting{}
+	}
+	u.byKey[w.Key] = &w
+	u.order = append(u.order, &w)
+	u.pushed++
+}
+
+// take takes out as many messages as that, the first that came first.
+func (u *unread) take(most int) []*waiting {
+	n := min(most, len(u.order))
+	batch := u.order[:n:n]
+	if u.order = u.order[n:]; len(u.order) == 0 {
+		u.order = nil
+	}
+	u.reading = make(map[string]*waiting, n)
+	for _, w := range batch {
+		if u.byKey[w.Key] == w {
+			delete(u.byKey, w.Key)
+			u.reading[w.Key] = w
+		}
+	}
+	u.done += n
+	return batch
+}
+
+// read returns true once everything up to that place has been read.
+func (u *unread) read(place int) bool { return u.done >= place && len(u.reading) == 0 }
+
+func (u *unread) len() int { return len(u.order) }
+
+// current returns true if what was read of a message that was taken still counts.
+func (u *unread) current(w *waiting) bool { return u.reading[w.Key] == w }
+
+// drop forgets what is known of the key.
+func (u *unread) drop(key string) {
+	delete(u.byKey, key)
+	delete(u.reading, key)
+}
+
+// clear forgets everything.
+func (u *unread) clear() { *u = unread{pushed: u.pushed, done: u.pushed} }
+
+// oldest returns when the message that waits for the longest came; the zero time if none waits.
+func (u *unread) oldest() time.Time {
+	if len(u.order) == 0 {
+		return time.Time{}
+	}
+	return u.order[0].queued
+}

@@ -1,0 +1,225 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	corev1 "k8s.io/api/core/v1"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
+)
+
+// MaxRecordSize is the greatest size of a value in bytes; a larger one is refused undecoded.
+const MaxRecordSize = 64 << 10
+
+// Reading is what one message says of its node. What is known of the node besides fills it up; see Onto.
+type Reading struct {
+	facts Facts
+	// load is the load that the node says it has.
+	load string
+	// unread is true if nothing could be read, so that load and facts say nothing.
+	unread bool
+}
+
+// Read reads a message of the bucket. It never fails: what can't be read gives a reading that is refused.
+func Read(x *kv.Entry, p *Policy) *Reading {
+	r := &Reading{facts: Facts{Origin: rollcallv1alpha1.OriginExternal}}
+	r.read(x, p)
+	r.facts.Good = r.facts.Accepted()
+	r.facts.source = fingerprintOf(&r.facts, r.unread)
+	return r
+}
+
+// Origin returns where the entry comes from; OriginExternal if it does not say.
+func (r *Reading) Origin() string { return r.facts.Origin }
+
+// Load returns the load that the node says it has, if it could be read, else the last one.
+func (r *Reading) Load(last string) string {
+	if r.unread {
+		return last
+	}
+	return r.load
+}
+
+// Onto returns what is known of the node after the reading; last is what was known before, nil for nothing. A record that is
+// refused leaves who the node is and how it is reached as it was, and what else it says counts as far as it could be read.
+func (r *Reading) Onto(last *Facts) Facts {
+	f := r.facts
+	if last == nil {
+		return f
+	}
+	if f.Anonymous && !last.Anonymous {
+		f.ID, f.Anonymous = last.ID, false // A broken record is not to change names.
+	}
+	if slices.Contains(f.Failing, fieldZone) {
+		f.Zone = last.Zone
+	}
+	if slices.Contains(f.Failing, fieldMetadata) {
+		f.Metadata = last.Metadata
+	}
+	if f.Accepted() || !last.Good {
+		return f
+	}
+	f.Good, f.ID, f.Anonymous, f.Addresses, f.Ports = true, last.ID, last.Anonymous, last.Addresses, last.Ports
+	if r.unread {
+		f.DisplayName, f.Zone, f.Metadata, f.Draining, f.Origin = last.DisplayName, last.Zone, last.Metadata, last.Draining, last.Origin
+	}
+	return f
+}
+
+func (r *Reading) read(x *kv.Entry, p *Policy) {
+	f := &r.facts
+	if f.Refusal = f.identify(x.Key, p); !f.Accepted() {
+		r.unread = true
+		return
+	}
+	if len(x.Value) > MaxRecordSize {
+		r.unread = true
+		f.Refusal = faulty(rollcallv1alpha1.ReasonInvalidRecord, "the record has more than %d bytes", MaxRecordSize)
+		return
+	}
+	c := p.reader().Read(x.Key, x.Value)
+	r.unread, f.Failing = c.Unread, c.Failing
+	for _, remark := range c.Remarks {
+		f.Notes = append(f.Notes, remark.String())
+	}
+	f.inform(&c.Node)
+	f.Notes = append(f.Notes, notesOn(&c.Node, x.Written)...)
+	r.load = loadText(c.Node.Load)
+	if c.Err != nil {
+		f.Refusal = refusal(c.Err)
+		return
+	}
+	if f.Refusal = f.name(c.Node.ID, p); f.Accepted() {
+		f.Refusal = f.reach(&c.Node)
+	}
+}
+
+// refusal returns why a Reader refuses a record.
+func refusal(err error) Fault {
+	reason := rollcallv1alpha1.ReasonInvalidRecord
+	if wrong, ok := errors.AsType[*discovery.RecordError](err); ok && wrong.Reason == ReasonExpression {
+		reason = rollcallv1alpha1.ReasonExpressionFailed
+	}
+	return faulty(reason, "%v", err)
+}
+
+// identify says who the node is as far as its key tells.
+func (f *Facts) identify(key string, p *Policy) Fault {
+	id := strings.TrimPrefix(key, p.KeyPrefix)
+	if _, err := discovery.Key(p.KeyPrefix, id); err != nil {
+		f.ID, f.Anonymous = strings.ToValidUTF8(key, "\uFFFD"), true
+		return faulty(rollcallv1alpha1.ReasonInvalidKey,
+			"the key %.80q is none: after the prefix %q there are to be letters, digits and -/_=. without a dot at either end or two in a row, %d bytes in all at most",
+			key, p.KeyPrefix, discovery.MaxKeyLength)
+	}
+	f.ID, f.Anonymous = id, !p.reader().KeyHoldsID()
+	if f.Anonymous {
+		f.ID = key
+	}
+	return Fault{}
+}
+
+// name takes over the ID that the record gives its node.
+func (f *Facts) name(id string, p *Policy) Fault {
+	switch {
+	case p.reader().KeyHoldsID():
+		if id != f.ID {
+			return faulty(rollcallv1alpha1.ReasonNodeIDMismatch,
+				"the record's NodeId is %.80q, its key says %.80q: write it under the key of its own ID", id, f.ID)
+		}
+	case utf8.RuneCountInString(id) > rollcallv1alpha1.MaxKeyLength:
+		return faulty(rollcallv1alpha1.ReasonInvalidRecord, "the node ID is longer than %d characters", rollcallv1alpha1.MaxKeyLength)
+	case !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl):
+		return faulty(rollcallv1alpha1.ReasonInvalidRecord, "the node ID %.80q has control characters", id)
+	default:
+		f.ID, f.Anonymous = id, false
+	}
+	return Fault{}
+}
+
+// reach takes over where the node is reached, or says why it can't be.
+func (f *Facts) reach(record *discovery.Node) Fault {
+	addresses, ports, err := record.Reach()
+	if err != nil {
+		return faulty(rollcallv1alpha1.ReasonInvalidRecord, "%v", err)
+	}
+	for _, port := range ports {
+		if utf8.RuneCountInString(port.Name) > rollcallv1alpha1.MaxPortNameLength {
+			return faulty(rollcallv1alpha1.ReasonInvalidRecord, "the name of port %d is longer than %d characters", port.Port, rollcallv1alpha1.MaxPortNameLength)
+		}
+	}
+	f.Addresses = addresses
+	f.Ports = make([]Port, 0, len(ports))
+	for _, port := range ports {
+		f.Ports = append(f.Ports, Port{Name: port.Name, Port: int32(port.Port), Protocol: corev1.Protocol(port.Protocol)})
+	}
+	return Fault{}
+}
+
+// inform takes over the members that only inform, as much of them as a DiscoveredNode holds.
+func (f *Facts) inform(record *discovery.Node) {
+	if record.Owner != nil && record.Owner.Cluster != "" {
+		f.Origin = record.Owner.Cluster
+	}
+	f.Draining, f.DisplayName, f.Zone, f.Metadata = record.Draining, record.Name, record.Zone, record.Metadata
+	if runes := []rune(record.Name); len(record.Name) > rollcallv1alpha1.MaxDisplayNameLength && len(runes) > rollcallv1alpha1.MaxDisplayNameLength {
+		f.DisplayName = string(runes[:rollcallv1alpha1.MaxDisplayNameLength])
+		f.note("Name has more than %d characters: the rest is left out", rollcallv1alpha1.MaxDisplayNameLength)
+	}
+	if utf8.RuneCountInString(record.Zone) > rollcallv1alpha1.MaxZoneLength {
+		f.Zone = ""
+		f.note("Zone has more than %d characters: it is left out", rollcallv1alpha1.MaxZoneLength)
+	}
+	if len(record.Metadata) > rollcallv1alpha1.MaxMetadataEntries {
+		f.Metadata = make(map[string]string, rollcallv1alpha1.MaxMetadataEntries)
+		for _, name := range slices.Sorted(maps.Keys(record.Metadata))[:rollcallv1alpha1.MaxMetadataEntries] {
+			f.Metadata[name] = record.Metadata[name]
+		}
+		f.note("Metadata has more than %d entries: the first by name are used", rollcallv1alpha1.MaxMetadataEntries)
+	}
+}
+
+func (f *Facts) note(format string, args ...any) {
+	f.Notes = append(f.Notes, fmt.Sprintf(format, args...))
+}
+
+// loadText returns the load as it is shown: in full where that is short enough.
+func loadText(load *float64) string {
+	if load == nil {
+		return ""
+	}
+	text := strconv.FormatFloat(*load, 'f', -1, 64)
+	if len(text) > rollcallv1alpha1.MaxLoadLength {
+		return strconv.FormatFloat(*load, 'g', -1, 64)
+	}
+	return text
+}
+
+// maxSkew is how far the clock of a node may be off before that is worth a note. A time written without its zone is off by
+// less.
+const maxSkew = 24 * time.Hour
+
+// notesOn says what is odd about a record, but does no harm.
+func notesOn(record *discovery.Node, written time.Time) (notes []string) {
+	if len(record.Addresses) == 0 || len(record.Ports) == 0 {
+		u, err := url.Parse(record.Endpoint)
+		if err == nil && u.Host != "" && (strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "") {
+			notes = append(notes, "only the scheme, address and port of Endpoint are used")
+		}
+	}
+	if !record.LastSeen.IsZero() && !written.IsZero() && record.LastSeen.Sub(written).Abs() > maxSkew {
+		notes = append(notes, "LastSeen is more than a day away from the time at which the server had it")
+	}
+	return notes
+}
