@@ -15,9 +15,11 @@
 //
 // # From an event to a slice
 //
-//  1. The Watcher delivers a kv.Entry to Mirror.Entry, on its own goroutine.
-//  2. The Mirror reads the record and compares it with what it knows. If only the heartbeat is new, that is all. Else it
-//     applies the change to one entry and marks what depends on it.
+//  1. The Watcher delivers a kv.Entry to Mirror.Entry, on its own goroutine. That the node lives, or that its key was deleted,
+//     counts at once; the record waits to be read.
+//  2. Mirror.Read, on a goroutine of the registry's session, makes a record.Reading of it, without the Mirror's lock. The Mirror
+//     compares it with what it knows. If only the heartbeat is new, that is all. Else it applies the change to one entry and
+//     marks what depends on it.
 //  3. It settles what the marked nodes are now, and publishes those that differ: endpointslice and discoverednode hear of a
 //     mirror.Change, which has the mirror.Node before and after.
 //  4. endpointslice marks the node in every Service whose selector matches the old or the new labels, and enqueues the
@@ -48,6 +50,8 @@
 //   - The API server is away: the Mirror goes on; each projection tries one name that differs after the other until a write
 //     is answered, and then all of them (package outage).
 //   - The bucket takes no writes: nobody can heartbeat, so silence takes no traffic, and the NodeRegistry says why.
+//   - A record is refused, or an expression fails: the node keeps its last good facts for as long as it heartbeats.
+//   - Another prefix, server or mapping: what is known stays until the new listing is complete, and changes in one step.
 //   - A NodeRegistry is deleted: for 10 seconds everything stays as it is, for one that is created again under its name.
 //   - Rollcall starts again: the Mirror is seeded from the DiscoveredNodes; until the bucket has been listed completely,
 //     endpoints are added and updated, never removed.

@@ -6,8 +6,8 @@
 //
 // # Apply, settle, publish
 //
-//	Entry, Absent, Arrived, Silent, SetPolicy, SetCordoned …     an input of the Mirror
-//	      │ apply: change one entry, mark what depends on it     table, silences
+//	Entry, Read, Absent, Arrived, Silent, SetPolicy …            an input of the Mirror
+//	      │ apply: change one entry, mark what depends on it     table, messages, silences
 //	      ▼
 //	   settle: what is each marked node now?                     table.settle
 //	      ▼
@@ -16,11 +16,21 @@
 // Who has a name, who is superseded and what a node looks like is decided in settle alone, from the marked entries and the
 // indexes. No input undoes what another has done.
 //
+// # Heard first, read later
+//
+// A message is evidence when it arrives: the node lives, or its key was deleted. What its record says counts once it was read, by
+// whoever calls Read, in the order in which the keys came, the latest message of each; see unread. A node that is silent is back
+// once its record was read. A listing is complete once everything that it has shown was read.
+//
+// A record that is refused leaves who the node is and how it is reached as it was; see record.Reading. After a change of how
+// records are read, or of the bucket that they come from, everything is staged: what the listing shows is applied in one step at
+// its end. Entries without the new prefix are absent from then on.
+//
 // # Keys and nodes
 //
 // A key is an entry, whatever its value says. Rollcall's own records repeat the node ID of their key; those that a Reader
 // reads name it themselves. The DiscoveredNode is named after the ID, or after the key while the ID is unknown. Of two
-// keys with one ID the older has the name until it expires; the other one is Invalid meanwhile.
+// keys with one ID the older has the name until it expires; the other one is Invalid meanwhile, or keeps the ID that it had.
 //
 // Of more than MaxNodes keys, those beyond wait, in the order in which they came, for a place to become free. None that is
 // in is ever taken out for another.
@@ -53,6 +63,7 @@
 //
 // # Cost
 //
-// A heartbeat costs the decoding of its record and one small allocation, whatever the number of nodes; it moves no timer.
+// A heartbeat costs the decoding of its record and one small allocation, whatever the number of nodes; it moves no timer. Reading
+// takes a share of a processor, so that no registry slows another.
 // Only a deadline that is near counts the nodes, at most once in 50 ms, and a guard that holds nodes counts once a second.
 package mirror

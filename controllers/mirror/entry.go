@@ -157,6 +157,14 @@ func (e *entry) outranks(o *entry) bool {
 	return e.key < o.key
 }
 
+// duplicateID is why an entry does not get the node ID that it gives.
+func duplicateID(id string) record.Fault {
+	return record.Fault{
+		Reason:  rollcallv1alpha1.ReasonDuplicateNodeID,
+		Message: record.Bounded(fmt.Sprintf("another entry of the bucket, which is older, has the node ID %.120q as well", id)),
+	}
+}
+
 // phase returns the entry's phase with the reason and message of the condition Ready.
 func (e *entry) phase() (phase rollcallv1alpha1.NodePhase, reason, message string) {
 	switch {
@@ -165,8 +173,8 @@ func (e *entry) phase() (phase rollcallv1alpha1.NodePhase, reason, message strin
 	case e.facts.Verdict.Reason != "":
 		return rollcallv1alpha1.NodeInvalid, e.facts.Verdict.Reason, e.facts.Verdict.Message
 	case e.duplicate:
-		return rollcallv1alpha1.NodeInvalid, rollcallv1alpha1.ReasonDuplicateNodeID,
-			record.Bounded(fmt.Sprintf("another entry of the bucket, which is older, has the node ID %.120q as well", e.facts.ID))
+		why := duplicateID(e.facts.ID)
+		return rollcallv1alpha1.NodeInvalid, why.Reason, why.Message
 	case e.superseded:
 		return rollcallv1alpha1.NodeStale, rollcallv1alpha1.ReasonSuperseded,
 			"the node is silent, and a newer one answers at its addresses"
@@ -208,7 +216,8 @@ func (e *entry) refresh() {
 
 // quiet returns true if a heartbeat that says the same changes nothing.
 func (e *entry) quiet(now, window time.Duration) bool {
-	return e.silence == none && !e.superseded && !e.hushed && !e.remembered && !e.turns.over(now, window)
+	return e.silence == none && !e.superseded && !e.hushed && !e.remembered && !e.turns.over(now, window) &&
+		e.facts.Refusal.Reason != rollcallv1alpha1.ReasonDuplicateNodeID // Whoever has the ID may be gone.
 }
 
 // remarks returns what is odd about the entry.

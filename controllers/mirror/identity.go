@@ -52,6 +52,12 @@ func (ids identities) part(id string, e *entry) (next *entry) {
 	return i.holder
 }
 
+// taken returns true if another entry has the ID, and keeps it.
+func (ids identities) taken(id string, e *entry) bool {
+	holder := ids.holder(id)
+	return holder != nil && holder != e && holder.silence != expired && !holder.foreign
+}
+
 // holder returns the entry that has the ID's name; nil if nobody gives the ID.
 func (ids identities) holder(id string) *entry {
 	if i := ids[id]; i != nil {

@@ -100,6 +100,28 @@ func TestIDsFromTheRecord(t *testing.T) {
 	}
 }
 
+// TestAMappingThatGivesAllTheSameID has every node but one keep the ID that it had.
+func TestAMappingThatGivesAllTheSameID(t *testing.T) {
+	f := newFleet(t, foreignPolicy())
+	for n := 1; n <= 3; n++ {
+		f.say(fmt.Sprintf("k%d", n), id(n), n)
+	}
+	p := foreignPolicy()
+	f.SetPolicy(p)
+	f.Listing(kv.CauseStart)
+	for n := 1; n <= 3; n++ {
+		f.say(fmt.Sprintf("k%d", n), "same", n)
+	}
+	f.Synced(f.bucket(testTTL))
+	ready := f.State().Nodes[rollcallv1alpha1.NodeReady]
+	if node := f.Node("reg.n2"); ready != 3 || node == nil || node.Refusal.Reason != rollcallv1alpha1.ReasonDuplicateNodeID {
+		t.Fatalf("%d are ready, and the second is %+v", ready, node)
+	}
+	f.unregisterKey("k1")
+	f.say("k2", "same", 2)
+	f.wantReason("reg.same", rollcallv1alpha1.ReasonHeartbeating)
+}
+
 func TestDuplicateIDs(t *testing.T) {
 	f := newFleet(t, foreignPolicy())
 	f.say("k1", "web", 1)

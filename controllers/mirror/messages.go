@@ -115,8 +115,12 @@ func (t messages) adopt(e *entry, r *record.Reading) {
 	if back {
 		e.silence, e.superseded, e.hushed = none, false, false
 	}
-	e.facts, e.remembered = r.Onto(&e.facts), false
-	e.facts.Judge(t.labels, &t.policy.Record)
+	f := r.Onto(&e.facts)
+	if id := f.Identity(); e.facts.Good && f.Accepted() && id != e.facts.Identity() && t.ids.taken(id, e) {
+		f = f.Refused(duplicateID(f.ID), &e.facts)
+	}
+	f.Judge(t.labels, &t.policy.Record)
+	e.facts, e.remembered = f, false
 	e.turns.observe(reachOf(&e.facts), t.timing.clock.Now(), t.timing.window())
 	t.guard.stale = true
 	t.mark(e)
@@ -172,6 +176,7 @@ func (t messages) commit() {
 		}
 		t.hear(&s.Entry)
 		t.read(&s.waiting, s.reading)
+		t.settle(s.Written)
 	}
 	for key, e := range t.entries {
 		if e.foreign {

@@ -74,14 +74,16 @@ func (m *Mirror) start() {
 // change.
 func (m *Mirror) finish(at time.Time) {
 	m.table.settle(at)
-	messages{&m.table}.admit(m.clock.Now())
+	now := m.clock.Now()
+	messages{&m.table}.admit(now)
+	m.out.state = m.table.unread.lateChanged(now) || m.out.state
 	if m.table.unread.len() > 0 {
 		select {
 		case m.wake <- struct{}{}:
 		default: // There is one already.
 		}
 	}
-	changes, state, settled := m.out.take(m.clock.Now())
+	changes, state, settled := m.out.take(now)
 	m.mu.Unlock()
 	if len(changes) > 0 {
 		m.observer.nodesChanged(changes)
@@ -322,8 +324,7 @@ func (m *Mirror) State() State {
 
 func (m *Mirror) records() Records {
 	r := m.table.records.state(m.table.labels.Labels())
-	oldest := m.table.unread.oldest()
-	r.TooSlow = !oldest.IsZero() && m.clock.Since(oldest) > tooLong
+	r.TooSlow = m.table.unread.late
 	return r
 }
 

@@ -24,6 +24,8 @@ type unread struct {
 	reading map[string]*waiting
 	// pushed counts the places that were given out, from 1 on, done those whose message was taken.
 	pushed, done int
+	// late is true while a message waits for too long.
+	late bool
 }
 
 // push adds a message, in the place of an earlier one of the key that is not being read yet.
@@ -76,10 +78,9 @@ func (u *unread) drop(key string) {
 // clear forgets everything.
 func (u *unread) clear() { *u = unread{pushed: u.pushed, done: u.pushed} }
 
-// oldest returns when the message that waits for the longest came; the zero time if none waits.
-func (u *unread) oldest() time.Time {
-	if len(u.order) == 0 {
-		return time.Time{}
-	}
-	return u.order[0].queued
+// lateChanged finds out whether a message waits for too long, and returns true if that is news.
+func (u *unread) lateChanged(now time.Time) bool {
+	was := u.late
+	u.late = len(u.order) > 0 && now.Sub(u.order[0].queued) > tooLong
+	return u.late != was
 }

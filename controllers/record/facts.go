@@ -73,6 +73,16 @@ func (f *Facts) Usable() bool { return f.Verdict.Reason == "" && len(f.Allowed) 
 // Accepted returns true if the last record was accepted.
 func (f *Facts) Accepted() bool { return f.Refusal.Reason == "" }
 
+// Refused returns the facts of a record that is refused: who the node is and how it is reached stay as they were in the last good
+// record, if there was one.
+func (f Facts) Refused(why Fault, last *Facts) Facts {
+	f.Refusal, f.Good = why, last.Good
+	if last.Good {
+		f.ID, f.Anonymous, f.Addresses, f.Ports = last.ID, last.Anonymous, last.Addresses, last.Ports
+	}
+	return f
+}
+
 // Says returns true if the reading says what the facts come from.
 func (f *Facts) Says(r *Reading) bool { return f.source == r.facts.source }
 

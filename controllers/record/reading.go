@@ -67,14 +67,13 @@ func (r *Reading) Onto(last *Facts) Facts {
 	if slices.Contains(f.Failing, fieldMetadata) {
 		f.Metadata = last.Metadata
 	}
-	if f.Accepted() || !last.Good {
-		return f
-	}
-	f.Good, f.ID, f.Anonymous, f.Addresses, f.Ports = true, last.ID, last.Anonymous, last.Addresses, last.Ports
-	if r.unread {
+	if r.unread && last.Good {
 		f.DisplayName, f.Zone, f.Metadata, f.Draining, f.Origin = last.DisplayName, last.Zone, last.Metadata, last.Draining, last.Origin
 	}
-	return f
+	if f.Accepted() {
+		return f
+	}
+	return f.Refused(f.Refusal, last)
 }
 
 func (r *Reading) read(x *kv.Entry, p *Policy) {
