@@ -33,7 +33,8 @@ type entry struct {
 	key   endpointKey
 	addr  netip.Addr
 	ports portSet
-	// node is the endpoint's node; nil if it is not known.
+	// node is the endpoint's node; nil if it is not known. It never changes, so neither does the entry's rank: a change of the
+	// node makes another entry.
 	node *mirror.Node
 	// kept is the endpoint as it was found, where its node is not known and it may not be removed yet.
 	kept *discoveryv1.Endpoint
@@ -79,18 +80,43 @@ func (e *entry) outrankedBy(found *discoveryv1.Endpoint, ports portSet) bool {
 		(e.addr.String() != found.Addresses[0] || e.ports.key != ports.key)
 }
 
-// rank orders the entries that make the same claim: the first keeps it. An endpoint whose node is not known gives way to
-// all that are, then the older node comes first.
-func (e *entry) rank(o *entry) int {
+// standing is the first part of an entry's rank: of those that make the same claim the least is shown.
+type standing uint8
+
+const (
+	// serving: the node heartbeats and takes traffic on a record that was accepted.
+	serving standing = iota
+	// draining: it heartbeats and serves what it has.
+	draining
+	// doubtful: it is silent, held or not, or lives on its last good record.
+	doubtful
+	// cordoned: a person has taken it out of rotation.
+	cordoned
+	// unknown: there is no node, only an endpoint that was found.
+	unknown
+)
+
+func (e *entry) standing() standing {
 	switch {
-	case e.node == nil && o.node == nil:
-		return e.key.compare(o.key)
 	case e.node == nil:
-		return 1
-	case o.node == nil:
-		return -1
+		return unknown
+	case e.node.Cordoned:
+		return cordoned
+	case e.node.Silent, e.node.Refusal.Reason != "", e.node.Traffic() == mirror.TrafficNotReady:
+		return doubtful
+	case e.node.Traffic() == mirror.TrafficTerminating:
+		return draining
 	}
-	return cmp.Or(e.node.FirstSeen.Compare(o.node.FirstSeen), e.key.compare(o.key))
+	return serving
+}
+
+// rank orders the entries that make the same claim: the first keeps it. Of two doubtful ones that which takes traffic is
+// before that which takes none; then the older node comes first.
+func (e *entry) rank(o *entry) int {
+	if order := cmp.Compare(e.standing(), o.standing()); order != 0 || e.node == nil {
+		return cmp.Or(order, e.key.compare(o.key))
+	}
+	return cmp.Or(cmp.Compare(o.node.Traffic(), e.node.Traffic()), e.node.FirstSeen.Compare(o.node.FirstSeen), e.key.compare(o.key))
 }
 
 type groupKey struct {
@@ -227,7 +253,10 @@ func (p *placement) enter(e *entry, cause time.Time) {
 	p.entries[e.key] = e
 	for c := range e.claims() {
 		holders := p.holders[c]
-		at, _ := slices.BinarySearchFunc(holders, e, (*entry).rank)
+		at, found := slices.BinarySearchFunc(holders, e, (*entry).rank)
+		if found {
+			continue // Two ports of the Service are one of the node.
+		}
 		if at == 0 && len(holders) > 0 {
 			p.affect(holders[0].key, cause)
 		}

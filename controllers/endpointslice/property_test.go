@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -44,21 +45,33 @@ func (c *cluster) verify() {
 			}
 		}
 	}
-	if _, again := build(c.shape, c.picture()); len(again) > 0 {
+	anew, again := build(c.shape, c.picture())
+	if len(again) > 0 {
 		c.t.Fatalf("a full pass still writes %v", verbs(again))
+	}
+	if want, got := ranks(anew), ranks(c.placement); !reflect.DeepEqual(want, got) {
+		c.t.Fatalf("who makes a claim differs from what a full pass finds (-want +got):\n%s", cmp.Diff(want, got))
 	}
 }
 
-func (c *cluster) expected() map[string][]string {
-	oldest := slices.SortedFunc(maps.Values(c.nodes), func(a, b *mirror.Node) int {
-		if order := a.FirstSeen.Compare(b.FirstSeen); order != 0 {
-			return order
+// ranks returns who makes each claim, by rank.
+func ranks(p *placement) map[string][]string {
+	all := map[string][]string{}
+	for c, holders := range p.holders {
+		for _, e := range holders {
+			all[fmt.Sprint(c)] = append(all[fmt.Sprint(c)], e.key.node)
 		}
-		return endpointKey{node: a.Name}.compare(endpointKey{node: b.Name})
+	}
+	return all
+}
+
+func (c *cluster) expected() map[string][]string {
+	ranked := slices.SortedFunc(maps.Values(c.nodes), func(a, b *mirror.Node) int {
+		return slices.Compare(precedes(a), precedes(b))
 	})
 	taken := map[claim]bool{}
 	expected := map[string][]string{}
-	for _, node := range oldest {
+	for _, node := range ranked {
 		if selected, _ := c.lookup(node.Name); selected == nil {
 			continue
 		}
@@ -87,6 +100,24 @@ func (c *cluster) expected() map[string][]string {
 		slices.Sort(endpoints)
 	}
 	return expected
+}
+
+// precedes returns what ranks a node, as words in the order of the alphabet.
+func precedes(n *mirror.Node) []string {
+	rank := "1 heartbeats and takes traffic"
+	switch doubtful := n.Silent || n.Phase == rollcallv1alpha1.NodeStale || n.Refusal.Reason != ""; {
+	case n.Cordoned:
+		rank = "4 cordoned"
+	case doubtful && n.Traffic() == mirror.TrafficReady:
+		rank = "3a takes traffic all the same"
+	case doubtful && n.Phase == rollcallv1alpha1.NodeDraining:
+		rank = "3b drains"
+	case doubtful:
+		rank = "3c takes none"
+	case n.Phase == rollcallv1alpha1.NodeDraining:
+		rank = "2 heartbeats and drains"
+	}
+	return []string{rank, n.FirstSeen.Format(time.DateOnly), n.Name}
 }
 
 // dice makes random nodes, few enough kinds of them that they get in each other's way.
@@ -123,6 +154,13 @@ func (d dice) node() *mirror.Node {
 		rollcallv1alpha1.NodeStale, rollcallv1alpha1.NodeDraining, rollcallv1alpha1.NodeExpired, rollcallv1alpha1.NodeInvalid,
 	}
 	node.Phase = phases[d.IntN(len(phases))]
+	if node.Silent = node.Phase == rollcallv1alpha1.NodeStale || d.IntN(6) == 0; node.Silent && d.IntN(2) == 0 {
+		node.Reason = rollcallv1alpha1.ReasonHeld
+	}
+	if d.IntN(6) == 0 {
+		node.Refusal.Reason = "Odd"
+	}
+	node.Cordoned = d.IntN(10) == 0
 	node.FirstSeen = epoch.AddDate(0, 0, -d.IntN(4))
 	return node
 }
