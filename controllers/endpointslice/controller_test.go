@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -288,6 +289,39 @@ func TestOutage(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestRefusedAddition: the API server refuses the slice that a node moves to. The node stays where it was, and one that is
+// gone or silent is taken out all the same.
+func TestRefusedAddition(t *testing.T) {
+	o := startWith(t, fleet(100)...)
+	o.service()
+	o.hasEndpoints(100)
+	o.writes.fail(func(r *http.Request) error {
+		if r.Method == http.MethodPost {
+			return errors.New("no slice more")
+		}
+		return nil
+	})
+	o.mu.Lock()
+	nodes := o.nodes
+	o.mu.Unlock()
+	moved, stale := but(nodes["catga.web-00000"], port(81)), but(nodes["catga.web-00001"], isStale)
+	o.set(moved, stale)
+	o.hasEndpoints(99)
+	o.remove("catga.web-00002")
+	o.hasEndpoints(98)
+	if !slices.Contains(o.addresses(), "10.0.0.0") {
+		t.Error("the node that moves is gone")
+	}
+	o.writes.fail(nil)
+	eventually(t, func() error {
+		if n := len(o.slices()); n != 2 {
+			return fmt.Errorf("%d slices", n)
+		}
+		return nil
+	})
+	o.hasEndpoints(98)
 }
 
 // TestAmbiguousCreate: a create that succeeded, but whose answer got lost, does not double its endpoints.

@@ -96,6 +96,9 @@ const (
 	unknown
 )
 
+// ready returns true if the entry takes traffic. One that was found is taken to.
+func (e *entry) ready() bool { return e.node == nil || e.node.Traffic() == mirror.TrafficReady }
+
 func (e *entry) standing() standing {
 	switch {
 	case e.node == nil:

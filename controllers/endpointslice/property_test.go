@@ -1,6 +1,7 @@
 package endpointslice
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -10,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -25,7 +26,7 @@ import (
 func (c *cluster) verify() {
 	c.t.Helper()
 	if want, got := c.expected(), c.shown(); !reflect.DeepEqual(want, got) {
-		c.t.Fatalf("endpoints differ (-want +got):\n%s", cmp.Diff(want, got))
+		c.t.Fatalf("endpoints differ (-want +got):\n%s", gocmp.Diff(want, got))
 	}
 	taken := map[string]string{}
 	for _, slice := range c.list() {
@@ -50,7 +51,7 @@ func (c *cluster) verify() {
 		c.t.Fatalf("a full pass still writes %v", verbs(again))
 	}
 	if want, got := ranks(anew), ranks(c.placement); !reflect.DeepEqual(want, got) {
-		c.t.Fatalf("who makes a claim differs from what a full pass finds (-want +got):\n%s", cmp.Diff(want, got))
+		c.t.Fatalf("who makes a claim differs from what a full pass finds (-want +got):\n%s", gocmp.Diff(want, got))
 	}
 }
 
@@ -214,7 +215,8 @@ func (c *cluster) step(nodes []*mirror.Node, gone []string) {
 			where[slice.Endpoints[i].TargetRef.Name+string(slice.AddressType)] = slice.Name
 		}
 	}
-	operations := c.change(nodes, gone...)
+	operations := c.plan(nodes, gone...)
+	c.carryOut(operations)
 	c.verify()
 
 	// A slice must be written if an endpoint in it changed; beyond that, one may be filled with what is new, of each group
@@ -236,8 +238,10 @@ func (c *cluster) step(nodes []*mirror.Node, gone []string) {
 		}
 	}
 	merged := 0
+	written := map[*known]bool{}
 	for _, op := range operations {
-		if op.verb == remove && op.gives {
+		written[op.known] = true
+		if op.verb == remove && op.yields {
 			merged++
 		}
 	}
@@ -246,8 +250,44 @@ func (c *cluster) step(nodes []*mirror.Node, gone []string) {
 	if fresh > 0 {
 		most += groups + 2*fresh/maxEndpoints
 	}
-	if len(operations) > most {
+	if len(written) > most {
 		c.t.Fatalf("%v for %d slices with changes and %d changed nodes in %d groups", verbs(operations), len(necessary), fresh, groups)
+	}
+}
+
+// carryOut carries out the operations one by one. It checks that the first half shows no node as ready any more that takes
+// no traffic, and that what is served by a node that could go on, and is served in the end, is served throughout.
+func (c *cluster) carryOut(operations []operation) {
+	c.t.Helper()
+	takes := func(name string) bool {
+		node, _ := c.lookup(name)
+		return node != nil && node.Traffic() == mirror.TrafficReady
+	}
+	steps := []map[claim][]string{c.served()}
+	slices.SortStableFunc(operations, func(a, b operation) int { return cmp.Compare(lateness(a), lateness(b)) })
+	for i, op := range operations {
+		if op.yields && (i == 0 || !operations[i-1].yields) && !c.shape.publishNotReady {
+			for at, names := range c.served() {
+				if i := slices.IndexFunc(names, func(name string) bool { return !takes(name) }); i >= 0 {
+					c.t.Fatalf("%s takes no traffic and is still ready at %v", names[i], at)
+				}
+			}
+		}
+		c.execute([]operation{op})
+		steps = append(steps, c.served())
+	}
+	for at, names := range steps[0] {
+		still := slices.ContainsFunc(c.placement.holders[at], func(e *entry) bool {
+			return slices.Contains(names, e.key.node) && takes(e.key.node)
+		})
+		if !still || len(steps[len(steps)-1][at]) == 0 {
+			continue
+		}
+		for i, step := range steps {
+			if len(step[at]) == 0 {
+				c.t.Fatalf("nobody is ready at %v after %d of %d operations", at, i, len(operations))
+			}
+		}
 	}
 }
 
