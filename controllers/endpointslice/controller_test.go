@@ -324,6 +324,35 @@ func TestRefusedAddition(t *testing.T) {
 	o.hasEndpoints(98)
 }
 
+// TestSharedAddress: two services behind one proxy are both in their Services; in one Service there is room for one, until it
+// is silent.
+func TestSharedAddress(t *testing.T) {
+	role := func(value string) func(*mirror.Node) {
+		return func(n *mirror.Node) { n.Labels = map[string]string{"role": value} }
+	}
+	orders, users := but(newNode("catga", "orders", "10.0.0.9"), older), but(newNode("catga", "users", "10.0.0.9"), role("db"))
+	o := startWith(t, orders, users)
+	web := o.service()
+	o.service(func(s *corev1.Service) {
+		s.Name = "db"
+		s.Annotations = map[string]string{rollcallv1alpha1.AnnotationNodeSelector: "role=db"}
+	})
+	o.hasAddresses("10.0.0.9", "10.0.0.9")
+
+	o.edit(web, func() { web.Annotations[rollcallv1alpha1.AnnotationNodeSelector] = "role in (web, db)" })
+	o.hasReason(rollcallv1alpha1.ReasonAddressShared)
+	condition := o.condition("web")
+	if want := "10.0.0.9:8080/TCP of node catga.users is shown for catga.orders"; condition.Status != metav1.ConditionTrue ||
+		!strings.Contains(condition.Message, want) {
+		t.Errorf("the condition is %v, want True and %q", condition, want)
+	}
+	o.hasAddresses("10.0.0.9", "10.0.0.9")
+	o.set(in(o.namespace, but(orders, isSilent)))
+	o.hasReason(rollcallv1alpha1.ReasonSynced)
+	o.set(in(o.namespace, but(newNode("catga", "last", "10.0.0.8"), func(n *mirror.Node) { n.Ports = nil })), in(o.namespace, orders))
+	o.hasReason(rollcallv1alpha1.ReasonPortNotFound)
+}
+
 // TestAmbiguousCreate: a create that succeeded, but whose answer got lost, does not double its endpoints.
 func TestAmbiguousCreate(t *testing.T) {
 	o := startWith(t, fleet(250)...)
@@ -479,7 +508,7 @@ func TestReportBehindCache(t *testing.T) {
 	behind := service.DeepCopy()
 	st := &state{}
 	for _, seen := range []*corev1.Service{service, behind} {
-		if err := o.observer.report(t.Context(), seen, st, synced(nil)); err != nil {
+		if err := o.observer.report(t.Context(), seen, st, synced(&placement{})); err != nil {
 			t.Fatal(err)
 		}
 		if got := o.writes.take()["PATCH services/status"]; got != map[*corev1.Service]int{service: 1}[seen] {

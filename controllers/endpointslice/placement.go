@@ -2,6 +2,7 @@ package endpointslice
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"net/netip"
 	"slices"
@@ -45,6 +46,20 @@ type claim struct {
 	addr     netip.Addr
 	protocol corev1.Protocol
 	port     int32
+}
+
+// String returns for example "10.0.0.5:9100/TCP".
+func (c claim) String() string {
+	if c.port == 0 {
+		return c.addr.String()
+	}
+	return fmt.Sprintf("%s/%s", netip.AddrPortFrom(c.addr, uint16(c.port)), c.protocol)
+}
+
+// conflict is a claim that the endpoint makes in vain.
+type conflict struct {
+	claim claim
+	loser endpointKey
 }
 
 func (e *entry) claim(port *discoveryv1.EndpointPort) claim {
@@ -159,6 +174,9 @@ type placement struct {
 	placed  map[endpointKey]*slice
 	// portless are the nodes that have none of the Service's ports.
 	portless map[string]struct{}
+	// conflicts are the claims that nodes make in vain which heartbeat and take traffic. That one which is silent, drains or
+	// is cordoned gives way is as it should be.
+	conflicts map[conflict]struct{}
 	// affected are the endpoints that may have to be shown differently, each with the time of the change that caused it:
 	// zero if it was no change of a node.
 	affected map[endpointKey]time.Time
@@ -166,13 +184,14 @@ type placement struct {
 
 func newPlacement(s *shape) *placement {
 	return &placement{
-		shape:    s,
-		entries:  map[endpointKey]*entry{},
-		holders:  map[claim][]*entry{},
-		groups:   map[groupKey]*group{},
-		placed:   map[endpointKey]*slice{},
-		portless: map[string]struct{}{},
-		affected: map[endpointKey]time.Time{},
+		shape:     s,
+		entries:   map[endpointKey]*entry{},
+		holders:   map[claim][]*entry{},
+		groups:    map[groupKey]*group{},
+		placed:    map[endpointKey]*slice{},
+		portless:  map[string]struct{}{},
+		conflicts: map[conflict]struct{}{},
+		affected:  map[endpointKey]time.Time{},
 	}
 }
 
@@ -260,7 +279,11 @@ func (p *placement) enter(e *entry, cause time.Time) {
 		if found {
 			continue // Two ports of the Service are one of the node.
 		}
-		if at == 0 && len(holders) > 0 {
+		switch {
+		case at > 0:
+			p.loses(c, e)
+		case len(holders) > 0:
+			p.loses(c, holders[0])
 			p.affect(holders[0].key, cause)
 		}
 		p.holders[c] = slices.Insert(holders, at, e)
@@ -278,11 +301,20 @@ func (p *placement) leave(e *entry, cause time.Time) {
 		case len(holders) == 1:
 			delete(p.holders, c)
 		default:
+			delete(p.conflicts, conflict{c, e.key})
 			p.holders[c] = slices.Delete(holders, at, at+1)
-			if at == 0 {
-				p.affect(p.holders[c][0].key, cause)
+			if next := p.holders[c][0]; at == 0 {
+				delete(p.conflicts, conflict{c, next.key})
+				p.affect(next.key, cause)
 			}
 		}
+	}
+}
+
+// loses notes that another entry has what this one claims.
+func (p *placement) loses(c claim, e *entry) {
+	if e.node != nil && e.ready() && !e.node.Silent {
+		p.conflicts[conflict{c, e.key}] = struct{}{}
 	}
 }
 

@@ -488,12 +488,16 @@ func TestEmptyBookkeeping(t *testing.T) {
 	c.full()
 	for i := range 300 {
 		node := but(newNode("catga", strconv.Itoa(i), fmt.Sprintf("10.0.%d.%d", i>>8, i&255), fmt.Sprintf("fd00::%x", i+1)), port(int32(i+1)))
-		c.change([]*mirror.Node{node})
-		c.change(nil, node.Name)
+		rival := but(node, func(n *mirror.Node) { n.Name = "other." + n.ID })
+		c.change([]*mirror.Node{node, rival})
+		c.change([]*mirror.Node{but(node, isStale)})
+		c.change([]*mirror.Node{but(node, older)})
+		c.change(nil, node.Name, rival.Name)
 	}
 	p := c.placement
-	if n := len(p.entries) + len(p.holders) + len(p.groups) + len(p.placed) + len(p.portless) + len(p.affected) + len(c.slices); n > 0 {
-		t.Errorf("entries %d, holders %d, groups %d, placed %d, slices %d", len(p.entries), len(p.holders), len(p.groups), len(p.placed), len(c.slices))
+	if n := len(p.entries) + len(p.holders) + len(p.groups) + len(p.placed) + len(p.portless) + len(p.conflicts) + len(p.affected) + len(c.slices); n > 0 {
+		t.Errorf("entries %d, holders %d, groups %d, placed %d, conflicts %d, slices %d",
+			len(p.entries), len(p.holders), len(p.groups), len(p.placed), len(p.conflicts), len(c.slices))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +47,9 @@ func (c *cluster) verify() {
 			}
 		}
 	}
+	if want, got := c.lost(), c.placement.conflicts; !maps.Equal(want, got) {
+		c.t.Fatalf("the conflicts are %v, want %v", got, want)
+	}
 	anew, again := build(c.shape, c.picture())
 	if len(again) > 0 {
 		c.t.Fatalf("a full pass still writes %v", verbs(again))
@@ -53,6 +57,30 @@ func (c *cluster) verify() {
 	if want, got := ranks(anew), ranks(c.placement); !reflect.DeepEqual(want, got) {
 		c.t.Fatalf("who makes a claim differs from what a full pass finds (-want +got):\n%s", gocmp.Diff(want, got))
 	}
+}
+
+// lost returns what nodes that heartbeat and take traffic claim and is shown for another one.
+func (c *cluster) lost() map[conflict]struct{} {
+	lost := map[conflict]struct{}{}
+	expected := c.expected()
+	for _, node := range c.nodes {
+		if found, _ := c.lookup(node.Name); found == nil || node.Silent || node.Traffic() != mirror.TrafficReady {
+			continue
+		}
+		for _, family := range c.shape.families {
+			addr, found := addressOf(node, family)
+			for _, port := range c.shape.resolve(node).ports {
+				shown := slices.ContainsFunc(expected[node.Name], func(endpoint string) bool {
+					words := strings.Split(endpoint, " ")
+					return words[0] == addr.String() && slices.Contains(strings.Split(words[1], ","), portKey(&port))
+				})
+				if found && !shown {
+					lost[conflict{claim{addr, *port.Protocol, *port.Port}, endpointKey{node.Name, family}}] = struct{}{}
+				}
+			}
+		}
+	}
+	return lost
 }
 
 // ranks returns who makes each claim, by rank.

@@ -2,6 +2,7 @@ package endpointslice
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -142,5 +143,82 @@ func TestSharedPort(t *testing.T) {
 			c.change([]*mirror.Node{blue, green})
 			c.verify()
 		})
+	}
+}
+
+// TestConflicts: what a node loses that heartbeats and takes traffic is told, in few messages.
+func TestConflicts(t *testing.T) {
+	same := func(id string, change ...func(*mirror.Node)) *mirror.Node {
+		return but(newNode("reg", id, "10.0.0.5", "fd00::5"), all(change...))
+	}
+	const cure = " Give each node its own, unless they are one server."
+	tests := map[string]struct {
+		service *corev1.Service
+		nodes   []*mirror.Node
+		want    string
+	}{
+		"a shared port": {
+			newService(withMetrics), []*mirror.Node{same("b", port(81), metrics), same("a", metrics)},
+			"10.0.0.5:9100/TCP of node reg.b is shown for reg.a.",
+		},
+		"two families": {
+			newService(families("IPv4", "IPv6")), []*mirror.Node{same("b"), same("a")},
+			"10.0.0.5:8080/TCP of node reg.b is shown for reg.a, [fd00::5]:8080/TCP of node reg.b is shown for reg.a.",
+		},
+		"no ports": {
+			newService(headless, ports()), []*mirror.Node{same("b"), same("a")},
+			"10.0.0.5 of node reg.b is shown for reg.a.",
+		},
+		"two losers": {
+			newService(), []*mirror.Node{same("a"), same("b"), same("c", older)},
+			"10.0.0.5:8080/TCP of node reg.a is shown for reg.c, 10.0.0.5:8080/TCP of node reg.b is shown for reg.c.",
+		},
+		"the loser lives on its last good record": {
+			newService(), []*mirror.Node{same("a", older, isLastGood), same("b")},
+			"10.0.0.5:8080/TCP of node reg.a is shown for reg.b.",
+		},
+		"the loser is silent":   {service: newService(), nodes: []*mirror.Node{same("a", older, isSilent), same("b")}},
+		"the loser is held":     {service: newService(), nodes: []*mirror.Node{same("a", older, isHeld), same("b")}},
+		"the loser is stale":    {service: newService(), nodes: []*mirror.Node{same("a", older, isStale), same("b")}},
+		"the loser drains":      {service: newService(), nodes: []*mirror.Node{same("a", older, isDraining), same("b")}},
+		"the loser is cordoned": {service: newService(), nodes: []*mirror.Node{same("a", older, isCordoned), same("b")}},
+		"a port of its own":     {service: newService(), nodes: []*mirror.Node{same("a"), same("b", port(81))}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, test.service, test.nodes...)
+			c.full()
+			want := &outcome{"True", rollcallv1alpha1.ReasonAddressShared, "Several nodes give the same address and port: " + test.want + cure}
+			if test.want == "" {
+				want = synced(newPlacement(c.shape))
+			}
+			if got := synced(c.placement); *got != *want {
+				t.Errorf("the outcome is %+v, want %+v", got, want)
+			}
+		})
+	}
+}
+
+// TestManyConflicts: a storm of nodes behind one address is no storm of conditions.
+func TestManyConflicts(t *testing.T) {
+	c := newCluster(t, newService(), newNode("a", "first", "10.0.0.5"))
+	c.full()
+	messages := map[string]struct{}{}
+	for i := range 2000 {
+		c.change([]*mirror.Node{newNode("reg", strconv.Itoa(i), "10.0.0.5")})
+		o := synced(c.placement)
+		if o.reason != rollcallv1alpha1.ReasonAddressShared {
+			t.Fatalf("%d nodes behind one address: %+v", i+2, o)
+		}
+		messages[o.message] = struct{}{}
+	}
+	if len(messages) != namedNodes+4 {
+		t.Errorf("%d messages on the way to 2000 nodes, want one each for up to %d, and for more than 5, 10, 100 and 1000",
+			len(messages), namedNodes)
+	}
+	want := "More than 1000 ports of nodes are shown for another node that gives the same address. " +
+		"Give each node its own, unless they are one server."
+	if got := synced(c.placement).message; got != want {
+		t.Errorf("the message is %q, want %q", got, want)
 	}
 }
