@@ -32,12 +32,12 @@ type writer struct {
 	owner metav1.OwnerReference
 }
 
-// apply carries out the operations. Those that take endpoints from where they were come last, and only if all others,
-// which give them their new place, have succeeded; apart from that, one that fails stops no other.
+// apply carries out the operations. Those that yield come last, and only if all others have succeeded; apart from that, one
+// that fails stops no other.
 func (w *writer) apply(ctx context.Context, operations []operation) error {
 	var first, last []operation
 	for _, op := range operations {
-		if op.gives && !op.gains {
+		if op.yields {
 			last = append(last, op)
 		} else {
 			first = append(first, op)
@@ -45,6 +45,12 @@ func (w *writer) apply(ctx context.Context, operations []operation) error {
 	}
 	if err := w.writeAll(ctx, first); err != nil {
 		return err
+	}
+	for _, op := range last {
+		if op.verb == update {
+			// It may have been written just now, without what it loses for good.
+			op.slice.ResourceVersion = op.known.current.Load().ResourceVersion
+		}
 	}
 	return w.writeAll(ctx, last)
 }

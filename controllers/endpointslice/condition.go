@@ -43,7 +43,7 @@ func (c *Controller) outcome(ctx context.Context, namespace string, selector lab
 				registry, rollcallv1alpha1.AnnotationNodeSelector)}
 		}
 	}
-	return synced(p.portless)
+	return synced(p)
 }
 
 // missing returns the name of a NodeRegistry that the selector names and that does not exist; empty if there is none.
@@ -65,24 +65,45 @@ func (c *Controller) missing(ctx context.Context, namespace string, selector lab
 }
 
 // synced returns the outcome of a reconcile that wrote all it had to.
-func synced(portless map[string]struct{}) *outcome {
-	if len(portless) == 0 {
-		return &outcome{metav1.ConditionTrue, rollcallv1alpha1.ReasonSynced, "The EndpointSlices hold the nodes that the annotation selects."}
+func synced(p *placement) *outcome {
+	switch {
+	case len(p.portless) > 0:
+		return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonPortNotFound, portlessMessage(p.portless)}
+	case len(p.conflicts) > 0:
+		return &outcome{metav1.ConditionTrue, rollcallv1alpha1.ReasonAddressShared, p.conflictMessage()}
 	}
-	return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonPortNotFound, portlessMessage(portless)}
+	return &outcome{metav1.ConditionTrue, rollcallv1alpha1.ReasonSynced, "The EndpointSlices hold the nodes that the annotation selects."}
 }
 
 func portlessMessage(portless map[string]struct{}) string {
-	n := len(portless)
-	if n <= namedNodes {
+	if len(portless) <= namedNodes {
 		names := slices.Sorted(maps.Keys(portless))
 		return fmt.Sprintf("Nodes that have none of the Service's target ports, and so no endpoint: %s.", strings.Join(names, ", "))
 	}
+	return fmt.Sprintf("More than %d nodes have none of the Service's target ports, and so no endpoint.", magnitude(len(portless)))
+}
+
+// conflictMessage says who lost which address and port to whom.
+func (p *placement) conflictMessage() string {
+	const cure = "Give each node its own, unless they are one server."
+	if n := len(p.conflicts); n > namedNodes {
+		return fmt.Sprintf("More than %d ports of nodes are shown for another node that gives the same address. %s", magnitude(n), cure)
+	}
+	var told []string
+	for c := range p.conflicts {
+		told = append(told, fmt.Sprintf("%s of node %s is shown for %s", c.claim, c.loser.node, p.holders[c.claim][0].key.node))
+	}
+	slices.Sort(told)
+	return fmt.Sprintf("Several nodes give the same address and port: %s. %s", strings.Join(told, ", "), cure)
+}
+
+// magnitude returns the largest of namedNodes and the powers of ten that is less than n.
+func magnitude(n int) int {
 	floor := namedNodes
 	for step := 10; step < n; step *= 10 {
 		floor = step
 	}
-	return fmt.Sprintf("More than %d nodes have none of the Service's target ports, and so no endpoint.", floor)
+	return floor
 }
 
 // problem returns the outcome of a reconcile that could not do what the annotation asks for.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -290,6 +291,68 @@ func TestOutage(t *testing.T) {
 	})
 }
 
+// TestRefusedAddition: the API server refuses the slice that a node moves to. The node stays where it was, and one that is
+// gone or silent is taken out all the same.
+func TestRefusedAddition(t *testing.T) {
+	o := startWith(t, fleet(100)...)
+	o.service()
+	o.hasEndpoints(100)
+	o.writes.fail(func(r *http.Request) error {
+		if r.Method == http.MethodPost {
+			return errors.New("no slice more")
+		}
+		return nil
+	})
+	o.mu.Lock()
+	nodes := o.nodes
+	o.mu.Unlock()
+	moved, stale := but(nodes["catga.web-00000"], port(81)), but(nodes["catga.web-00001"], isStale)
+	o.set(moved, stale)
+	o.hasEndpoints(99)
+	o.remove("catga.web-00002")
+	o.hasEndpoints(98)
+	if !slices.Contains(o.addresses(), "10.0.0.0") {
+		t.Error("the node that moves is gone")
+	}
+	o.writes.fail(nil)
+	eventually(t, func() error {
+		if n := len(o.slices()); n != 2 {
+			return fmt.Errorf("%d slices", n)
+		}
+		return nil
+	})
+	o.hasEndpoints(98)
+}
+
+// TestSharedAddress: two services behind one proxy are both in their Services; in one Service there is room for one, until it
+// is silent.
+func TestSharedAddress(t *testing.T) {
+	role := func(value string) func(*mirror.Node) {
+		return func(n *mirror.Node) { n.Labels = map[string]string{"role": value} }
+	}
+	orders, users := but(newNode("catga", "orders", "10.0.0.9"), older), but(newNode("catga", "users", "10.0.0.9"), role("db"))
+	o := startWith(t, orders, users)
+	web := o.service()
+	o.service(func(s *corev1.Service) {
+		s.Name = "db"
+		s.Annotations = map[string]string{rollcallv1alpha1.AnnotationNodeSelector: "role=db"}
+	})
+	o.hasAddresses("10.0.0.9", "10.0.0.9")
+
+	o.edit(web, func() { web.Annotations[rollcallv1alpha1.AnnotationNodeSelector] = "role in (web, db)" })
+	o.hasReason(rollcallv1alpha1.ReasonAddressShared)
+	condition := o.condition("web")
+	if want := "10.0.0.9:8080/TCP of node catga.users is shown for catga.orders"; condition.Status != metav1.ConditionTrue ||
+		!strings.Contains(condition.Message, want) {
+		t.Errorf("the condition is %v, want True and %q", condition, want)
+	}
+	o.hasAddresses("10.0.0.9", "10.0.0.9")
+	o.set(in(o.namespace, but(orders, isSilent)))
+	o.hasReason(rollcallv1alpha1.ReasonSynced)
+	o.set(in(o.namespace, but(newNode("catga", "last", "10.0.0.8"), func(n *mirror.Node) { n.Ports = nil })), in(o.namespace, orders))
+	o.hasReason(rollcallv1alpha1.ReasonPortNotFound)
+}
+
 // TestAmbiguousCreate: a create that succeeded, but whose answer got lost, does not double its endpoints.
 func TestAmbiguousCreate(t *testing.T) {
 	o := startWith(t, fleet(250)...)
@@ -445,7 +508,7 @@ func TestReportBehindCache(t *testing.T) {
 	behind := service.DeepCopy()
 	st := &state{}
 	for _, seen := range []*corev1.Service{service, behind} {
-		if err := o.observer.report(t.Context(), seen, st, synced(nil)); err != nil {
+		if err := o.observer.report(t.Context(), seen, st, synced(&placement{})); err != nil {
 			t.Fatal(err)
 		}
 		if got := o.writes.take()["PATCH services/status"]; got != map[*corev1.Service]int{service: 1}[seen] {

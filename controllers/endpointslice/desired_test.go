@@ -282,12 +282,12 @@ func TestPortless(t *testing.T) {
 	for i := range nodes {
 		nodes[i] = but(nodes[i], func(n *mirror.Node) { n.Ports[0] = record.Port{Name: "other", Port: 1} })
 	}
-	names := func(n int) map[string]struct{} {
+	names := func(n int) *placement {
 		set := map[string]struct{}{}
 		for _, node := range nodes[:n] {
 			set[node.Name] = struct{}{}
 		}
-		return set
+		return &placement{portless: set}
 	}
 	messages := map[string]struct{}{}
 	for n := 1; n <= len(nodes); n++ {

@@ -17,6 +17,18 @@
 // from the watch. An event that is not newer than the ledger is the echo of our own write and costs nothing; anything
 // newer is somebody else's doing and leads to a full pass, which puts back what was changed.
 //
+// # Who has an address
+//
+// Of a Service's nodes that give the same address, protocol and port one is shown: one that heartbeats and takes traffic
+// before one that drains, that before one that is silent or lives on its last good record, that before a cordoned one; then
+// the older. Each keeps the ports that nobody else has. A node that heartbeats and takes traffic and loses a port is told in
+// the Service's condition.
+//
+// # What waits for what
+//
+// An endpoint that goes to another slice, and one that gives way to another node's, stays until the other slice is written.
+// An endpoint that is gone or no longer ready waits for nothing: where one slice has both kinds it is written twice.
+//
 // # What is never removed
 //
 // An endpoint whose node the Mirror does not know stays as it is until the node's registry has been listed completely. A

@@ -36,7 +36,7 @@ func (r *pass) fill(keys []endpointKey) {
 	}
 	for _, g := range groups {
 		for rest := homeless[g]; len(rest) > 0; {
-			rest = r.pour(rest, g.home(len(rest), spares))
+			rest = r.pour(rest, r.home(g, len(rest), spares))
 		}
 	}
 }
@@ -63,11 +63,13 @@ func (r *pass) pour(keys []endpointKey, s *slice) []endpointKey {
 }
 
 // home returns a slice for some of so many endpoints. A slice that exists is taken only if it saves a new one.
-func (g *group) home(endpoints int, spares map[discoveryv1.AddressType][]*slice) *slice {
-	if list := spares[g.key.family]; len(list) > 0 {
-		spares[g.key.family] = list[1:]
-		regroup(list[0], g)
-		return list[0]
+func (r *pass) home(g *group, endpoints int, spares map[discoveryv1.AddressType][]*slice) *slice {
+	list := spares[g.key.family]
+	if i := slices.IndexFunc(list, func(s *slice) bool { return r.convertible(s, g) }); i >= 0 {
+		s := list[i]
+		spares[g.key.family] = slices.Delete(list, i, i+1)
+		regroup(s, g)
+		return s
 	}
 	unused := (maxEndpoints - endpoints%maxEndpoints) % maxEndpoints
 	if s := g.fullest(1, unused); s != nil {
@@ -92,7 +94,7 @@ func (g *group) fullest(least, most int) *slice {
 }
 
 // merge does away with slices that hold little. Two slices that are written anyway become one where they fit. One that
-// lost endpoints joins another only if both together are at most half full: that costs a write more, so it must not
+// lost endpoints joins another only if both together are at most half full: that costs two writes more, so it must not
 // happen again soon.
 func (r *pass) merge() {
 	for _, list := range r.touchedByGroup() {
@@ -101,7 +103,7 @@ func (r *pass) merge() {
 				continue
 			}
 			into := roomiest(list[:i], s.size)
-			if into == nil && s.draft.lost {
+			if into == nil && len(s.draft.left) > 0 {
 				into = s.group.fullest(1, maxEndpoints/2-s.size)
 			}
 			if into != nil {
@@ -126,11 +128,15 @@ func (r *pass) move(from, into *slice) {
 	source, target := from.draft, r.touch(into)
 	for i := range source.endpoints {
 		name, _ := r.shape.nodeOf(&source.endpoints[i])
-		r.placed[endpointKey{node: name, family: from.group.key.family}] = into
+		key := endpointKey{node: name, family: from.group.key.family}
+		r.placed[key] = into
+		if !source.regrouped {
+			source.left = append(source.left, departure{key, source.endpoints[i]})
+		}
 	}
 	target.endpoints = append(target.endpoints, source.endpoints...)
-	target.gains, target.cause = true, earliest(target.cause, source.cause)
+	target.gained, target.cause = true, earliest(target.cause, source.cause)
 	into.resize(len(target.endpoints))
-	source.endpoints, source.gives = nil, true
+	source.endpoints = nil
 	from.resize(0)
 }

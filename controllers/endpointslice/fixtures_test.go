@@ -1,6 +1,7 @@
 package endpointslice
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -154,6 +155,12 @@ func (c *cluster) full() []operation {
 // change makes the nodes known, or unknown if they are named only, and carries out what that leads to.
 func (c *cluster) change(nodes []*mirror.Node, gone ...string) []operation {
 	c.t.Helper()
+	operations := c.plan(nodes, gone...)
+	c.execute(operations)
+	return operations
+}
+
+func (c *cluster) plan(nodes []*mirror.Node, gone ...string) []operation {
 	c.know(nodes...)
 	names := slices.Clone(gone)
 	for _, name := range gone {
@@ -173,13 +180,12 @@ func (c *cluster) change(nodes []*mirror.Node, gone ...string) []operation {
 			c.placement.learn(name, node, cause)
 		}
 	}
-	operations := c.placement.advance()
-	c.execute(operations)
-	return operations
+	return c.placement.advance()
 }
 
 func (c *cluster) execute(operations []operation) {
 	c.t.Helper()
+	slices.SortStableFunc(operations, func(a, b operation) int { return cmp.Compare(lateness(a), lateness(b)) })
 	for _, op := range operations {
 		c.revision++
 		switch op.verb {
@@ -198,6 +204,14 @@ func (c *cluster) execute(operations []operation) {
 		op.known.current.Store(op.slice)
 		c.slices[op.slice.Name] = op.known
 	}
+}
+
+// lateness is 1 for an operation that is carried out after all others.
+func lateness(op operation) int {
+	if op.yields {
+		return 1
+	}
+	return 0
 }
 
 // adopt puts slices into the cluster, as they exist before the start.
@@ -264,6 +278,22 @@ func sameSlice(a, b *discoveryv1.EndpointSlice) bool {
 	return maps.Equal(a.Labels, b.Labels) && newPortSet(a.Ports).key == newPortSet(b.Ports).key &&
 		reflect.DeepEqual(a.OwnerReferences, b.OwnerReferences) &&
 		slices.EqualFunc(a.Endpoints, b.Endpoints, func(x, y discoveryv1.Endpoint) bool { return sameEndpoint(&x, &y) })
+}
+
+// served returns which nodes are shown as ready at an address and port.
+func (c *cluster) served() map[claim][]string {
+	served := map[claim][]string{}
+	for _, slice := range c.list() {
+		for i := range slice.Endpoints {
+			if e := &slice.Endpoints[i]; *e.Conditions.Ready {
+				for _, port := range slice.Ports {
+					at := claim{addr: netip.MustParseAddr(e.Addresses[0]), protocol: *port.Protocol, port: *port.Port}
+					served[at] = append(served[at], e.TargetRef.Name)
+				}
+			}
+		}
+	}
+	return served
 }
 
 // verbs counts operations.

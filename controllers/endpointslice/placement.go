@@ -2,6 +2,7 @@ package endpointslice
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"net/netip"
 	"slices"
@@ -33,7 +34,8 @@ type entry struct {
 	key   endpointKey
 	addr  netip.Addr
 	ports portSet
-	// node is the endpoint's node; nil if it is not known.
+	// node is the endpoint's node; nil if it is not known. It never changes, so neither does the entry's rank: a change of the
+	// node makes another entry.
 	node *mirror.Node
 	// kept is the endpoint as it was found, where its node is not known and it may not be removed yet.
 	kept *discoveryv1.Endpoint
@@ -44,6 +46,20 @@ type claim struct {
 	addr     netip.Addr
 	protocol corev1.Protocol
 	port     int32
+}
+
+// String returns for example "10.0.0.5:9100/TCP".
+func (c claim) String() string {
+	if c.port == 0 {
+		return c.addr.String()
+	}
+	return fmt.Sprintf("%s/%s", netip.AddrPortFrom(c.addr, uint16(c.port)), c.protocol)
+}
+
+// conflict is a claim that the endpoint makes in vain.
+type conflict struct {
+	claim claim
+	loser endpointKey
 }
 
 func (e *entry) claim(port *discoveryv1.EndpointPort) claim {
@@ -79,18 +95,46 @@ func (e *entry) outrankedBy(found *discoveryv1.Endpoint, ports portSet) bool {
 		(e.addr.String() != found.Addresses[0] || e.ports.key != ports.key)
 }
 
-// rank orders the entries that make the same claim: the first keeps it. An endpoint whose node is not known gives way to
-// all that are, then the older node comes first.
-func (e *entry) rank(o *entry) int {
+// standing is the first part of an entry's rank: of those that make the same claim the least is shown.
+type standing uint8
+
+const (
+	// serving: the node heartbeats and takes traffic on a record that was accepted.
+	serving standing = iota
+	// draining: it heartbeats and serves what it has.
+	draining
+	// doubtful: it is silent, held or not, or lives on its last good record.
+	doubtful
+	// cordoned: a person has taken it out of rotation.
+	cordoned
+	// unknown: there is no node, only an endpoint that was found.
+	unknown
+)
+
+// ready returns true if the entry takes traffic. One that was found is taken to.
+func (e *entry) ready() bool { return e.node == nil || e.node.Traffic() == mirror.TrafficReady }
+
+func (e *entry) standing() standing {
 	switch {
-	case e.node == nil && o.node == nil:
-		return e.key.compare(o.key)
 	case e.node == nil:
-		return 1
-	case o.node == nil:
-		return -1
+		return unknown
+	case e.node.Cordoned:
+		return cordoned
+	case e.node.Silent, e.node.Refusal.Reason != "", e.node.Traffic() == mirror.TrafficNotReady:
+		return doubtful
+	case e.node.Traffic() == mirror.TrafficTerminating:
+		return draining
 	}
-	return cmp.Or(e.node.FirstSeen.Compare(o.node.FirstSeen), e.key.compare(o.key))
+	return serving
+}
+
+// rank orders the entries that make the same claim: the first keeps it. Of two doubtful ones that which takes traffic is
+// before that which takes none; then the older node comes first.
+func (e *entry) rank(o *entry) int {
+	if order := cmp.Compare(e.standing(), o.standing()); order != 0 || e.node == nil {
+		return cmp.Or(order, e.key.compare(o.key))
+	}
+	return cmp.Or(cmp.Compare(o.node.Traffic(), e.node.Traffic()), e.node.FirstSeen.Compare(o.node.FirstSeen), e.key.compare(o.key))
 }
 
 type groupKey struct {
@@ -130,6 +174,9 @@ type placement struct {
 	placed  map[endpointKey]*slice
 	// portless are the nodes that have none of the Service's ports.
 	portless map[string]struct{}
+	// conflicts are the claims that nodes make in vain which heartbeat and take traffic. That one which is silent, drains or
+	// is cordoned gives way is as it should be.
+	conflicts map[conflict]struct{}
 	// affected are the endpoints that may have to be shown differently, each with the time of the change that caused it:
 	// zero if it was no change of a node.
 	affected map[endpointKey]time.Time
@@ -137,13 +184,14 @@ type placement struct {
 
 func newPlacement(s *shape) *placement {
 	return &placement{
-		shape:    s,
-		entries:  map[endpointKey]*entry{},
-		holders:  map[claim][]*entry{},
-		groups:   map[groupKey]*group{},
-		placed:   map[endpointKey]*slice{},
-		portless: map[string]struct{}{},
-		affected: map[endpointKey]time.Time{},
+		shape:     s,
+		entries:   map[endpointKey]*entry{},
+		holders:   map[claim][]*entry{},
+		groups:    map[groupKey]*group{},
+		placed:    map[endpointKey]*slice{},
+		portless:  map[string]struct{}{},
+		conflicts: map[conflict]struct{}{},
+		affected:  map[endpointKey]time.Time{},
 	}
 }
 
@@ -227,8 +275,15 @@ func (p *placement) enter(e *entry, cause time.Time) {
 	p.entries[e.key] = e
 	for c := range e.claims() {
 		holders := p.holders[c]
-		at, _ := slices.BinarySearchFunc(holders, e, (*entry).rank)
-		if at == 0 && len(holders) > 0 {
+		at, found := slices.BinarySearchFunc(holders, e, (*entry).rank)
+		if found {
+			continue // Two ports of the Service are one of the node.
+		}
+		switch {
+		case at > 0:
+			p.loses(c, e)
+		case len(holders) > 0:
+			p.loses(c, holders[0])
 			p.affect(holders[0].key, cause)
 		}
 		p.holders[c] = slices.Insert(holders, at, e)
@@ -246,11 +301,20 @@ func (p *placement) leave(e *entry, cause time.Time) {
 		case len(holders) == 1:
 			delete(p.holders, c)
 		default:
+			delete(p.conflicts, conflict{c, e.key})
 			p.holders[c] = slices.Delete(holders, at, at+1)
-			if at == 0 {
-				p.affect(p.holders[c][0].key, cause)
+			if next := p.holders[c][0]; at == 0 {
+				delete(p.conflicts, conflict{c, next.key})
+				p.affect(next.key, cause)
 			}
 		}
+	}
+}
+
+// loses notes that another entry has what this one claims.
+func (p *placement) loses(c claim, e *entry) {
+	if e.node != nil && e.ready() && !e.node.Silent {
+		p.conflicts[conflict{c, e.key}] = struct{}{}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
@@ -20,9 +21,8 @@ type operation struct {
 	known *known
 	// slice is what to write; of a slice to delete, what is known of it.
 	slice *discoveryv1.EndpointSlice
-	// gains says that the slice gets endpoints that it did not have, gives that some of its own go to other slices. An
-	// endpoint that moves is written where it goes before it is taken from where it was.
-	gains, gives bool
+	// yields is true if all that the slice loses is shown elsewhere by then: it is written once all else is.
+	yields bool
 	// cause is the time of the earliest change of a node that the write follows from; zero if there is none.
 	cause time.Time
 }
@@ -37,9 +37,18 @@ const (
 
 // draft is what a slice is to become.
 type draft struct {
-	endpoints          []discoveryv1.Endpoint
-	gains, gives, lost bool
-	cause              time.Time
+	endpoints []discoveryv1.Endpoint
+	// left are the endpoints that the pass takes out of the slice.
+	left []departure
+	// gained is true if the slice gets endpoints, regrouped if it gets other ports, changed if anything else changes.
+	gained, regrouped, changed bool
+	cause                      time.Time
+}
+
+// departure is an endpoint as it was in the slice that it leaves.
+type departure struct {
+	key      endpointKey
+	endpoint discoveryv1.Endpoint
 }
 
 // pass is one run of planning.
@@ -180,6 +189,7 @@ func (r *pass) match(s *slice, causes map[string]time.Time) {
 	base := s.base()
 	next := make([]discoveryv1.Endpoint, 0, len(base.Endpoints))
 	changed := !r.shape.dressed(base) || len(base.Endpoints) == 0
+	var left []departure
 	var cause time.Time
 	for i := range base.Endpoints {
 		name, _ := r.shape.nodeOf(&base.Endpoints[i])
@@ -192,19 +202,20 @@ func (r *pass) match(s *slice, causes map[string]time.Time) {
 			if sameEndpoint(&base.Endpoints[i], &w.endpoint) {
 				continue
 			}
-		} else if wanted {
-			r.leaving[s] = append(r.leaving[s], key)
+			changed = true
+		} else {
+			left = append(left, departure{key, base.Endpoints[i]})
+			if wanted {
+				r.leaving[s] = append(r.leaving[s], key)
+			}
 		}
-		changed = true
 		cause = earliest(cause, causes[name])
 	}
 	s.resize(len(next))
-	if !changed {
-		return
+	if changed || len(left) > 0 {
+		d := r.touch(s)
+		d.endpoints, d.left, d.changed, d.cause = next, left, changed, cause
 	}
-	d := r.touch(s)
-	d.endpoints, d.cause = next, cause
-	d.lost = len(next) < len(base.Endpoints)
 }
 
 // revise shows an affected endpoint differently in the slice where it is.
@@ -227,14 +238,15 @@ func (r *pass) revise(key endpointKey) {
 	if wanted && w.group == s.group {
 		if !sameEndpoint(&endpoints[at], &w.endpoint) {
 			d := r.touch(s)
-			d.endpoints[at] = w.endpoint
+			d.endpoints[at], d.changed = w.endpoint, true
 			d.cause = earliest(d.cause, r.affected[key])
 		}
 		return
 	}
 	d := r.touch(s)
+	d.left = append(d.left, departure{key, d.endpoints[at]})
 	d.endpoints = slices.Delete(d.endpoints, at, at+1)
-	d.lost, d.cause = true, earliest(d.cause, r.affected[key])
+	d.cause = earliest(d.cause, r.affected[key])
 	s.resize(len(d.endpoints))
 	delete(r.placed, key)
 	if wanted {
@@ -273,77 +285,150 @@ func (r *pass) finish(keys []endpointKey) []operation {
 	return r.operations
 }
 
-// convert gives a slice that all endpoints leave for other groups the ports of the first of those. So endpoints whose
-// ports changed together stay where they are, and a slice is updated where two would be written.
+// convert gives a slice that all endpoints leave for another group the ports of that. So endpoints whose ports changed
+// together stay where they are, and a slice is updated where two would be written.
 func (r *pass) convert() {
 	for _, s := range r.touched {
-		keys := r.leaving[s]
-		if s.size == 0 {
-			keys = slices.DeleteFunc(keys, func(key endpointKey) bool { return r.placed[key] != nil })
-			if len(keys) > 0 {
-				regroup(s, r.wants[keys[0]].group)
-			}
+		keys := slices.DeleteFunc(r.leaving[s], func(key endpointKey) bool { return r.placed[key] != nil })
+		if len(keys) == 0 || s.size > 0 || !r.convertible(s, r.wants[keys[0]].group) {
+			continue
 		}
+		regroup(s, r.wants[keys[0]].group)
 		for _, key := range keys {
 			if s.size < maxEndpoints && r.placed[key] == nil && r.wants[key].group == s.group {
-				r.put(key, s)
-			} else {
-				s.draft.gives = true
+				r.place(key, s)
 			}
 		}
 	}
+}
+
+// convertible returns true if an empty slice can have the ports of the group at once: nothing that leaves it has to stay until
+// something else is written.
+func (r *pass) convertible(s *slice, g *group) bool {
+	return !slices.ContainsFunc(s.draft.left, func(left departure) bool {
+		e := r.entries[left.key]
+		return e != nil && e.ready() && (r.wants[left.key].group != g || len(r.winners(e, &left, s)) > 0)
+	})
 }
 
 // regroup gives an empty slice other ports.
 func regroup(s *slice, g *group) {
 	s.group.part(s)
 	g.join(s, s.size)
-	s.draft.lost = true
+	s.draft.regrouped = true
 }
 
-// put places an endpoint in a slice.
+// put places an endpoint in a slice where it was not.
 func (r *pass) put(key endpointKey, s *slice) {
+	r.place(key, s)
+	s.draft.gained = true
+}
+
+func (r *pass) place(key endpointKey, s *slice) {
 	d := r.touch(s)
 	d.endpoints = append(d.endpoints, r.wants[key].endpoint)
-	d.gains, d.cause = true, earliest(d.cause, r.affected[key])
+	d.cause = earliest(d.cause, r.affected[key])
 	s.resize(len(d.endpoints))
 	r.placed[key] = s
 }
 
-// emit turns the slice's draft into the operation that brings it about.
+// emit turns the slice's draft into the operations that bring it about.
 func (r *pass) emit(s *slice) {
 	d, base := s.draft, s.base()
 	s.draft = nil
-	op := operation{known: s.known, gains: d.gains, gives: d.gives, cause: d.cause}
+	op := operation{verb: update, known: s.known, slice: base, cause: d.cause}
 	switch {
 	case len(d.endpoints) == 0:
 		s.group.part(s)
 		if base == nil {
 			return
 		}
-		op.verb, op.slice = remove, base
+		op.verb = remove
 	case base == nil:
-		op.verb, op.slice = create, r.render(s, &discoveryv1.EndpointSlice{AddressType: s.group.key.family}, d)
+		op.verb, base = create, &discoveryv1.EndpointSlice{AddressType: s.group.key.family}
+		fallthrough
 	default:
-		op.verb, op.slice = update, r.render(s, base, d)
+		op.slice = r.render(base, s.group.ports.ports, d.endpoints, d.cause)
+	}
+	if op.verb != create {
+		op.yields = r.yields(s, d, op.verb)
 	}
 	r.operations = append(r.operations, op)
 }
 
+// yields returns true if the operation on the slice has to be the last. What the slice loses for good is not made to wait for
+// that: then there is one more operation, which comes before.
+func (r *pass) yields(s *slice, d *draft, v verb) bool {
+	staying := r.staying(s, d)
+	if len(staying) == 0 {
+		return false
+	}
+	if pure := len(staying) == len(d.left) && !d.changed; pure && (v == remove || !d.gained) {
+		return true
+	}
+	if d.regrouped && v == update {
+		return false // It can't have both ports.
+	}
+	now := r.render(s.base(), s.base().Ports, slices.Concat(d.endpoints, staying), d.cause)
+	r.operations = append(r.operations, operation{verb: update, known: s.known, slice: now, cause: d.cause})
+	return true
+}
+
+// staying returns the endpoints that leave the slice and are to stay in it until they, or those that take their place, are
+// shown elsewhere. An endpoint that is no longer ready goes at once.
+func (r *pass) staying(s *slice, d *draft) []discoveryv1.Endpoint {
+	var staying []discoveryv1.Endpoint
+	for i := range d.left {
+		if left := &d.left[i]; r.stays(left, s) {
+			staying = append(staying, left.endpoint)
+		}
+	}
+	return staying
+}
+
+func (r *pass) stays(left *departure, s *slice) bool {
+	e := r.entries[left.key]
+	if e == nil {
+		return false
+	}
+	if at := r.placed[left.key]; at != nil && at != s {
+		return e.ready() || !ptr.Deref(left.endpoint.Conditions.Ready, true)
+	}
+	return e.ready() && slices.ContainsFunc(r.winners(e, left, s), func(winner *entry) bool { return r.placed[winner.key] != s })
+}
+
+// winners returns the entries that have now what the endpoint had in the slice and its entry still claims.
+func (r *pass) winners(e *entry, left *departure, s *slice) []*entry {
+	if !slices.Contains(left.endpoint.Addresses, e.addr.String()) {
+		return nil
+	}
+	var winners []*entry
+	ports := s.base().Ports
+	for c := range e.claims() {
+		had := len(ports) == 0 || slices.ContainsFunc(ports, func(port discoveryv1.EndpointPort) bool { return e.claim(&port) == c })
+		if winner := r.holders[c][0]; had && winner != e {
+			winners = append(winners, winner)
+		}
+	}
+	return winners
+}
+
 // render returns a slice to send. What its endpoints and ports point to may be shared with the slice that it replaces, and
 // with nodes: none of that is ever written to, and the client's answer is decoded into memory of its own.
-func (r *pass) render(s *slice, base *discoveryv1.EndpointSlice, d *draft) *discoveryv1.EndpointSlice {
-	next := &discoveryv1.EndpointSlice{AddressType: base.AddressType, Endpoints: d.endpoints, Ports: s.group.ports.ports}
+func (r *pass) render(
+	base *discoveryv1.EndpointSlice, ports []discoveryv1.EndpointPort, endpoints []discoveryv1.Endpoint, cause time.Time,
+) *discoveryv1.EndpointSlice {
+	next := &discoveryv1.EndpointSlice{AddressType: base.AddressType, Endpoints: endpoints, Ports: ports}
 	base.ObjectMeta.DeepCopyInto(&next.ObjectMeta)
 	next.ManagedFields = nil // The API server keeps them where none are sent.
 	r.shape.dress(next)
-	if d.cause.IsZero() {
+	if cause.IsZero() {
 		delete(next.Annotations, corev1.EndpointsLastChangeTriggerTime)
 	} else {
 		if next.Annotations == nil {
 			next.Annotations = map[string]string{}
 		}
-		next.Annotations[corev1.EndpointsLastChangeTriggerTime] = d.cause.UTC().Format(time.RFC3339Nano)
+		next.Annotations[corev1.EndpointsLastChangeTriggerTime] = cause.UTC().Format(time.RFC3339Nano)
 	}
 	return next
 }

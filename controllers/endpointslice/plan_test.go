@@ -152,7 +152,7 @@ func TestWrites(t *testing.T) {
 				return c.change(nil, append(names(n[:49]), names(n[100:149])...)...)
 			},
 			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, n[49].Name, n[149].Name) },
-			want:   map[verb]int{update: 1, remove: 1}, sizes: []int{100},
+			want:   map[verb]int{update: 2, remove: 1}, sizes: []int{100},
 		},
 		"two slices that are more than half full together stay": {
 			nodes:  200,
@@ -167,7 +167,7 @@ func TestWrites(t *testing.T) {
 				return c.change(nil, names(n[100:174])...)
 			},
 			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, n[174].Name) },
-			want:   map[verb]int{update: 1, remove: 1}, sizes: []int{50},
+			want:   map[verb]int{update: 2, remove: 1}, sizes: []int{50},
 		},
 	}
 	for name, test := range tests {
@@ -422,17 +422,63 @@ func TestMovesArriveFirst(t *testing.T) {
 	c := newCluster(t, newService(), nodes...)
 	c.full()
 	for _, op := range c.change(each(nodes[:1], port(81))) {
-		switch {
-		case op.verb == create && (!op.gains || op.gives):
-			t.Errorf("the slice that gets the endpoint: %+v", op)
-		case op.verb == update && (op.gains || !op.gives):
-			t.Errorf("the slice that loses the endpoint: %+v", op)
+		if op.yields != (op.verb == update) {
+			t.Errorf("the slice that gets the endpoint is created before the one that loses it is updated, but %s yields: %t", op.verb, op.yields)
 		}
 	}
 	for _, op := range c.change(nil, nodes[1].Name) {
-		if op.gives || op.gains {
-			t.Errorf("a slice that only loses an endpoint: %+v", op)
+		if op.yields {
+			t.Error("a slice that only loses an endpoint waits")
 		}
+	}
+}
+
+// TestRemovalsWaitForNothing: what a slice loses for good is not held up by what it loses to others.
+func TestRemovalsWaitForNothing(t *testing.T) {
+	nodes := fleet(200)
+	for name, test := range map[string]struct {
+		plan func(*cluster) []operation
+		want map[verb]int
+	}{
+		"one is gone, one moves": {
+			func(c *cluster) []operation { return c.plan(each(nodes[:1], port(81)), nodes[1].Name) },
+			map[verb]int{create: 1, update: 2},
+		},
+		"one is stale, one moves": {
+			func(c *cluster) []operation {
+				return c.plan(append(each(nodes[:1], port(81)), each(nodes[1:2], isStale)...))
+			},
+			map[verb]int{create: 1, update: 2},
+		},
+		"one is stale, and moves": {
+			func(c *cluster) []operation { return c.plan(each(nodes[1:2], all(port(81), isStale))) },
+			map[verb]int{create: 1, update: 1},
+		},
+		"one is gone, one loses its address to another slice": {
+			func(c *cluster) []operation {
+				successor := but(newNode("catga", "new", "10.0.0.0"), metrics)
+				return c.plan(append(each(nodes[:1], isSilent), successor), nodes[1].Name)
+			},
+			map[verb]int{create: 1, update: 2},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, newService(withMetrics), nodes...)
+			c.full()
+			operations := test.plan(c)
+			if diff := cmp.Diff(test.want, verbs(operations)); diff != "" {
+				t.Errorf("writes differ (-want +got):\n%s", diff)
+			}
+			last := slices.DeleteFunc(slices.Clone(operations), func(op operation) bool { return !op.yields })
+			c.execute(slices.DeleteFunc(operations, func(op operation) bool { return op.yields }))
+			for at, names := range c.served() {
+				if node := c.nodes[nodes[1].Name]; slices.Contains(names, nodes[1].Name) && (node == nil || node.Silent) {
+					t.Errorf("%s takes no traffic and is still ready at %v", nodes[1].Name, at)
+				}
+			}
+			c.execute(last)
+			c.verify()
+		})
 	}
 }
 
@@ -442,12 +488,16 @@ func TestEmptyBookkeeping(t *testing.T) {
 	c.full()
 	for i := range 300 {
 		node := but(newNode("catga", strconv.Itoa(i), fmt.Sprintf("10.0.%d.%d", i>>8, i&255), fmt.Sprintf("fd00::%x", i+1)), port(int32(i+1)))
-		c.change([]*mirror.Node{node})
-		c.change(nil, node.Name)
+		rival := but(node, func(n *mirror.Node) { n.Name = "other." + n.ID })
+		c.change([]*mirror.Node{node, rival})
+		c.change([]*mirror.Node{but(node, isStale)})
+		c.change([]*mirror.Node{but(node, older)})
+		c.change(nil, node.Name, rival.Name)
 	}
 	p := c.placement
-	if n := len(p.entries) + len(p.holders) + len(p.groups) + len(p.placed) + len(p.portless) + len(p.affected) + len(c.slices); n > 0 {
-		t.Errorf("entries %d, holders %d, groups %d, placed %d, slices %d", len(p.entries), len(p.holders), len(p.groups), len(p.placed), len(c.slices))
+	if n := len(p.entries) + len(p.holders) + len(p.groups) + len(p.placed) + len(p.portless) + len(p.conflicts) + len(p.affected) + len(c.slices); n > 0 {
+		t.Errorf("entries %d, holders %d, groups %d, placed %d, conflicts %d, slices %d",
+			len(p.entries), len(p.holders), len(p.groups), len(p.placed), len(p.conflicts), len(c.slices))
 	}
 }
 

@@ -1,15 +1,18 @@
 package endpointslice
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -24,7 +27,7 @@ import (
 func (c *cluster) verify() {
 	c.t.Helper()
 	if want, got := c.expected(), c.shown(); !reflect.DeepEqual(want, got) {
-		c.t.Fatalf("endpoints differ (-want +got):\n%s", cmp.Diff(want, got))
+		c.t.Fatalf("endpoints differ (-want +got):\n%s", gocmp.Diff(want, got))
 	}
 	taken := map[string]string{}
 	for _, slice := range c.list() {
@@ -44,21 +47,60 @@ func (c *cluster) verify() {
 			}
 		}
 	}
-	if _, again := build(c.shape, c.picture()); len(again) > 0 {
+	if want, got := c.lost(), c.placement.conflicts; !maps.Equal(want, got) {
+		c.t.Fatalf("the conflicts are %v, want %v", got, want)
+	}
+	anew, again := build(c.shape, c.picture())
+	if len(again) > 0 {
 		c.t.Fatalf("a full pass still writes %v", verbs(again))
+	}
+	if want, got := ranks(anew), ranks(c.placement); !reflect.DeepEqual(want, got) {
+		c.t.Fatalf("who makes a claim differs from what a full pass finds (-want +got):\n%s", gocmp.Diff(want, got))
 	}
 }
 
-func (c *cluster) expected() map[string][]string {
-	oldest := slices.SortedFunc(maps.Values(c.nodes), func(a, b *mirror.Node) int {
-		if order := a.FirstSeen.Compare(b.FirstSeen); order != 0 {
-			return order
+// lost returns what nodes that heartbeat and take traffic claim and is shown for another one.
+func (c *cluster) lost() map[conflict]struct{} {
+	lost := map[conflict]struct{}{}
+	expected := c.expected()
+	for _, node := range c.nodes {
+		if found, _ := c.lookup(node.Name); found == nil || node.Silent || node.Traffic() != mirror.TrafficReady {
+			continue
 		}
-		return endpointKey{node: a.Name}.compare(endpointKey{node: b.Name})
+		for _, family := range c.shape.families {
+			addr, found := addressOf(node, family)
+			for _, port := range c.shape.resolve(node).ports {
+				shown := slices.ContainsFunc(expected[node.Name], func(endpoint string) bool {
+					words := strings.Split(endpoint, " ")
+					return words[0] == addr.String() && slices.Contains(strings.Split(words[1], ","), portKey(&port))
+				})
+				if found && !shown {
+					lost[conflict{claim{addr, *port.Protocol, *port.Port}, endpointKey{node.Name, family}}] = struct{}{}
+				}
+			}
+		}
+	}
+	return lost
+}
+
+// ranks returns who makes each claim, by rank.
+func ranks(p *placement) map[string][]string {
+	all := map[string][]string{}
+	for c, holders := range p.holders {
+		for _, e := range holders {
+			all[fmt.Sprint(c)] = append(all[fmt.Sprint(c)], e.key.node)
+		}
+	}
+	return all
+}
+
+func (c *cluster) expected() map[string][]string {
+	ranked := slices.SortedFunc(maps.Values(c.nodes), func(a, b *mirror.Node) int {
+		return slices.Compare(precedes(a), precedes(b))
 	})
 	taken := map[claim]bool{}
 	expected := map[string][]string{}
-	for _, node := range oldest {
+	for _, node := range ranked {
 		if selected, _ := c.lookup(node.Name); selected == nil {
 			continue
 		}
@@ -87,6 +129,24 @@ func (c *cluster) expected() map[string][]string {
 		slices.Sort(endpoints)
 	}
 	return expected
+}
+
+// precedes returns what ranks a node, as words in the order of the alphabet.
+func precedes(n *mirror.Node) []string {
+	rank := "1 heartbeats and takes traffic"
+	switch doubtful := n.Silent || n.Phase == rollcallv1alpha1.NodeStale || n.Refusal.Reason != ""; {
+	case n.Cordoned:
+		rank = "4 cordoned"
+	case doubtful && n.Traffic() == mirror.TrafficReady:
+		rank = "3a takes traffic all the same"
+	case doubtful && n.Phase == rollcallv1alpha1.NodeDraining:
+		rank = "3b drains"
+	case doubtful:
+		rank = "3c takes none"
+	case n.Phase == rollcallv1alpha1.NodeDraining:
+		rank = "2 heartbeats and drains"
+	}
+	return []string{rank, n.FirstSeen.Format(time.DateOnly), n.Name}
 }
 
 // dice makes random nodes, few enough kinds of them that they get in each other's way.
@@ -123,6 +183,13 @@ func (d dice) node() *mirror.Node {
 		rollcallv1alpha1.NodeStale, rollcallv1alpha1.NodeDraining, rollcallv1alpha1.NodeExpired, rollcallv1alpha1.NodeInvalid,
 	}
 	node.Phase = phases[d.IntN(len(phases))]
+	if node.Silent = node.Phase == rollcallv1alpha1.NodeStale || d.IntN(6) == 0; node.Silent && d.IntN(2) == 0 {
+		node.Reason = rollcallv1alpha1.ReasonHeld
+	}
+	if d.IntN(6) == 0 {
+		node.Refusal.Reason = "Odd"
+	}
+	node.Cordoned = d.IntN(10) == 0
 	node.FirstSeen = epoch.AddDate(0, 0, -d.IntN(4))
 	return node
 }
@@ -176,7 +243,8 @@ func (c *cluster) step(nodes []*mirror.Node, gone []string) {
 			where[slice.Endpoints[i].TargetRef.Name+string(slice.AddressType)] = slice.Name
 		}
 	}
-	operations := c.change(nodes, gone...)
+	operations := c.plan(nodes, gone...)
+	c.carryOut(operations)
 	c.verify()
 
 	// A slice must be written if an endpoint in it changed; beyond that, one may be filled with what is new, of each group
@@ -198,8 +266,10 @@ func (c *cluster) step(nodes []*mirror.Node, gone []string) {
 		}
 	}
 	merged := 0
+	written := map[*known]bool{}
 	for _, op := range operations {
-		if op.verb == remove && op.gives {
+		written[op.known] = true
+		if op.verb == remove && op.yields {
 			merged++
 		}
 	}
@@ -208,8 +278,44 @@ func (c *cluster) step(nodes []*mirror.Node, gone []string) {
 	if fresh > 0 {
 		most += groups + 2*fresh/maxEndpoints
 	}
-	if len(operations) > most {
+	if len(written) > most {
 		c.t.Fatalf("%v for %d slices with changes and %d changed nodes in %d groups", verbs(operations), len(necessary), fresh, groups)
+	}
+}
+
+// carryOut carries out the operations one by one. It checks that the first half shows no node as ready any more that takes
+// no traffic, and that what is served by a node that could go on, and is served in the end, is served throughout.
+func (c *cluster) carryOut(operations []operation) {
+	c.t.Helper()
+	takes := func(name string) bool {
+		node, _ := c.lookup(name)
+		return node != nil && node.Traffic() == mirror.TrafficReady
+	}
+	steps := []map[claim][]string{c.served()}
+	slices.SortStableFunc(operations, func(a, b operation) int { return cmp.Compare(lateness(a), lateness(b)) })
+	for i, op := range operations {
+		if op.yields && (i == 0 || !operations[i-1].yields) && !c.shape.publishNotReady {
+			for at, names := range c.served() {
+				if i := slices.IndexFunc(names, func(name string) bool { return !takes(name) }); i >= 0 {
+					c.t.Fatalf("%s takes no traffic and is still ready at %v", names[i], at)
+				}
+			}
+		}
+		c.execute([]operation{op})
+		steps = append(steps, c.served())
+	}
+	for at, names := range steps[0] {
+		still := slices.ContainsFunc(c.placement.holders[at], func(e *entry) bool {
+			return slices.Contains(names, e.key.node) && takes(e.key.node)
+		})
+		if !still || len(steps[len(steps)-1][at]) == 0 {
+			continue
+		}
+		for i, step := range steps {
+			if len(step[at]) == 0 {
+				c.t.Fatalf("nobody is ready at %v after %d of %d operations", at, i, len(operations))
+			}
+		}
 	}
 }
 
