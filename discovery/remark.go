@@ -48,10 +48,18 @@ func (r *remarks) add(member, detail string) {
 	}
 }
 
+// tell reports whether there is a remark on the member or on a part of it.
+func (r *remarks) tell(member string) bool {
+	return slices.ContainsFunc(r.found, func(x Remark) bool { return strings.HasPrefix(x.Member, member) })
+}
+
 // limited returns the remarks without repetitions, at most maxRemarks of them and how many more there are. They are sorted,
 // since the order of members may change from one heartbeat to the next.
 func (r *remarks) limited() []Remark {
 	all := r.found
+	if len(all) == 0 {
+		return nil
+	}
 	slices.SortFunc(all, func(a, b Remark) int {
 		if c := strings.Compare(a.Member, b.Member); c != 0 {
 			return c

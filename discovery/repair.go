@@ -110,6 +110,8 @@ type repairer struct {
 	// odd counts the values that aren't JSON; remarks also tell of punctuation.
 	odd     int
 	remarks remarks
+	// quiet is true if the remarks tell of punctuation alone.
+	quiet bool
 }
 
 // span is where a member is: its name and value in out, and its value in src.
@@ -120,7 +122,7 @@ type span struct {
 
 // root scans the whole text, an object or an array.
 func (r *repairer) root() error {
-	if c := r.src[0]; c != '{' && c != '[' {
+	if c := r.peek(); c != '{' && c != '[' {
 		return r.unexpected("at the start of the value")
 	}
 	if err := r.value(); err != nil {
@@ -141,19 +143,17 @@ func (r *repairer) unexpected(where string) error {
 	return recordError(ReasonNotJSON, "the value isn't JSON: invalid character %q %s", c, where)
 }
 
-// remark tells of the current value.
-func (r *repairer) remark(format string, args ...any) {
+// oddValue tells of a value that isn't JSON.
+func (r *repairer) oddValue(format string, args ...any) {
+	r.odd++
+	if r.quiet {
+		return
+	}
 	member := recordMember
 	if len(r.path) > 0 {
 		member = memberPath(r.path)
 	}
 	r.remarks.add(member, fmt.Sprintf(format, args...))
-}
-
-// oddValue tells of a value that isn't JSON.
-func (r *repairer) oddValue(format string, args ...any) {
-	r.odd++
-	r.remark(format, args...)
 }
 
 // peek returns the next character after white space; 0 at the end.
@@ -444,6 +444,9 @@ func isNumber(text string) bool {
 
 // unquoted returns the text of a JSON string.
 func unquoted(value []byte) string {
+	if bytes.IndexByte(value, '\\') < 0 && utf8.Valid(value) {
+		return string(value[1 : len(value)-1])
+	}
 	var s string
 	_ = json.Unmarshal(value, &s)
 	return s

@@ -122,3 +122,18 @@ func TestRepairIsLinear(t *testing.T) {
 		}
 	}
 }
+
+// checkRepair holds that what Repair gives is JSON, and stays as it is when it is repaired once more.
+func checkRepair(t *testing.T, in []byte) {
+	t.Helper()
+	repaired, _, err := Repair(in)
+	if err != nil {
+		return
+	}
+	if !json.Valid(repaired) {
+		t.Fatalf("%q is no JSON", repaired)
+	}
+	if again, remarks, err := Repair(repaired); err != nil || repaired[0] == '{' && (remarks != nil || !bytes.Equal(again, repaired)) {
+		t.Fatalf("%q becomes %q, %v, %v", repaired, again, remarks, err)
+	}
+}
