@@ -206,7 +206,7 @@ func (r *repairer) value() error {
 
 func (r *repairer) open(c byte) error {
 	if len(r.path) >= maxNesting {
-		return recordError(ReasonNotJSON, "the JSON is nested too deep")
+		return recordError(ReasonNotJSON, "the value isn't JSON: exceeded max depth")
 	}
 	r.at++
 	r.out = append(r.out, c)
