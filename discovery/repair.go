@@ -418,7 +418,7 @@ func (r *repairer) endsWord(start int) bool {
 func (r *repairer) word(word string) {
 	meaning, known := words[strings.ToLower(word)]
 	switch {
-	case word == meaning || isNumber(word):
+	case known && word == meaning, isNumber(word):
 		r.out = append(r.out, word...)
 	case known:
 		r.oddValue("is %s, which isn't JSON, read as %s", shortened(word), meaning)
