@@ -121,13 +121,14 @@ func (m *Mapping) own(value []byte) (discovery.Node, error) {
 	}
 	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return m.replaces(name) })
 	if !foreign {
-		return decodeMembers(all)
+		node, _, err := decodeMembers(all)
+		return node, err
 	}
 	all[memberNodeID] = someID
-	node, err := decodeMembers(all)
-	if err != nil {
+	node, remarks, err := decodeMembers(all)
+	if err != nil || len(remarks) > 0 {
 		maps.DeleteFunc(all, func(name string, value json.RawMessage) bool { return is(name, optional) && !fitsAlone(name, value) })
-		node, err = decodeMembers(all)
+		node, _, err = decodeMembers(all)
 	}
 	return node, err
 }
@@ -150,16 +151,15 @@ func is(member string, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(member, name) })
 }
 
-func decodeMembers(all map[string]json.RawMessage) (discovery.Node, error) {
+func decodeMembers(all map[string]json.RawMessage) (discovery.Node, []discovery.Remark, error) {
 	value, err := json.Marshal(all)
 	if err != nil {
-		return discovery.Node{}, notJSON("the value", err)
+		return discovery.Node{}, nil, notJSON("the value", err)
 	}
-	node, _, err := discovery.Decode(value)
-	return node, err
+	return discovery.Decode(value)
 }
 
 func fitsAlone(name string, value json.RawMessage) bool {
-	_, err := decodeMembers(map[string]json.RawMessage{memberNodeID: someID, name: value})
-	return err == nil
+	_, remarks, err := decodeMembers(map[string]json.RawMessage{memberNodeID: someID, name: value})
+	return err == nil && len(remarks) == 0
 }
