@@ -153,11 +153,6 @@ func (f *Facts) reach(record *discovery.Node) Fault {
 	if err != nil {
 		return faulty(rollcallv1alpha1.ReasonInvalidRecord, "%v", err)
 	}
-	for _, port := range ports {
-		if utf8.RuneCountInString(port.Name) > rollcallv1alpha1.MaxPortNameLength {
-			return faulty(rollcallv1alpha1.ReasonInvalidRecord, "the name of port %d is longer than %d characters", port.Port, rollcallv1alpha1.MaxPortNameLength)
-		}
-	}
 	f.Addresses = addresses
 	f.Ports = make([]Port, 0, len(ports))
 	for _, port := range ports {
