@@ -85,7 +85,7 @@ func statusOf(registry *rollcallv1alpha1.NodeRegistry, o *observation) rollcallv
 }
 
 func condition(kind string, status bool, reason, message string) metav1.Condition {
-	c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: clipped(message)}
+	c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: record.Note(message)}
 	if status {
 		c.Status = metav1.ConditionTrue
 	}
@@ -98,7 +98,7 @@ func (o *observation) connected() metav1.Condition {
 	case o.suspended:
 		return condition(kind, false, rollcallv1alpha1.ReasonSuspended, "spec.suspend is set: the last known state stands")
 	case o.invalid != nil:
-		return condition(kind, false, rollcallv1alpha1.ReasonInvalidExpression, "the last known state stands: "+record.Bounded(o.invalid.Error()))
+		return condition(kind, false, rollcallv1alpha1.ReasonInvalidExpression, "the last known state stands: "+o.invalid.Error())
 	case link.connected:
 		return condition(kind, true, rollcallv1alpha1.ReasonConnected, "the connection to NATS is up")
 	default:
@@ -135,7 +135,7 @@ func (o *observation) synced() metav1.Condition {
 	case o.suspended:
 		return no(rollcallv1alpha1.ReasonSuspended, "spec.suspend is set: the last known state stands")
 	case o.invalid != nil:
-		return no(rollcallv1alpha1.ReasonInvalidExpression, "the last known state stands: "+record.Bounded(o.invalid.Error()))
+		return no(rollcallv1alpha1.ReasonInvalidExpression, "the last known state stands: "+o.invalid.Error())
 	case o.mirror.Reading:
 		return condition(kind, true, rollcallv1alpha1.ReasonListed, "the bucket was listed completely and is being watched")
 	case !o.session.link.connected:
@@ -198,7 +198,7 @@ func countsOf(state *mirror.State) *rollcallv1alpha1.NodeCounts {
 	return counts
 }
 
-// maxVersion is the greatest length of the server's version in the status.
+// maxVersion is the greatest length of the server's version in the status, in bytes.
 const maxVersion = 64
 
 // bucketOf returns what a server says of a bucket, within what the API takes: the server may say anything.
@@ -209,7 +209,7 @@ func bucketOf(b *kv.Bucket) *rollcallv1alpha1.BucketStatus {
 	}
 	status := &rollcallv1alpha1.BucketStatus{
 		Revision: int64(min(b.Revision, math.MaxInt64)), Storage: storage, History: int32(min(max(b.History, 0), math.MaxInt32)),
-		Markers: b.Markers, ServerVersion: cut(record.Bounded(b.ServerVersion), maxVersion),
+		Markers: b.Markers, ServerVersion: record.Cut(record.Bounded(b.ServerVersion), maxVersion),
 	}
 	if b.TTL > 0 {
 		status.TTL = &metav1.Duration{Duration: b.TTL}

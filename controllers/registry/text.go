@@ -3,33 +3,9 @@ package registry
 import (
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/rollcall-dev/rollcall/controllers/record"
 )
-
-// maxMessage is the greatest length of a message in bytes. It is that of the note of an Event; a condition takes more.
-const maxMessage = 1024
-
-// clipped returns a message that a condition and an Event take.
-func clipped(message string) string {
-	const end = "…"
-	if len(message) <= maxMessage {
-		return message
-	}
-	return cut(message, maxMessage-len(end)) + end
-}
-
-// cut returns at most that many bytes of a text, and no part of a character.
-func cut(text string, size int) string {
-	if len(text) <= size {
-		return text
-	}
-	for size > 0 && !utf8.RuneStart(text[size]) {
-		size--
-	}
-	return text[:size]
-}
 
 func because(what string, err error) string {
 	if err == nil {
@@ -68,7 +44,7 @@ func plain(err error) string {
 const maxRaw = 8 << 10
 
 func plainText(text string) string {
-	text = cut(text, maxRaw)
+	text = record.Cut(text, maxRaw)
 	for _, h := range hidden {
 		text = h.part.ReplaceAllString(text, h.replacement)
 	}

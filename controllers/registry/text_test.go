@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
@@ -177,17 +176,5 @@ func TestNewsAfterARest(t *testing.T) {
 	}
 	if rest, _ := times.wait(name, registry, status, epoch.Add(newsBurst*newsPace)); rest != 0 {
 		t.Errorf("after a while the rest is %s", rest)
-	}
-}
-
-func TestClipped(t *testing.T) {
-	for _, text := range []string{"", strings.Repeat("a", maxMessage), strings.Repeat("ä", maxMessage), "a" + strings.Repeat("\U0001F9EA", maxMessage)} {
-		got := clipped(text)
-		if len(got) > maxMessage || !utf8.ValidString(got) || len(text) <= maxMessage && got != text {
-			t.Errorf("%d bytes became %d: valid %t", len(text), len(got), utf8.ValidString(got))
-		}
-	}
-	if got := record.Bounded(clipped("short")); got != "short" {
-		t.Errorf("got %q", got)
 	}
 }
