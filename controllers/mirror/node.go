@@ -43,6 +43,8 @@ type Node struct {
 	// Silent is true for a node that shares an address and port with another one and has been silent for two thirds of what
 	// takes its traffic, or that is Stale, held or not.
 	Silent bool
+	// Shared is true while two writers write the node's key in turn.
+	Shared bool
 	// Cordoned is true once a person has taken the node out of rotation.
 	Cordoned bool
 
