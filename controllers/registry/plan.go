@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -63,7 +64,7 @@ func policyOf(registry *rollcallv1alpha1.NodeRegistry, mapping *record.Mapping, 
 		StaleAfter:       staleAfter(spec),
 		RetainExpired:    duration(spec.Liveness.RetainExpired),
 		ReconnectGrace:   duration(spec.Liveness.ReconnectGrace),
-		FallbackTTL:      duration(spec.Bucket.TTL),
+		FallbackTTL:      cmp.Or(duration(spec.Bucket.TTL), kv.DefaultTTL),
 		MaxSilentPercent: int(ptr.Deref(spec.Liveness.MaxSilentPercent, 100)),
 		MinNodes:         int(ptr.Deref(spec.Liveness.MinNodes, 0)),
 		MaxNodes:         int(ptr.Deref(spec.MaxNodes, 0)),

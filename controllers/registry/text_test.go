@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +75,7 @@ func TestWhatPeersSayFits(t *testing.T) {
 			func(o *observation) { o.mirror.Records.Missing = []string{text, text, text, text} },
 			func(o *observation) {
 				for i := range 100 {
-					d := denial{subject: text + fmt.Sprint(i), bucket: "b"}
+					d := denial{subject: text + strconv.Itoa(i), bucket: "b"}
 					o.session.denials = o.session.denials.add(d, o.now.Add(-time.Second))
 				}
 			},
@@ -124,7 +125,7 @@ func TestPaceOfWrites(t *testing.T) {
 		}, 70},
 		"refused and well": {func(i int) func(*observation) { return []func(*observation){refuse(nats.ErrAuthorization), well}[i%2] }, 70},
 		"any of them": {func(int) func(*observation) {
-			return []func(*observation){refuse(nats.ErrAuthorization), refuse(nats.ErrMaxConnectionsExceeded), refuse(errors.New(fmt.Sprint(rand.Int()))), well}[rand.N(4)]
+			return []func(*observation){refuse(nats.ErrAuthorization), refuse(nats.ErrMaxConnectionsExceeded), refuse(errors.New(strconv.Itoa(rand.Int()))), well}[rand.N(4)]
 		}, 131},
 		"counts": {func(i int) func(*observation) {
 			return func(o *observation) { o.mirror.Records.NeverAccepted = i % 10 }

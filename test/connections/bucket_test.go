@@ -89,8 +89,10 @@ func TestBucketThatIsEdited(t *testing.T) {
 	})
 	r.await("catga", "BucketAsRequested", "True/AsRequested")
 	r.await("catga", "Degraded", "False/AsExpected")
-	edit(func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 2 })
-	r.await("catga", "BucketAsRequested", "False/BucketDiffers", "spec.bucket.history is 5, and the bucket's is 2")
+	edit(func(c *jetstream.StreamConfig) { c.SubjectDeleteMarkerTTL = time.Hour })
+	r.await("catga", "BucketAsRequested", "False/BucketDiffers", "spec.bucket.markerTTL is 1m0s, and the bucket's is 1h0m0s")
+	edit(func(c *jetstream.StreamConfig) { c.MaxMsgSize = 100 })
+	r.await("catga", "Degraded", "True/BucketUnfit")
 	r.await("catga", "Ready", "True/Ready")
 }
 
