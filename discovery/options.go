@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -39,21 +40,19 @@ type Options struct {
 
 func (o Options) bucketConfig() kv.BucketConfig {
 	c := kv.BucketConfig{
-		Name: o.Bucket, TTL: o.TTL, History: o.History, Storage: o.Storage, Replicas: o.Replicas,
-		Create: !o.NoCreate, Domain: o.Domain,
+		Name: cmp.Or(o.Bucket, DefaultBucket), TTL: cmp.Or(o.TTL, DefaultTTL), History: cmp.Or(o.History, DefaultHistory),
+		Storage: &o.Storage, Replicas: cmp.Or(o.Replicas, 1), MarkerTTL: maxMarkerTTL, Create: !o.NoCreate, Domain: o.Domain,
 	}
-	if c.Name == "" {
-		c.Name = DefaultBucket
-	}
-	if c.TTL == 0 {
-		c.TTL = DefaultTTL
-	}
-	c.TTL = max(c.TTL, 0)
-	if c.History == 0 {
-		c.History = DefaultHistory
+	if c.TTL > 0 {
+		// A marker that outlived the TTL would serve nobody, and the server refuses less than a second.
+		c.MarkerTTL = max(min(c.TTL, maxMarkerTTL), time.Second)
 	}
 	return c
 }
+
+// maxMarkerTTL bounds how long a marker lives. It has to outlive a few relists, so that a watcher that missed the live
+// marker finds it in a listing.
+const maxMarkerTTL = 5 * time.Minute
 
 func (o Options) keyPrefix() string {
 	if o.KeyPrefix == nil {

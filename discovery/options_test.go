@@ -18,7 +18,7 @@ func TestAnExistingBucketIsNeverAltered(t *testing.T) {
 	natstest.NewBucket(t, nc, jetstream.KeyValueConfig{History: 2, TTL: time.Hour, Storage: jetstream.MemoryStorage})
 	r := openRegistry(t, nc, Options{Bucket: "b"})
 	want := []kv.Difference{
-		{Setting: "TTL", Want: "5m0s", Got: "1h0m0s"}, {Setting: "History", Want: "5", Got: "2"}, {Setting: "Storage", Want: "File", Got: "Memory"}, {Setting: "Markers", Want: "true", Got: "false"},
+		{Setting: "TTL", Want: "5m0s", Got: "1h0m0s"}, {Setting: "History", Want: "5", Got: "2"}, {Setting: "Storage", Want: "File", Got: "Memory"}, {Setting: "MarkerTTL", Want: "5m0s", Got: "0s"},
 	}
 	if diff := cmp.Diff(want, r.Differences()); diff != "" {
 		t.Error(diff)

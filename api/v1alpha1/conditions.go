@@ -126,11 +126,15 @@ const (
 
 // Reasons of the condition BucketAsRequested of a NodeRegistry.
 const (
+	// ReasonBucketUnknown means that the bucket was not read yet; Synced says why. It passes by itself.
+	ReasonBucketUnknown = "BucketUnknown"
+
 	// ReasonAsRequested means that the bucket is what spec.bucket asks for. There is nothing to do.
 	ReasonAsRequested = "AsRequested"
 
-	// ReasonBucketDiffers means that the bucket has another setting than spec.bucket asks for. The message names it. Rollcall
-	// works with the bucket as it is and never alters it; change the bucket, or the spec.
+	// ReasonBucketDiffers means that the bucket has another setting than spec.bucket asks for, or a TTL with which
+	// spec.liveness.staleAfter never takes effect. The message names it. Rollcall works with the bucket as it is and never alters
+	// it; change the bucket, or the spec.
 	ReasonBucketDiffers = "BucketDiffers"
 )
 

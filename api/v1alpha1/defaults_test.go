@@ -20,10 +20,6 @@ func TestNodeRegistryDefaults(t *testing.T) {
 			Name:           "catga_nodes",
 			KeyPrefix:      new("node."),
 			CreationPolicy: rollcallv1alpha1.CreateIfMissing,
-			TTL:            &metav1.Duration{Duration: 5 * time.Minute},
-			History:        new(int32(5)),
-			Storage:        rollcallv1alpha1.StorageFile,
-			Replicas:       new(int32(1)),
 		},
 		Record: rollcallv1alpha1.Record{Format: rollcallv1alpha1.FormatRollcall},
 		Liveness: rollcallv1alpha1.Liveness{
@@ -36,7 +32,7 @@ func TestNodeRegistryDefaults(t *testing.T) {
 	}
 	for name, bucket := range map[string]rollcallv1alpha1.Bucket{
 		"no bucket":      {},
-		"part of bucket": {TTL: &metav1.Duration{Duration: 5 * time.Minute}},
+		"part of bucket": {CreationPolicy: rollcallv1alpha1.CreateIfMissing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got rollcallv1alpha1.NodeRegistry
@@ -109,6 +105,7 @@ spec:
     history: 5
     storage: File
     replicas: 1
+    markerTTL: 5m
   record:
     format: Rollcall
     nodeID: "value.id"
@@ -133,7 +130,7 @@ spec:
 status:
   conditions:
     - {type: Ready, status: "True", reason: Ready, message: "", lastTransitionTime: "2026-11-22T20:00:00Z", observedGeneration: 1}
-  nodes: {total: 3, ready: 3, stale: 0, draining: 0, expired: 0, invalid: 0}
+  nodes: {total: 3, ready: 3, stale: 0, draining: 0, expired: 0, invalid: 0, refused: 1, superseded: 1, neverAccepted: 1}
   bucket: {revision: 812, storage: File, ttl: 5m, history: 5, markers: true, serverVersion: 2.15.2}
   lastSyncTime: "2026-11-22T20:00:00Z"
   held: {since: "2026-11-22T20:00:00Z", reason: Guard, silent: 2, of: 3}
@@ -154,7 +151,7 @@ spec:
   ports: [{name: http, port: 8080, protocol: TCP}]
   zone: eu-1a
   metadata: {role: web}
-  cordoned: false
+  cordoned: true
 status:
   phase: Ready
   load: "0.42"

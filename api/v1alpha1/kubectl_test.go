@@ -45,7 +45,7 @@ func TestColumns(t *testing.T) {
 		header, cell []string
 	}{
 		{"nreg", []string{"NAME", "BUCKET", "NODES", "READYNODES", "READY", "REASON", "AGE", "DEGRADED", "HELD", "MESSAGE"}, []string{"catga", "catga_nodes", "3", "3", "True", "Ready"}},
-		{"dn", []string{"NAME", "NODE", "ADDRESS", "PHASE", "LOAD", "LAST HEARTBEAT", "REGISTRY", "AGE", "ZONE", "PORTS", "KEY"}, []string{"catga.web-1", "web-1", "10.0.0.5", "Ready", "0.42"}},
+		{"dn", []string{"NAME", "NODE", "ADDRESS", "PHASE", "CORDONED", "LOAD", "LAST HEARTBEAT", "REGISTRY", "AGE", "REASON", "ZONE", "PORTS", "KEY"}, []string{"catga.web-1", "web-1", "10.0.0.5", "Ready", "true", "0.42"}},
 		{"podreg", []string{"NAME", "MATCHED", "REGISTERED", "CONFLICTS", "READY", "AGE", "REGISTRY", "MESSAGE"}, []string{"web", "3", "3", "0", "True"}},
 	} {
 		t.Run(test.resource, func(t *testing.T) {

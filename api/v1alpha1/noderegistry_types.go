@@ -6,7 +6,7 @@ import (
 
 // NodeRegistrySpec says where the bucket is, how it is read, and how nodes that fall silent are treated.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.liveness.staleAfter) || duration(self.liveness.staleAfter) < duration(self.bucket.ttl)",fieldPath=".liveness.staleAfter",message="must be less than spec.bucket.ttl: a node that is silent for the TTL has expired, so it would never be stale"
+// +kubebuilder:validation:XValidation:rule="!has(self.liveness.staleAfter) || !has(self.bucket.ttl) || duration(self.liveness.staleAfter) < duration(self.bucket.ttl)",fieldPath=".liveness.staleAfter",message="must be less than spec.bucket.ttl: a node that is silent for the TTL has expired, so it would never be stale"
 // +kubebuilder:validation:XValidation:rule="self.record.format != 'GoMicro' || self.bucket.keyPrefix != 'node.'",fieldPath=".bucket.keyPrefix",message="keys of the format GoMicro have no prefix node.: set keyPrefix to an empty string"
 type NodeRegistrySpec struct {
 	// connection says how to reach NATS.
@@ -46,13 +46,14 @@ type NodeRegistrySpec struct {
 	// +optional
 	IncludeLocalPods bool `json:"includeLocalPods,omitempty"`
 
-	// statusInterval is how often the status of a DiscoveredNode is brought up to date while nothing but its heartbeat and
-	// its load changes. Changes of the phase are written at once.
+	// statusInterval is how often a DiscoveredNode is brought up to date while nothing changes that an endpoint, a label or the
+	// status of a condition depends on: its heartbeat, load, display name, metadata and remarks. Everything else is written at
+	// once.
 	// +optional
 	// +default="5m"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) > duration('0s')",message="must be a duration above zero, such as 30s or 5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('87600h')",message="must be a duration of at least 1s and at most 87600h, such as 30s or 5m"
 	StatusInterval *metav1.Duration `json:"statusInterval,omitempty"`
 
 	// maxNodes is the greatest number of entries that are mirrored, so that a runaway writer can't fill the cluster.
@@ -218,8 +219,9 @@ const (
 	StorageMemory Storage = "Memory"
 )
 
-// Bucket describes a Key-Value bucket. A bucket that exists is never altered: where it differs, the NodeRegistry reports
-// it.
+// Bucket describes a Key-Value bucket. What is not set of ttl, history, storage, replicas and markerTTL is chosen when the
+// bucket is created. A bucket that exists is never altered: the condition BucketAsRequested says where it differs from what is
+// set.
 type Bucket struct {
 	// name is the name of the bucket. It can't be changed: make another NodeRegistry for another bucket.
 	// +optional
@@ -242,32 +244,38 @@ type Bucket struct {
 	// +default="IfMissing"
 	CreationPolicy CreationPolicy `json:"creationPolicy,omitempty"`
 
-	// ttl is how long an entry lives after its last heartbeat, at least 2s.
+	// ttl is how long an entry lives after its last heartbeat, at least 2s. A bucket that Rollcall creates gets 5m if it is
+	// not set.
 	// +optional
-	// +default="5m"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('2s')",message="must be a duration of at least 2s, such as 30s or 5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('2s') && duration(self) <= duration('87600h')",message="must be a duration of at least 2s and at most 87600h, such as 30s or 5m"
 	TTL *metav1.Duration `json:"ttl,omitempty"`
 
-	// history is the number of revisions that are kept of every key.
+	// history is the number of revisions that are kept of every key. A bucket that Rollcall creates gets 5 if it is not set.
 	// +optional
-	// +default=5
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=64
 	History *int32 `json:"history,omitempty"`
 
-	// storage is where the bucket is kept: File or Memory.
+	// storage is where the bucket is kept: File or Memory. A bucket that Rollcall creates gets File if it is not set.
 	// +optional
-	// +default="File"
 	Storage Storage `json:"storage,omitempty"`
 
-	// replicas is the number of servers that keep the bucket.
+	// replicas is the number of servers that keep the bucket. A bucket that Rollcall creates gets 1 if it is not set.
 	// +optional
-	// +default=1
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=5
 	Replicas *int32 `json:"replicas,omitempty"`
+
+	// markerTTL is how long the marker lives that the server writes when a key passes its TTL, at least 1s; servers older than
+	// 2.11 write none. Rollcall does not need markers: they tell other readers of the bucket. If it is not set, a bucket that
+	// Rollcall creates has no markers, so that other clients can declare the same bucket.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('87600h')",message="must be a duration of at least 1s and at most 87600h, such as 1m"
+	MarkerTTL *metav1.Duration `json:"markerTTL,omitempty"`
 }
 
 // RecordFormat is the format of the entries of a bucket.
@@ -322,12 +330,12 @@ type Record struct {
 
 // Liveness says how nodes that fall silent are treated.
 type Liveness struct {
-	// staleAfter takes a node out of the traffic when its last heartbeat is this old. It must be less than the bucket's
-	// TTL; the default is to wait for the TTL.
+	// staleAfter takes a node out of the traffic when its last heartbeat is this old. It should be a few times the interval in
+	// which the nodes heartbeat, and has no effect unless it is less than the bucket's TTL; the default is to wait for the TTL.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) > duration('0s')",message="must be a duration above zero, such as 30s"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('87600h')",message="must be a duration of at least 1s and at most 87600h, such as 30s"
 	StaleAfter *metav1.Duration `json:"staleAfter,omitempty"`
 
 	// retainExpired is how long the DiscoveredNode of an expired node stays visible.
@@ -335,7 +343,7 @@ type Liveness struct {
 	// +default="5m"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) > duration('0s')",message="must be a duration above zero, such as 5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('87600h')",message="must be a duration of at least 1s and at most 87600h, such as 5m"
 	RetainExpired *metav1.Duration `json:"retainExpired,omitempty"`
 
 	// reconnectGrace is how long nodes have to heartbeat again after Rollcall could not read the bucket, before they may
@@ -343,7 +351,7 @@ type Liveness struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) > duration('0s')",message="must be a duration above zero, such as 5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('87600h')",message="must be a duration of at least 1s and at most 87600h, such as 5m"
 	ReconnectGrace *metav1.Duration `json:"reconnectGrace,omitempty"`
 
 	// maxSilentPercent is the disruption guard. If more than this percentage of at least minNodes nodes fall silent within one
@@ -387,7 +395,7 @@ type AddressPolicy struct {
 
 // NodeRegistryStatus is the state of a NodeRegistry.
 type NodeRegistryStatus struct {
-	// conditions of the NodeRegistry: Connected, Synced, Degraded, and Ready, which summarises them.
+	// conditions of the NodeRegistry: Connected, Synced, Degraded, Ready, which summarises them, and BucketAsRequested.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

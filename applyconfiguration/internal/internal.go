@@ -63,11 +63,13 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: history
       type:
         scalar: numeric
-      default: 5
     - name: keyPrefix
       type:
         scalar: string
       default: node.
+    - name: markerTTL
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
     - name: name
       type:
         scalar: string
@@ -75,15 +77,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: replicas
       type:
         scalar: numeric
-      default: 1
     - name: storage
       type:
         namedType: com.github.rollcall-dev.rollcall.api.v1alpha1.Storage
-      default: File
     - name: ttl
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 5m
 - name: com.github.rollcall-dev.rollcall.api.v1alpha1.BucketStatus
   map:
     fields:

@@ -9,8 +9,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
-
-	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 )
 
 const (
@@ -33,17 +31,17 @@ type budget struct {
 type account struct {
 	left  int
 	since time.Time // when the account was last full, or refilled
-	// omitted counts the changes without an Event, by the phase that they led to.
-	omitted map[rollcallv1alpha1.NodePhase]int
+	// omitted counts the changes without an Event, by what the nodes did.
+	omitted map[string]int
 }
 
 func newBudget(c clock.PassiveClock) *budget {
 	return &budget{clock: c, accounts: map[types.NamespacedName]*account{}}
 }
 
-// spend asks for an Event about a node that has come to that phase. If there is none left, the change is counted, and the first
-// to be counted gets the wait after which sum is to be asked.
-func (b *budget) spend(registry types.NamespacedName, phase rollcallv1alpha1.NodePhase) (granted bool, wait time.Duration) {
+// spend asks for an Event about a node that did something, such as "became Stale". If there is none left, the change is counted,
+// and the first to be counted gets the wait after which sum is to be asked.
+func (b *budget) spend(registry types.NamespacedName, did string) (granted bool, wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a := b.account(registry)
@@ -53,9 +51,9 @@ func (b *budget) spend(registry types.NamespacedName, phase rollcallv1alpha1.Nod
 	}
 	first := len(a.omitted) == 0
 	if first {
-		a.omitted = map[rollcallv1alpha1.NodePhase]int{}
+		a.omitted = map[string]int{}
 	}
-	a.omitted[phase]++
+	a.omitted[did]++
 	if !first {
 		return false, 0
 	}
@@ -106,13 +104,13 @@ func (b *budget) account(registry types.NamespacedName) *account {
 func (b *budget) untilRefill(a *account) time.Duration { return a.since.Add(refill).Sub(b.clock.Now()) }
 
 // describe returns the counts in a fixed order.
-func describe(omitted map[rollcallv1alpha1.NodePhase]int) string {
+func describe(omitted map[string]int) string {
 	total := 0
 	var parts []string
-	for phase, n := range omitted {
+	for did, n := range omitted {
 		total += n
-		parts = append(parts, fmt.Sprintf("%d became %s", n, phase))
+		parts = append(parts, fmt.Sprintf("%d %s", n, did))
 	}
 	slices.Sort(parts)
-	return fmt.Sprintf("the phase of nodes changed %d more times: %s", total, strings.Join(parts, ", "))
+	return fmt.Sprintf("nodes changed %d more times: %s", total, strings.Join(parts, ", "))
 }

@@ -6,8 +6,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	testclock "k8s.io/utils/clock/testing"
-
-	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 )
 
 func TestBudget(t *testing.T) {
@@ -16,9 +14,9 @@ func TestBudget(t *testing.T) {
 	catga, other := types.NamespacedName{Name: "catga"}, types.NamespacedName{Name: "other"}
 	pass := func(d time.Duration) { clk.SetTime(clk.Now().Add(d)) }
 	// ask spends n times and returns how many were granted, and the wait of the first that was not.
-	ask := func(registry types.NamespacedName, n int, phase rollcallv1alpha1.NodePhase) (granted int, wait time.Duration) {
+	ask := func(registry types.NamespacedName, n int, did string) (granted int, wait time.Duration) {
 		for range n {
-			ok, w := b.spend(registry, phase)
+			ok, w := b.spend(registry, did)
 			if ok {
 				granted++
 			}
@@ -30,19 +28,19 @@ func TestBudget(t *testing.T) {
 		return granted, wait
 	}
 
-	granted, wait := ask(catga, 1000, rollcallv1alpha1.NodeExpired)
+	granted, wait := ask(catga, 1000, "became Expired")
 	if granted != burst || wait != refill {
 		t.Errorf("a storm of 1000 has %d Events and the sum after %s, want %d after %s", granted, wait, burst, refill)
 	}
-	if granted, _ = ask(other, 1, rollcallv1alpha1.NodeExpired); granted != 1 {
+	if granted, _ = ask(other, 1, "became Expired"); granted != 1 {
 		t.Error("another registry pays for the storm")
 	}
 	if text := b.sum(catga); text != "" {
 		t.Errorf("too early there is %q", text)
 	}
 	pass(wait)
-	ask(catga, 2, rollcallv1alpha1.NodeReady)
-	if got, want := b.sum(catga), "the phase of nodes changed 992 more times: 2 became Ready, 990 became Expired"; got != want {
+	ask(catga, 2, "became Ready")
+	if got, want := b.sum(catga), "nodes changed 992 more times: 2 became Ready, 990 became Expired"; got != want {
 		t.Errorf("the sum is %q, want %q", got, want)
 	}
 	if text := b.sum(catga); text != "" {
@@ -52,7 +50,7 @@ func TestBudget(t *testing.T) {
 	// The storm goes on: one a minute.
 	told := 0
 	for range 30 {
-		granted, _ := ask(catga, 100, rollcallv1alpha1.NodeStale)
+		granted, _ := ask(catga, 100, "became Stale")
 		told += granted
 		pass(10 * time.Second)
 		if b.sum(catga) != "" {
@@ -67,7 +65,7 @@ func TestBudget(t *testing.T) {
 	pass(time.Hour)
 	b.sum(catga)
 	pass(time.Hour)
-	if granted, _ := ask(catga, burst, rollcallv1alpha1.NodeReady); granted != burst {
+	if granted, _ := ask(catga, burst, "became Ready"); granted != burst {
 		t.Errorf("after a rest there are %d Events, want %d", granted, burst)
 	}
 	pass(time.Hour)

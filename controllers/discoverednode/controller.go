@@ -1,9 +1,10 @@
 // Package discoverednode projects the Mirror to DiscoveredNodes: the view of the fleet, which follows the traffic.
 //
-// It writes an object when something differs that people and controllers act on, and else leaves it alone for
-// statusInterval, however often the node heartbeats. What others change or delete is put back at once, except what belongs
-// to people: spec.cordoned, which the Mirror hears of from a watch, and annotations. An object that somebody deletes is written
-// back with the cordon that the Mirror knows.
+// It writes an object when something differs that an endpoint, a label or the status of a condition depends on, and else leaves
+// it alone for statusInterval, however often the node heartbeats and whatever it says of itself. What others change or delete is
+// put back at once, except what belongs to people: spec.cordoned, which the Mirror hears of from a watch, and annotations. Only a
+// display name or metadata that was changed while no manager ran, and texts and times of the status, wait for statusInterval. An
+// object that somebody deletes is written back with the cordon that the Mirror knows.
 package discoverednode
 
 import (
@@ -179,38 +180,51 @@ func created() predicate.Predicate {
 // write sends the difference, if there is one and its time has come.
 func (c *Controller) write(ctx context.Context, node *mirror.Node, registry *rollcallv1alpha1.NodeRegistry, existing *rollcallv1alpha1.DiscoveredNode) (ctrl.Result, error) {
 	want, interval := project(node, registry, existing), interval(registry)
-	name := client.ObjectKeyFromObject(want)
 	if existing == nil {
 		err := c.client.Create(ctx, want)
 		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 			return ctrl.Result{}, nil
 		}
-		return c.after(node, interval, err)
+		return c.after(node, want, interval, err)
 	}
-	now := c.clock.Now()
-	switch compare(existing, want) {
-	case none:
-		c.schedule.shows(name, node.Changed)
-		return ctrl.Result{RequeueAfter: c.schedule.written(name, interval, now)}, nil
-	case heartbeat:
-		c.schedule.shows(name, node.Changed)
-		if wait := c.schedule.next(name, interval, now); wait > 0 {
-			return ctrl.Result{RequeueAfter: wait}, nil
-		}
-	case visible:
+	sharedWait := c.emitShared(registry, node, existing)
+	if wait := c.unchanged(node, existing, want, interval); wait > 0 {
+		return ctrl.Result{RequeueAfter: sooner(wait, sharedWait)}, nil
 	}
 	if err := c.client.Update(ctx, want); err != nil {
-		return c.after(node, interval, err)
+		return c.after(node, want, interval, err)
 	}
-	result, err := c.after(node, interval, nil)
-	if wait := c.emit(registry, existing, want); wait > 0 {
-		result.RequeueAfter = min(result.RequeueAfter, wait)
-	}
+	result, err := c.after(node, want, interval, nil)
+	result.RequeueAfter = sooner(result.RequeueAfter, c.emit(registry, existing, want), sharedWait)
 	return result, err
 }
 
+// unchanged returns how long an object may stay as it is; zero or less: it is to be written now.
+func (c *Controller) unchanged(node *mirror.Node, existing, want *rollcallv1alpha1.DiscoveredNode, interval time.Duration) time.Duration {
+	name, now, found := client.ObjectKeyFromObject(want), c.clock.Now(), compare(existing, want)
+	if found == visible || found == described && c.schedule.changed(name, existing.ResourceVersion) {
+		return 0
+	}
+	c.schedule.accept(name, existing.ResourceVersion)
+	c.schedule.shows(name, node.Changed)
+	if found == none {
+		return c.schedule.written(name, interval, now)
+	}
+	return c.schedule.next(name, interval, now)
+}
+
+// sooner returns the least of the durations that are above zero.
+func sooner(d time.Duration, others ...time.Duration) time.Duration {
+	for _, other := range others {
+		if other > 0 && (d <= 0 || other < d) {
+			d = other
+		}
+	}
+	return d
+}
+
 // after says when to look at the object again after a write that ended with err.
-func (c *Controller) after(node *mirror.Node, interval time.Duration, err error) (ctrl.Result, error) {
+func (c *Controller) after(node *mirror.Node, written *rollcallv1alpha1.DiscoveredNode, interval time.Duration, err error) (ctrl.Result, error) {
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
 		// The cache is behind. What it lacks is an event of its own; this is for one that was merged into another.
@@ -219,6 +233,7 @@ func (c *Controller) after(node *mirror.Node, interval time.Duration, err error)
 		return ctrl.Result{}, err
 	}
 	name := types.NamespacedName{Namespace: node.Namespace, Name: node.Name}
+	c.schedule.accept(name, written.ResourceVersion)
 	if news := c.schedule.shows(name, node.Changed); news && c.Written != nil {
 		c.Written(node)
 	}

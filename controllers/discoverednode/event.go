@@ -2,6 +2,7 @@ package discoverednode
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
 // defaultInterval is spec.statusInterval's default, for an object that was stored before the field had one.
@@ -18,7 +21,7 @@ const defaultInterval = 5 * time.Minute
 // interval returns how long a heartbeat may go unwritten.
 func interval(registry *rollcallv1alpha1.NodeRegistry) time.Duration {
 	if set := registry.Spec.StatusInterval; set != nil && set.Duration > 0 {
-		return set.Duration
+		return max(set.Duration, time.Second)
 	}
 	return defaultInterval
 }
@@ -32,7 +35,7 @@ func (c *Controller) emit(registry *rollcallv1alpha1.NodeRegistry, before, after
 	if before.Status.Phase == after.Status.Phase || kept {
 		return 0
 	}
-	granted, wait := c.budget.spend(client.ObjectKeyFromObject(registry), after.Status.Phase)
+	granted, wait := c.budget.spend(client.ObjectKeyFromObject(registry), fmt.Sprintf("became %s", after.Status.Phase))
 	if !granted {
 		return wait
 	}
@@ -40,8 +43,25 @@ func (c *Controller) emit(registry *rollcallv1alpha1.NodeRegistry, before, after
 	if after.Status.Phase == rollcallv1alpha1.NodeInvalid {
 		kind = corev1.EventTypeWarning
 	}
-	c.recorder.Eventf(after, nil, kind, is.Reason, "PhaseChange", "phase changed from %s to %s: %s",
-		before.Status.Phase, after.Status.Phase, is.Message)
+	c.recorder.Eventf(after, nil, kind, is.Reason, "PhaseChange", "%s", record.Note(fmt.Sprintf("phase changed from %s to %s: %s",
+		before.Status.Phase, after.Status.Phase, is.Message)))
+	return 0
+}
+
+// emitShared records an Event once two writers write the node's key in turn, if the registry has one left, and returns after how
+// long those without are to be counted. What comes and goes is one Event that is counted, so it must not name the version.
+func (c *Controller) emitShared(registry *rollcallv1alpha1.NodeRegistry, node *mirror.Node, object *rollcallv1alpha1.DiscoveredNode) time.Duration {
+	if !c.schedule.shares(client.ObjectKeyFromObject(object), node.Shared) {
+		return 0
+	}
+	granted, wait := c.budget.spend(client.ObjectKeyFromObject(registry), "got a second writer")
+	if !granted {
+		return wait
+	}
+	regarding := object.DeepCopy()
+	regarding.ResourceVersion = ""
+	c.recorder.Eventf(regarding, nil, corev1.EventTypeWarning, rollcallv1alpha1.ReasonKeyShared, "Observe", "%s", record.Note(fmt.Sprintf(
+		"two writers write the key %q in turn, and the endpoint jumps from one to the other: give each machine an ID of its own", record.Bounded(node.Key))))
 	return 0
 }
 

@@ -3,6 +3,7 @@ package discoverednode
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -11,6 +12,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
 // project returns what the DiscoveredNode of a node is to be. It starts from what exists, nil if nothing does, and leaves
@@ -27,6 +29,10 @@ func project(n *mirror.Node, registry *rollcallv1alpha1.NodeRegistry, existing *
 	dn.OwnerReferences[0].BlockOwnerDeletion = nil
 	dn.Spec = specOf(n, dn.Spec.Cordoned)
 	setStatus(&dn.Status, n)
+	if known := existing != nil && meta.FindStatusCondition(existing.Status.Conditions, rollcallv1alpha1.ConditionRecordAccepted) != nil; !known || !n.Remembered {
+		// Of a node that is only remembered no record was read since start: what is written down stands.
+		meta.SetStatusCondition(&dn.Status.Conditions, recordAccepted(n))
+	}
 	return dn
 }
 
@@ -67,6 +73,26 @@ func setStatus(status *rollcallv1alpha1.DiscoveredNodeStatus, n *mirror.Node) {
 	})
 }
 
+// recordAccepted says what became of the last record of the node's entry.
+func recordAccepted(n *mirror.Node) metav1.Condition {
+	c := metav1.Condition{
+		Type: rollcallv1alpha1.ConditionRecordAccepted, Status: metav1.ConditionTrue,
+		LastTransitionTime: metav1.NewTime(n.Changed.Truncate(time.Second)),
+	}
+	switch {
+	case n.Refusal.Reason != "":
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, n.Refusal.Reason, record.Bounded(n.Refusal.Message)
+		if n.Phase != rollcallv1alpha1.NodeInvalid {
+			c.Message += "; the last good record stays in force"
+		}
+	case len(n.Remarks) > 0:
+		c.Reason, c.Message = rollcallv1alpha1.ReasonAcceptedWithRemarks, record.Bounded(strings.Join(n.Remarks, "; "))
+	default:
+		c.Reason, c.Message = rollcallv1alpha1.ReasonAccepted, "the record is accepted"
+	}
+	return c
+}
+
 // wholeSeconds returns the time as the API keeps it, nil for none.
 func wholeSeconds(t time.Time) *metav1.Time {
 	if t.IsZero() {
@@ -82,23 +108,63 @@ type difference int
 const (
 	// none: it is the same to the letter.
 	none difference = iota
-	// heartbeat: only what every heartbeat changes differs. It is written when its turn comes.
-	heartbeat
+	// lazy: only what nothing depends on differs, such as the heartbeat and the load. It is written when its turn comes.
+	lazy
+	// described: what nothing depends on differs in the spec as well. It is written when its turn comes, or at once if somebody
+	// else changed it.
+	described
 	// visible: something differs that people and controllers act on.
 	visible
 )
 
 func compare(got, want *rollcallv1alpha1.DiscoveredNode) difference {
-	if !maps.Equal(got.Labels, want.Labels) || !slices.EqualFunc(got.OwnerReferences, want.OwnerReferences, sameOwner) ||
-		!equality.Semantic.DeepEqual(got.Spec, want.Spec) ||
-		got.Status.Phase != want.Status.Phase || !equality.Semantic.DeepEqual(got.Status.Conditions, want.Status.Conditions) {
+	sameSpec, sameStatus := equality.Semantic.DeepEqual(got.Spec, want.Spec), equality.Semantic.DeepEqual(got.Status, want.Status)
+	switch {
+	case !maps.Equal(got.Labels, want.Labels) || !slices.EqualFunc(got.OwnerReferences, want.OwnerReferences, sameOwner),
+		!sameSpec && !equality.Semantic.DeepEqual(essence(got.Spec), essence(want.Spec)),
+		!sameStatus && gistOf(&got.Status) != gistOf(&want.Status):
 		return visible
+	case !sameSpec:
+		return described
+	case !sameStatus:
+		return lazy
+	default:
+		return none
 	}
-	if got.Status.Load != want.Status.Load || got.Status.Revision != want.Status.Revision ||
-		!got.Status.LastHeartbeatTime.Equal(want.Status.LastHeartbeatTime) {
-		return heartbeat
+}
+
+// essence returns of a spec what an endpoint or a person's decision depends on.
+func essence(spec rollcallv1alpha1.DiscoveredNodeSpec) rollcallv1alpha1.DiscoveredNodeSpec {
+	spec.DisplayName, spec.Metadata, spec.Addresses = "", nil, published(spec.Addresses)
+	return spec
+}
+
+// published returns the addresses that slices can show: the first of each family.
+func published(addresses []string) []string {
+	var first [2]string
+	for _, address := range addresses {
+		family := strings.Count(address, ":")
+		if i := min(family, 1); first[i] == "" {
+			first[i] = address
+		}
 	}
-	return none
+	return first[:]
+}
+
+// gist is of a status what people and controllers act on.
+type gist struct {
+	phase    rollcallv1alpha1.NodePhase
+	ready    metav1.ConditionStatus
+	reason   string
+	accepted bool
+}
+
+func gistOf(status *rollcallv1alpha1.DiscoveredNodeStatus) gist {
+	g := gist{phase: status.Phase, accepted: !meta.IsStatusConditionFalse(status.Conditions, rollcallv1alpha1.ConditionRecordAccepted)}
+	if ready := meta.FindStatusCondition(status.Conditions, rollcallv1alpha1.ConditionReady); ready != nil {
+		g.ready, g.reason = ready.Status, ready.Reason
+	}
+	return g
 }
 
 func sameOwner(a, b metav1.OwnerReference) bool { return equality.Semantic.DeepEqual(a, b) }

@@ -6,17 +6,24 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 )
 
-// schedule knows when each object's status is next to be brought up to date with the heartbeats, and the time of the change
-// that each object shows. It is safe for concurrent use.
+// schedule knows of each object when it is next to be brought up to date with what nothing depends on, the time of the change
+// that it shows, and its latest version that needs no write at once. It is safe for concurrent use.
 type schedule struct {
 	mu      sync.Mutex
 	objects map[types.NamespacedName]turn
 }
 
 // turn is what the schedule knows of one object.
-type turn struct{ due, shown time.Time }
+type turn struct {
+	due, shown time.Time
+	// version is the resource version; empty: none was seen since start.
+	version string
+	// shared is true once an Event has said that the node's key has two writers, until it has one again.
+	shared bool
+}
 
 func newSchedule() *schedule { return &schedule{objects: map[types.NamespacedName]turn{}} }
 
@@ -33,12 +40,53 @@ func (s *schedule) next(name types.NamespacedName, interval time.Duration, now t
 	return object.due.Sub(now)
 }
 
-// written notes that the object's status has been written, and returns how long it is until its next turn.
+// written notes that the object has been brought up to date, and returns how long it is until its next turn.
 func (s *schedule) written(name types.NamespacedName, interval time.Duration, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.objects[name] = turn{due: now.Add(interval), shown: s.objects[name].shown}
+	object := s.objects[name]
+	object.due = now.Add(interval)
+	s.objects[name] = object
 	return interval
+}
+
+// accept notes that this version of the object needs no write at once. One that is older than another is what a cache shows that
+// is behind.
+func (s *schedule) accept(name types.NamespacedName, version string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	object := s.objects[name]
+	if object.version == "" || newer(version, object.version) {
+		object.version = version
+		s.objects[name] = object
+	}
+}
+
+// changed returns true if somebody else has written the object since its last accepted version; false if none was accepted since
+// start.
+func (s *schedule) changed(name types.NamespacedName, version string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	accepted := s.objects[name].version
+	return accepted != "" && newer(version, accepted)
+}
+
+func newer(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err == nil && order > 0
+}
+
+// shares notes whether the node's key has two writers, and returns true if that is news.
+func (s *schedule) shares(name types.NamespacedName, shared bool) (news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	object, known := s.objects[name]
+	news = shared && !object.shared
+	if known || shared {
+		object.shared = shared
+		s.objects[name] = object
+	}
+	return news
 }
 
 // shows notes that the object shows the node's change of that time, and says whether it did not before.

@@ -63,6 +63,7 @@ func (s *series) sendState(state mirror.State) {
 	} {
 		s.send(prometheus.GaugeValue, registryNodes, float64(state.Nodes[phase]), string(phase))
 	}
+	s.sendRecords(&state.Records)
 	guard := state.Held
 	if guard == nil || guard.Reason != rollcallv1alpha1.HeldGuard {
 		guard = nil
@@ -73,6 +74,14 @@ func (s *series) sendState(state mirror.State) {
 		held = guard.Silent
 	}
 	s.send(prometheus.GaugeValue, guardHeld, float64(held))
+}
+
+func (s *series) sendRecords(r *mirror.Records) {
+	for name, count := range map[string]int{
+		recordsRefused: r.Refused, neverAccepted: r.NeverAccepted, recordsRemarked: r.Remarked, nodesSuperseded: r.Superseded, keysShared: r.Shared,
+	} {
+		s.send(prometheus.GaugeValue, name, float64(count))
+	}
 }
 
 func (s *series) sendTally(t mirror.Tally) {

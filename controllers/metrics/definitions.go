@@ -31,6 +31,11 @@ const (
 	registrySynced    = "rollcall_registry_synced"
 	registryLastSync  = "rollcall_registry_last_sync_timestamp_seconds"
 	registryNodes     = "rollcall_registry_nodes"
+	recordsRefused    = "rollcall_registry_refused_records"
+	recordsRemarked   = "rollcall_registry_remarked_nodes"
+	neverAccepted     = "rollcall_registry_never_accepted_entries"
+	nodesSuperseded   = "rollcall_registry_superseded_nodes"
+	keysShared        = "rollcall_registry_shared_keys"
 	guardActive       = "rollcall_registry_guard_active"
 	guardHeld         = "rollcall_registry_guard_held_nodes"
 	watchEvents       = "rollcall_watch_events_total"
@@ -42,7 +47,7 @@ const (
 
 // Definitions returns all metrics.
 func Definitions() []Definition {
-	return slices.Concat(registryDefinitions(), watchDefinitions(), writeDefinitions(), podDefinitions())
+	return slices.Concat(registryDefinitions(), recordDefinitions(), watchDefinitions(), writeDefinitions(), podDefinitions())
 }
 
 // perRegistry returns the labels of a metric that there is once for every NodeRegistry, and those that are given.
@@ -81,6 +86,36 @@ func registryDefinitions() []Definition {
 			Name: guardHeld, Type: gauge, Labels: perRegistry(),
 			Help:   "Number of nodes that the disruption guard keeps.",
 			Action: "How many endpoints may lead nowhere while the guard is active.",
+		},
+	}
+}
+
+func recordDefinitions() []Definition {
+	return []Definition{
+		{
+			Name: recordsRefused, Type: gauge, Labels: perRegistry(),
+			Help:   "Number of nodes whose last record is refused, and that live on their last good one.",
+			Action: "Above 0: alert. A release of the service writes records that Rollcall can't read, or an expression of spec.record does not fit them. The condition Degraded quotes one; they keep their endpoints meanwhile, but no change of theirs is seen.",
+		},
+		{
+			Name: neverAccepted, Type: gauge, Labels: perRegistry(),
+			Help:   "Number of entries that never held a record which could be accepted.",
+			Action: "A few that stay: keys of something else in the bucket. It rises with a new service: look at the DiscoveredNodes in the phase Invalid.",
+		},
+		{
+			Name: recordsRemarked, Type: gauge, Labels: perRegistry(),
+			Help:   "Number of nodes whose last record has something odd in it that was left out or read as something else.",
+			Action: "Nothing depends on it. The condition RecordAccepted of the DiscoveredNodes names the member; correct the service when it suits.",
+		},
+		{
+			Name: nodesSuperseded, Type: gauge, Labels: perRegistry(),
+			Help:   "Number of silent nodes that a newer node has replaced at all their addresses and ports.",
+			Action: "Normal after a restart under new node IDs, until they expire. If it stays up: machines without an address of their own.",
+		},
+		{
+			Name: keysShared, Type: gauge, Labels: perRegistry(),
+			Help:   "Number of keys that two writers write in turn.",
+			Action: "Above 0: two machines have the same node ID, and traffic jumps between them. Give each an ID of its own; an Event KeyShared names the key.",
 		},
 	}
 }

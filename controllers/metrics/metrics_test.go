@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -153,6 +154,8 @@ func TestWhatIsSaidOfARegistry(t *testing.T) {
 		"rollcall_registry_nodes" + with("phase", "Expired"):            "0",
 		"rollcall_registry_nodes" + with("phase", "Invalid"):            "0",
 		"rollcall_registry_guard_active" + of:                           "0",
+		"rollcall_registry_refused_records" + of:                        "0",
+		"rollcall_registry_never_accepted_entries" + of:                 "0",
 		"rollcall_watch_events_total" + with("operation", "Put"):        "4",
 		"rollcall_watch_events_total" + with("operation", "Unregister"): "1",
 		"rollcall_watch_events_total" + with("operation", "Expire"):     "0",
@@ -180,6 +183,32 @@ func TestWhatIsSaidOfARegistry(t *testing.T) {
 		if strings.Contains(name, `registry="catga"`) {
 			t.Errorf("the registry is gone, and there is %s", name)
 		}
+	}
+}
+
+func TestWhatIsSaidOfRecords(t *testing.T) {
+	m, out := New(), make(chan prometheus.Metric, 10)
+	s := series{Metrics: m, out: out, registry: catga}
+	s.sendRecords(&mirror.Records{Refused: 1, NeverAccepted: 2, Remarked: 3, Superseded: 4, Shared: 5})
+	close(out)
+	got := map[string]float64{}
+	for metric := range out {
+		var sample dto.Metric
+		if err := metric.Write(&sample); err != nil {
+			t.Fatal(err)
+		}
+		for name, desc := range m.descs {
+			if desc == metric.Desc() {
+				got[name] = sample.GetGauge().GetValue()
+			}
+		}
+	}
+	want := map[string]float64{
+		"rollcall_registry_refused_records": 1, "rollcall_registry_never_accepted_entries": 2, "rollcall_registry_remarked_nodes": 3,
+		"rollcall_registry_superseded_nodes": 4, "rollcall_registry_shared_keys": 5,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the records are %v, want %v", got, want)
 	}
 }
 

@@ -29,7 +29,8 @@ type link struct {
 
 // alike returns true if a status says the same of both.
 func alike(a, b *kv.Bucket) bool {
-	return a.Store == b.Store && a.TTL == b.TTL && a.History == b.History && a.Storage == b.Storage && a.Markers == b.Markers &&
+	return a.Store == b.Store && a.TTL == b.TTL && a.History == b.History && a.Storage == b.Storage && a.Replicas == b.Replicas &&
+		a.Markers == b.Markers && a.MarkerTTL == b.MarkerTTL && a.MaxValueSize == b.MaxValueSize &&
 		a.ServerVersion == b.ServerVersion && a.Denied == b.Denied
 }
 

@@ -19,6 +19,7 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
 //+kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
@@ -188,13 +189,14 @@ func (c *podController) forget(pod types.NamespacedName) {
 	delete(c.told, pod)
 }
 
-// maxNote is the greatest length of an Event's note that the API server takes, less room for what surrounds a message.
+// maxNote is the greatest length of an Event's note that the API server takes, in bytes, less room for what surrounds a message.
 const maxNote = 800
 
-// bounded cuts a message to a length that an Event and a condition take.
+// bounded returns a message as an Event and a condition take it.
 func bounded(message string) string {
-	if runes := []rune(message); len(runes) > maxNote {
-		return string(runes[:maxNote-1]) + "…"
+	message = record.Note(message)
+	if len(message) <= maxNote {
+		return message
 	}
-	return message
+	return record.Cut(message, maxNote) + "…"
 }

@@ -72,10 +72,13 @@ func denialOf(err error, inboxPrefix string) (denial, bool) {
 // until everything that may be denied has been tried again.
 const denialMemory = 15 * time.Second
 
+// maxDenials is the greatest number of denials that are remembered: a server may deny as many subjects as it likes.
+const maxDenials = 16
+
 // denials are the denials that a session met, with the time of the last of each.
 type denials map[denial]time.Time
 
-// add returns d and one more denial.
+// add returns d and one more denial, without those that are oldest.
 func (d denials) add(one denial, at time.Time) denials {
 	next := denials{}
 	maps.Copy(next, d)
@@ -84,6 +87,10 @@ func (d denials) add(one denial, at time.Time) denials {
 		if at.Sub(seen) > time.Hour {
 			delete(next, old)
 		}
+	}
+	if len(next) > maxDenials {
+		oldest := slices.MinFunc(slices.Collect(maps.Keys(next)), func(a, b denial) int { return next[a].Compare(next[b]) })
+		delete(next, oldest)
 	}
 	return next
 }
@@ -97,5 +104,5 @@ func (d denials) text(choose func(denial, time.Time) bool) string {
 		}
 	}
 	slices.Sort(all)
-	return strings.Join(all, ", nor ")
+	return plainText(strings.Join(all, ", nor "))
 }

@@ -74,7 +74,7 @@ func storeTrouble(reason rollcallv1alpha1.HeldReason, store *kv.Store) string {
 		rollcallv1alpha1.HeldNobodyWrites: "the stream of the bucket does not take the subjects of its keys",
 	}[reason]
 	if detail := strings.TrimSuffix(store.Detail, "."); detail != "" && string(reason) == string(store.Refusal) {
-		text += " (" + detail + ")"
+		text += " (" + plainText(detail) + ")"
 	}
 	return text
 }

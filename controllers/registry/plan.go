@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -25,25 +26,34 @@ type plan struct {
 
 func planOf(registry *rollcallv1alpha1.NodeRegistry) plan {
 	spec := registry.Spec.DeepCopy()
-	storage := jetstream.FileStorage
-	if spec.Bucket.Storage == rollcallv1alpha1.StorageMemory {
-		storage = jetstream.MemoryStorage
-	}
 	return plan{
-		connection: spec.Connection,
-		bucket: kv.BucketConfig{
-			Name:     spec.Bucket.Name,
-			TTL:      duration(spec.Bucket.TTL),
-			History:  int(ptr.Deref(spec.Bucket.History, 1)),
-			Storage:  storage,
-			Replicas: int(ptr.Deref(spec.Bucket.Replicas, 1)),
-			Create:   spec.Bucket.CreationPolicy != rollcallv1alpha1.CreateNever,
-			Domain:   spec.Connection.JetStreamDomain,
-		},
+		connection:   spec.Connection,
+		bucket:       bucketConfigOf(spec),
 		keyPrefix:    ptr.Deref(spec.Bucket.KeyPrefix, ""),
 		includeLocal: spec.IncludeLocalPods,
 		record:       spec.Record,
 	}
+}
+
+// bucketConfigOf returns the bucket that a spec asks for. What the spec does not set is not set there either.
+func bucketConfigOf(spec *rollcallv1alpha1.NodeRegistrySpec) kv.BucketConfig {
+	b := &spec.Bucket
+	config := kv.BucketConfig{
+		Name:      b.Name,
+		TTL:       duration(b.TTL),
+		History:   int(ptr.Deref(b.History, 0)),
+		Replicas:  int(ptr.Deref(b.Replicas, 0)),
+		MarkerTTL: duration(b.MarkerTTL),
+		Create:    b.CreationPolicy != rollcallv1alpha1.CreateNever,
+		Domain:    spec.Connection.JetStreamDomain,
+	}
+	switch b.Storage {
+	case rollcallv1alpha1.StorageFile:
+		config.Storage = new(jetstream.FileStorage)
+	case rollcallv1alpha1.StorageMemory:
+		config.Storage = new(jetstream.MemoryStorage)
+	}
+	return config
 }
 
 // policyOf returns the policy of the registry's Mirror. CIDRs were validated when the NodeRegistry was admitted. The mapping
@@ -51,10 +61,10 @@ func planOf(registry *rollcallv1alpha1.NodeRegistry) plan {
 func policyOf(registry *rollcallv1alpha1.NodeRegistry, mapping *record.Mapping, o Options) mirror.Policy {
 	spec := registry.Spec.DeepCopy()
 	p := mirror.Policy{
-		StaleAfter:       duration(spec.Liveness.StaleAfter),
+		StaleAfter:       staleAfter(spec),
 		RetainExpired:    duration(spec.Liveness.RetainExpired),
 		ReconnectGrace:   duration(spec.Liveness.ReconnectGrace),
-		FallbackTTL:      duration(spec.Bucket.TTL),
+		FallbackTTL:      cmp.Or(duration(spec.Bucket.TTL), kv.DefaultTTL),
 		MaxSilentPercent: int(ptr.Deref(spec.Liveness.MaxSilentPercent, 100)),
 		MinNodes:         int(ptr.Deref(spec.Liveness.MinNodes, 0)),
 		MaxNodes:         int(ptr.Deref(spec.MaxNodes, 0)),
@@ -85,6 +95,17 @@ func prefixes(cidrs []string) []netip.Prefix {
 		}
 	}
 	return parsed
+}
+
+// leastDuration is what the API asks of durations, for an object that was stored before it did.
+const leastDuration = time.Second
+
+// staleAfter returns spec.liveness.staleAfter; zero: it is not set.
+func staleAfter(spec *rollcallv1alpha1.NodeRegistrySpec) time.Duration {
+	if set := duration(spec.Liveness.StaleAfter); set > 0 {
+		return max(set, leastDuration)
+	}
+	return 0
 }
 
 func duration(d *metav1.Duration) time.Duration { return ptr.Deref(d, metav1.Duration{}).Duration }

@@ -47,9 +47,7 @@ type sessionState struct {
 	link linkState
 	// bucketErr is why there is no bucket.
 	bucketErr error
-	// differences are how the bucket differs from what was wished for.
-	differences []kv.Difference
-	denials     denials
+	denials   denials
 }
 
 func (s *session) start() {
@@ -127,9 +125,9 @@ func (s *session) deny(d denial) {
 func (s *session) ensureBucket(ctx context.Context, nc *nats.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
 	defer cancel()
-	_, differences, err := kv.EnsureBucket(ctx, nc, s.plan.bucket)
+	_, _, err := kv.EnsureBucket(ctx, nc, s.plan.bucket)
 	if !errors.Is(err, context.Canceled) {
-		s.update(func(state *sessionState) { state.bucketErr, state.differences = err, differences })
+		s.update(func(state *sessionState) { state.bucketErr = err })
 	}
 	return err
 }

@@ -2,8 +2,7 @@ package registry
 
 import (
 	"errors"
-	"fmt"
-	"regexp"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -14,6 +13,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
@@ -28,6 +28,8 @@ type observation struct {
 	suspended bool
 	// invalid says why spec.record can't be used, nil if it can.
 	invalid error
+	// spec is what is asked for.
+	spec    *rollcallv1alpha1.NodeRegistrySpec
 	session sessionState
 	mirror  mirror.State
 	now     time.Time
@@ -64,14 +66,14 @@ func statusOf(registry *rollcallv1alpha1.NodeRegistry, o *observation) rollcallv
 	status := *registry.Status.DeepCopy()
 	status.ObservedGeneration = registry.Generation
 	conditions := []metav1.Condition{o.connected(), o.synced(), o.degraded()}
-	conditions = append(conditions, ready(conditions))
+	conditions = append(conditions, ready(conditions), o.bucketAsRequested())
 	for _, condition := range conditions {
 		condition.ObservedGeneration = registry.Generation
 		condition.LastTransitionTime = metav1.NewTime(o.now.Truncate(time.Second))
 		meta.SetStatusCondition(&status.Conditions, condition)
 	}
 	status.Held = heldStatus(o.mirror.Held)
-	status.Nodes = countsOf(o.mirror.Nodes)
+	status.Nodes = countsOf(&o.mirror)
 	if b := &o.mirror.Bucket; b.Name != "" {
 		status.Bucket = bucketOf(b)
 	}
@@ -83,7 +85,7 @@ func statusOf(registry *rollcallv1alpha1.NodeRegistry, o *observation) rollcallv
 }
 
 func condition(kind string, status bool, reason, message string) metav1.Condition {
-	c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: message}
+	c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: record.Note(message)}
 	if status {
 		c.Status = metav1.ConditionTrue
 	}
@@ -170,31 +172,6 @@ func (o *observation) denied() string {
 	})
 }
 
-func (o *observation) degraded() metav1.Condition {
-	const kind = rollcallv1alpha1.ConditionDegraded
-	denied, settings, store := o.denied(), o.settings(), &o.mirror.Bucket.Store
-	switch link := &o.session.link; {
-	case o.mirror.Held != nil:
-		return condition(kind, true, heldReason(o.mirror.Held.Reason), o.heldMessage())
-	case store.Refusal != kv.TakesWrites:
-		return condition(kind, true, string(store.Refusal), storeTrouble(rollcallv1alpha1.HeldReason(store.Refusal), store)+": no node is removed for its silence")
-	case link.connected && link.err != nil:
-		reason, message := link.fault()
-		return condition(kind, true, reason, "the connection stands as it was made, but can't be made with what is asked for now: "+message)
-	case o.mirror.Reading && denied != "":
-		return condition(kind, true, rollcallv1alpha1.ReasonPermissionDenied, "the bucket is read, but the server does not let the user "+denied)
-	case o.mirror.Reading && o.mirror.Bucket.Denied != "":
-		return condition(kind, true, rollcallv1alpha1.ReasonPermissionDenied, fmt.Sprintf(
-			"the bucket is read, but the server does not let the user publish to %q: a node that falls silent is removed without asking the stream's leader for its last heartbeat", o.mirror.Bucket.Denied))
-	case o.mirror.Excess > 0:
-		return condition(kind, true, rollcallv1alpha1.ReasonTooManyNodes, fmt.Sprintf("%d entries beyond spec.maxNodes are not mirrored: remove entries or raise it", o.mirror.Excess))
-	case settings != "":
-		return condition(kind, true, rollcallv1alpha1.ReasonBucketUnfit, settings)
-	default:
-		return condition(kind, false, rollcallv1alpha1.ReasonAsExpected, "there is no restriction")
-	}
-}
-
 // ready summarises the other conditions: it is as the first of them that is not as it should be.
 func ready(conditions []metav1.Condition) metav1.Condition {
 	for _, c := range conditions {
@@ -210,45 +187,29 @@ func ready(conditions []metav1.Condition) metav1.Condition {
 	return condition(rollcallv1alpha1.ConditionReady, true, rollcallv1alpha1.ReasonReady, "the bucket is mirrored")
 }
 
-func because(what string, err error) string {
-	if err == nil {
-		return what
-	}
-	return what + ": " + plain(err)
-}
-
-var (
-	userInfo = regexp.MustCompile(`//[^/@\s]*@`)
-	// ephemeral is the local side of a connection, another port with each attempt.
-	ephemeral = regexp.MustCompile(`\S+:\d+->`)
-)
-
-// plain returns what an error says without what nobody may see, and without what would make it another text each time.
-func plain(err error) string {
-	if err == nil {
-		return ""
-	}
-	return ephemeral.ReplaceAllString(userInfo.ReplaceAllString(err.Error(), "//"), "")
-}
-
-func countsOf(phases map[rollcallv1alpha1.NodePhase]int) *rollcallv1alpha1.NodeCounts {
-	of := func(phase rollcallv1alpha1.NodePhase) int32 { return int32(phases[phase]) }
+func countsOf(state *mirror.State) *rollcallv1alpha1.NodeCounts {
+	of := func(phase rollcallv1alpha1.NodePhase) int32 { return int32(state.Nodes[phase]) }
 	counts := &rollcallv1alpha1.NodeCounts{
 		Ready: of(rollcallv1alpha1.NodeReady), Stale: of(rollcallv1alpha1.NodeStale), Draining: of(rollcallv1alpha1.NodeDraining),
 		Expired: of(rollcallv1alpha1.NodeExpired), Invalid: of(rollcallv1alpha1.NodeInvalid),
+		Refused: int32(state.Records.Refused), Superseded: int32(state.Records.Superseded), NeverAccepted: int32(state.Records.NeverAccepted),
 	}
 	counts.Total = counts.Ready + counts.Stale + counts.Draining + counts.Expired + counts.Invalid
 	return counts
 }
 
+// maxVersion is the greatest length of the server's version in the status, in bytes.
+const maxVersion = 64
+
+// bucketOf returns what a server says of a bucket, within what the API takes: the server may say anything.
 func bucketOf(b *kv.Bucket) *rollcallv1alpha1.BucketStatus {
 	storage := rollcallv1alpha1.StorageFile
 	if b.Storage == jetstream.MemoryStorage {
 		storage = rollcallv1alpha1.StorageMemory
 	}
 	status := &rollcallv1alpha1.BucketStatus{
-		Revision: int64(b.Revision), Storage: storage, History: int32(b.History),
-		Markers: b.Markers, ServerVersion: b.ServerVersion,
+		Revision: int64(min(b.Revision, math.MaxInt64)), Storage: storage, History: int32(min(max(b.History, 0), math.MaxInt32)),
+		Markers: b.Markers, ServerVersion: record.Cut(record.Bounded(b.ServerVersion), maxVersion),
 	}
 	if b.TTL > 0 {
 		status.TTL = &metav1.Duration{Duration: b.TTL}

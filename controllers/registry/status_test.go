@@ -3,7 +3,6 @@ package registry
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -50,6 +49,7 @@ var epoch = time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
 func healthy() *observation {
 	return &observation{
 		now:     epoch.Add(time.Hour),
+		spec:    &rollcallv1alpha1.NodeRegistrySpec{},
 		session: sessionState{link: linkState{connected: true, ever: true, since: epoch}},
 		mirror: mirror.State{
 			Reading: true, Since: epoch, Listed: true, LastSync: epoch.Add(59 * time.Minute),
@@ -119,59 +119,10 @@ func TestADenialDoesNotFlap(t *testing.T) {
 	}
 }
 
-func TestSettings(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		change func(*observation)
-		want   []string
-	}{
-		{"as wished", func(*observation) {}, nil},
-		{"not seen yet", func(o *observation) { o.mirror.Bucket = kv.Bucket{} }, nil},
-		{"other history", func(o *observation) {
-			o.session.differences = []kv.Difference{{Setting: "History", Want: "5", Got: "1"}, {Setting: "Replicas", Want: "3", Got: "1"}}
-		}, []string{"History is 1, not 5, Replicas is 1, not 3"}},
-		{"no TTL", func(o *observation) {
-			o.mirror.Bucket.TTL, o.mirror.Bucket.Markers = 0, false
-			o.session.differences = []kv.Difference{{Setting: "TTL", Want: "1m0s", Got: "0s"}, {Setting: "Markers", Want: "true", Got: "false"}}
-		}, []string{"the bucket has no TTL", "until somebody deletes its key"}},
-		{"no markers", func(o *observation) { o.mirror.Bucket.Markers = false }, []string{"set to have no marker", "Rollcall times nodes out by itself"}},
-		{"old server", func(o *observation) { o.mirror.Bucket.Markers, o.mirror.Bucket.ServerVersion = false, "2.10.29" }, []string{"NATS server 2.10.29 is older than 2.11"}},
-		{"small values", func(o *observation) { o.mirror.Bucket.MaxValueSize = 127 }, []string{"at most 127 bytes", "the server refuses them", "may refuse its own markers"}},
-		{"large enough values", func(o *observation) { o.mirror.Bucket.MaxValueSize = 128 }, nil},
-	} {
-		o := healthy()
-		test.change(o)
-		got := o.settings()
-		if (got == "") != (len(test.want) == 0) {
-			t.Errorf("%s: %q", test.name, got)
-		}
-		for _, part := range test.want {
-			if !strings.Contains(got, part) {
-				t.Errorf("%s: %q does not say %q", test.name, got, part)
-			}
-		}
-		if strings.Count(got, "TTL is")+strings.Count(got, "Markers is") > 0 && test.name != "other history" {
-			t.Errorf("%s: %q says a thing twice", test.name, got)
-		}
-	}
-}
-
 func TestOldServer(t *testing.T) {
 	for version, want := range map[string]bool{"2.9.25": true, "2.10.29": true, "2.11.0": false, "2.15.2": false, "3.0.0-beta": false, "": false, "dev": false} {
 		if got := oldServer(version); got != want {
 			t.Errorf("%q is old: %t", version, got)
-		}
-	}
-}
-
-func TestPlain(t *testing.T) {
-	for said, want := range map[string]string{
-		"dial nats://user:secret@nats:4222 failed":                 "dial nats://nats:4222 failed",
-		"read tcp 10.0.0.1:40932->10.0.0.2:4222: connection reset": "read tcp 10.0.0.2:4222: connection reset",
-		"read tcp [::1]:40932->[::1]:4222: connection reset":       "read tcp [::1]:4222: connection reset",
-	} {
-		if got := plain(errors.New(said)); got != want {
-			t.Errorf("%q is told as %q, want %q", said, got, want)
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 // writeStatus writes the status if it says anything new: at once if a condition changed, else at its pace.
 func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1.NodeRegistry, m *mirror.Mirror, invalid error) (ctrl.Result, error) {
 	name := client.ObjectKeyFromObject(registry)
-	o := &observation{registry: name, suspended: registry.Spec.Suspend, invalid: invalid, mirror: m.State(), now: c.clock.Now()}
+	o := &observation{registry: name, suspended: registry.Spec.Suspend, invalid: invalid, spec: &registry.Spec, mirror: m.State(), now: c.clock.Now()}
 	if session := c.sessions.get(name); session != nil {
 		o.session = session.snapshot()
 	}
@@ -28,7 +28,8 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 		return ctrl.Result{RequeueAfter: rest}, nil
 	}
 	status := statusOf(registry, o)
-	if wait := c.written.wait(name, registry, status, o.now); wait > 0 {
+	wait, news := c.written.wait(name, registry, status, o.now)
+	if wait > 0 {
 		return ctrl.Result{RequeueAfter: o.within(wait)}, nil
 	}
 	before := registry.DeepCopy()
@@ -36,7 +37,7 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 	if err := c.client.Status().Patch(ctx, registry, client.MergeFrom(before)); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	c.written.set(name, o.now)
+	c.written.set(name, news, o.now)
 	c.emit(registry, before.Status.Conditions)
 	return ctrl.Result{RequeueAfter: o.within(interval(registry))}, nil
 }
@@ -60,24 +61,36 @@ func (c *Controller) emit(registry *rollcallv1alpha1.NodeRegistry, before []meta
 
 func interval(registry *rollcallv1alpha1.NodeRegistry) time.Duration {
 	if set := duration(registry.Spec.StatusInterval); set > 0 {
-		return set
+		return max(set, leastDuration)
 	}
 	return 5 * time.Minute
 }
 
+// A status that says something else is written at once, unless that happens again and again, as with a server that accepts and
+// refuses in turn: then newsBurst of them are, and after these one in newsPace.
+const (
+	newsBurst = 10
+	newsPace  = 10 * time.Second
+)
+
 // writeTimes knows when each status was written last. It is safe for concurrent use.
 type writeTimes struct {
 	mu sync.Mutex
-	at map[types.NamespacedName]time.Time
+	at map[types.NamespacedName]writeTime
 }
 
-// wait returns how long the status is to wait for being written; zero if it is its time. One that is written already
-// waits for the interval, after which what moves all the time is brought up to date.
-func (w *writeTimes) wait(name types.NamespacedName, registry *rollcallv1alpha1.NodeRegistry, status rollcallv1alpha1.NodeRegistryStatus, now time.Time) time.Duration {
+// writeTime is when a status was written last, and until when its news are paid for, each with newsPace.
+type writeTime struct{ last, paid time.Time }
+
+// wait returns how long the status is to wait for being written, zero if it is its time, and whether it says something else than
+// before rather than the same in other words or counts. One that is written already waits for the interval, after which what
+// moves all the time is brought up to date.
+func (w *writeTimes) wait(name types.NamespacedName, registry *rollcallv1alpha1.NodeRegistry, status rollcallv1alpha1.NodeRegistryStatus, now time.Time) (rest time.Duration, news bool) {
 	firm, exact := sameBut(registry.Status, status)
 	if exact {
-		return interval(registry)
+		return interval(registry), false
 	}
+	written := w.get(name, firm, now)
 	retold := registry.Status
 	retold.Conditions = reworded(retold.Conditions, status.Conditions)
 	onlyText, _ := sameBut(retold, status)
@@ -91,9 +104,9 @@ func (w *writeTimes) wait(name types.NamespacedName, registry *rollcallv1alpha1.
 	case onlyText:
 		least = textPace
 	case !onlyCounts:
-		return 0
+		return max(0, written.paid.Add(-(newsBurst-1)*newsPace).Sub(now)), true
 	}
-	return max(0, w.last(name, firm, now).Add(least).Sub(now))
+	return max(0, written.last.Add(least).Sub(now)), false
 }
 
 // heldAnew returns what is held with the counts as they are now, if it is for the same reason and since the same time.
@@ -116,30 +129,38 @@ func reworded(before, now []metav1.Condition) []metav1.Condition {
 	return conditions
 }
 
-// last returns when the status was written last. Of one that this process has not written, what moves all the time counts
+// get returns when the status was written last. Of one that this process has not written, what moves all the time counts
 // as written now: a restart alone is no reason for a write.
-func (w *writeTimes) last(name types.NamespacedName, firm bool, now time.Time) time.Time {
+func (w *writeTimes) get(name types.NamespacedName, firm bool, now time.Time) writeTime {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	at, known := w.at[name]
+	written, known := w.at[name]
 	if !known && firm {
-		at = now
-		w.put(name, at)
+		written.last = now
+		w.put(name, written)
 	}
-	return at
+	return written
 }
 
-func (w *writeTimes) set(name types.NamespacedName, at time.Time) {
+func (w *writeTimes) set(name types.NamespacedName, news bool, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.put(name, at)
+	written := w.at[name]
+	written.last = now
+	if news {
+		if written.paid.Before(now) {
+			written.paid = now
+		}
+		written.paid = written.paid.Add(newsPace)
+	}
+	w.put(name, written)
 }
 
-func (w *writeTimes) put(name types.NamespacedName, at time.Time) {
+func (w *writeTimes) put(name types.NamespacedName, written writeTime) {
 	if w.at == nil {
-		w.at = map[types.NamespacedName]time.Time{}
+		w.at = map[types.NamespacedName]writeTime{}
 	}
-	w.at[name] = at
+	w.at[name] = written
 }
 
 func (w *writeTimes) forget(name types.NamespacedName) {

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,10 +95,6 @@ const (
 	DefaultHistory = 5
 )
 
-// maxMarkerTTL bounds how long a marker lives. It has to outlive a few relists, so that a watcher that missed the live
-// marker finds it in a listing.
-const maxMarkerTTL = 5 * time.Minute
-
 // The errors of buckets.
 var (
 	// ErrBucketNotFound: the bucket doesn't exist.
@@ -106,18 +103,22 @@ var (
 	ErrInvalidBucket = errors.New("invalid bucket")
 )
 
-// BucketConfig says which bucket is wanted.
+// BucketConfig says which bucket is wanted. A setting that is zero is not set: it is chosen when the bucket is created, and never
+// compared with that of a bucket that exists.
 type BucketConfig struct {
 	// Name is the bucket's name: letters, digits, - and _. Required.
 	Name string
-	// TTL is the wanted TTL; 0: keys never expire.
+	// TTL is the wanted TTL; negative: keys never expire. Not set: [DefaultTTL].
 	TTL time.Duration
-	// History is the wanted number of revisions, from 1 to 64; 0 stands for 1.
+	// History is the wanted number of revisions, from 1 to 64. Not set: [DefaultHistory].
 	History int
-	// Storage is the wanted storage.
-	Storage jetstream.StorageType
-	// Replicas is the wanted number of replicas; 0 stands for 1.
+	// Storage is the wanted storage. Not set: files.
+	Storage *jetstream.StorageType
+	// Replicas is the wanted number of replicas, from 1 to 5. Not set: 1.
 	Replicas int
+	// MarkerTTL is how long the marker lives that the server writes when a key expires, at least a second. Not set: no
+	// markers. A server older than 2.11 writes none.
+	MarkerTTL time.Duration
 	// Create says that a missing bucket is to be created.
 	Create bool
 	// Domain is the JetStream domain; empty for the connection's own.
@@ -126,14 +127,14 @@ type BucketConfig struct {
 
 // Difference is a setting of an existing bucket that isn't as wanted.
 type Difference struct {
-	// Setting is the setting's name: TTL, History, Storage, Replicas or Markers.
+	// Setting is the setting's name: TTL, History, Storage, Replicas or MarkerTTL.
 	Setting string
 	// Want and Got are its wanted and its actual value.
 	Want, Got string
 }
 
 // EnsureBucket returns the bucket and creates it first if it is missing and c.Create is set. It never alters a bucket
-// that exists: what isn't as wanted is returned. A new bucket gets markers if the server knows them (2.11 or newer).
+// that exists: what isn't as wanted is returned.
 //
 // The error matches [ErrInvalidBucket], [ErrBucketNotFound], [ErrNoAnswer] or [ErrUnavailable] where it is one of those.
 // ctx bounds the call; a request is given up after 2 s.
@@ -152,7 +153,7 @@ func EnsureBucket(ctx context.Context, nc *nats.Conn, c BucketConfig) (Bucket, [
 	if err != nil {
 		return Bucket{}, nil, err
 	}
-	return b, c.differences(b), nil
+	return b, c.Differences(b), nil
 }
 
 // Validate returns an error that matches [ErrInvalidBucket] if a setting is invalid.
@@ -162,8 +163,8 @@ func (c BucketConfig) Validate() error {
 		return fmt.Errorf("%w: name %q: use letters, digits, - and _", ErrInvalidBucket, c.Name)
 	case c.History < 0 || c.History > 64:
 		return fmt.Errorf("%w: history %d: use 1 to 64", ErrInvalidBucket, c.History)
-	case c.TTL < 0:
-		return fmt.Errorf("%w: ttl %v: use 0 or more", ErrInvalidBucket, c.TTL)
+	case c.MarkerTTL < 0 || c.MarkerTTL > 0 && c.MarkerTTL < time.Second:
+		return fmt.Errorf("%w: marker ttl %v: use 1s or more", ErrInvalidBucket, c.MarkerTTL)
 	case c.Replicas < 0 || c.Replicas > 5:
 		return fmt.Errorf("%w: replicas %d: use 1 to 5", ErrInvalidBucket, c.Replicas)
 	case strings.ContainsAny(c.Domain, "*> \t\r\n"):
@@ -178,8 +179,11 @@ func createBucket(ctx context.Context, nc *nats.Conn, c BucketConfig) error {
 		return err
 	}
 	cfg := jetstream.KeyValueConfig{
-		Bucket: c.Name, TTL: c.TTL, History: uint8(max(c.History, 1)), Storage: c.Storage, Replicas: max(c.Replicas, 1),
-		LimitMarkerTTL: c.markerTTL(),
+		Bucket: c.Name, TTL: max(cmp.Or(c.TTL, DefaultTTL), 0), History: uint8(cmp.Or(c.History, DefaultHistory)),
+		Replicas: cmp.Or(c.Replicas, 1), LimitMarkerTTL: c.MarkerTTL,
+	}
+	if c.Storage != nil {
+		cfg.Storage = *c.Storage
 	}
 	_, err = js.CreateKeyValue(ctx, cfg)
 	if errors.Is(err, jetstream.ErrLimitMarkerTTLNotSupported) {
@@ -192,26 +196,20 @@ func createBucket(ctx context.Context, nc *nats.Conn, c BucketConfig) error {
 	return nil
 }
 
-// markerTTL is the LimitMarkerTTL of a new bucket. A marker that outlived the TTL would serve nobody, and the server
-// refuses less than a second.
-func (c BucketConfig) markerTTL() time.Duration {
-	if c.TTL == 0 {
-		return maxMarkerTTL
-	}
-	return max(min(c.TTL, maxMarkerTTL), time.Second)
-}
-
-func (c BucketConfig) differences(b Bucket) []Difference {
+// Differences returns the settings of a bucket that are not as wanted.
+func (c BucketConfig) Differences(b Bucket) []Difference {
 	var diffs []Difference
-	compare := func(setting string, want, got any) {
-		if want != got {
+	compare := func(setting string, set bool, want, got any) {
+		if set && want != got {
 			diffs = append(diffs, Difference{Setting: setting, Want: fmt.Sprint(want), Got: fmt.Sprint(got)})
 		}
 	}
-	compare("TTL", c.TTL, b.TTL)
-	compare("History", max(c.History, 1), b.History)
-	compare("Storage", c.Storage, b.Storage)
-	compare("Replicas", max(c.Replicas, 1), b.Replicas)
-	compare("Markers", true, b.Markers)
+	compare("TTL", c.TTL != 0, max(c.TTL, 0), b.TTL)
+	compare("History", c.History != 0, c.History, b.History)
+	if c.Storage != nil {
+		compare("Storage", true, *c.Storage, b.Storage)
+	}
+	compare("Replicas", c.Replicas != 0, c.Replicas, b.Replicas)
+	compare("MarkerTTL", c.MarkerTTL != 0, c.MarkerTTL, b.MarkerTTL)
 	return diffs
 }

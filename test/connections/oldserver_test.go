@@ -45,17 +45,18 @@ func startOldServer(t *testing.T) string {
 	}
 }
 
-// On a server without message TTLs nodes are mirrored and time out all the same, and it is said what is missing.
+// On a server without message TTLs nodes are mirrored and time out all the same, and it is said what can't be had.
 func TestOldServer(t *testing.T) {
 	url := startOldServer(t)
 	r := newRig(t, nil)
 	r.registry("catga", func(s *rollcallv1alpha1.NodeRegistrySpec) {
 		s.Connection.Servers = []string{url}
-		s.Bucket.TTL = seconds(6)
+		s.Bucket.TTL, s.Bucket.MarkerTTL = seconds(6), seconds(1)
 		s.Liveness.ReconnectGrace = seconds(1)
 	})
 	r.service()
-	r.await("catga", "Degraded", "True/BucketSettings", "NATS server 2.10.29 is older than 2.11", "Rollcall times nodes out by itself")
+	r.await("catga", "BucketAsRequested", "False/BucketDiffers", "spec.bucket.markerTTL", "servers older than 2.11 write no markers")
+	r.await("catga", "Degraded", "False/AsExpected")
 	r.await("catga", "Ready", "True/Ready")
 
 	nc, err := nats.Connect(url)

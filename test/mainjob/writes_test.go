@@ -1,6 +1,7 @@
 package mainjob
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +35,39 @@ func TestHeartbeatsCostNoWrites(t *testing.T) {
 	}
 	if got := r.node(0).Status.Revision; got > count {
 		t.Errorf("the status followed a heartbeat before statusInterval: revision %d", got)
+	}
+}
+
+// TestWhatNothingDependsOnCostsNoWrites: a counter in the metadata, another display name and an odd load wait as heartbeats do.
+func TestWhatNothingDependsOnCostsNoWrites(t *testing.T) {
+	const count = 20
+	r := newRig(t)
+	r.bucket(time.Hour)
+	r.registry()
+	r.service("web")
+	manager := r.Start()
+	r.beatAll(0, count)
+	r.Within(patience, "all endpoints", r.serves(0, count))
+	r.Within(patience, "all nodes", func() bool { return len(r.nodes()) == count })
+	manager.Quiet(patience)
+	for beat := range 10 {
+		for n := range count {
+			value := fmt.Sprintf(`{"NodeId":%q,"Name":"beat %d","Endpoint":"http://%s:8080","Load":%d,"Metadata":{"role":"web","counter":"%d"}}`,
+				nodeID(n), beat, address(n), beat, beat)
+			if _, err := r.kv.PutString(r.Context(), "node."+nodeID(n), value); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// The change that follows proves that what came before it was seen.
+	r.beat(count)
+	r.Within(patience, "the new endpoint", r.serves(0, count+1))
+	r.Within(patience, "the new node", func() bool { return r.node(count) != nil })
+	manager.Quiet(patience)
+	for _, write := range manager.Take() {
+		if strings.HasPrefix(write, "PUT /apis/rollcall.dev") {
+			t.Errorf("%d heartbeats cost a write: %s", 10*count, write)
+		}
 	}
 }
 

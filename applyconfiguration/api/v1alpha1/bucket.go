@@ -10,8 +10,9 @@ import (
 // BucketApplyConfiguration represents a declarative configuration of the Bucket type for use
 // with apply.
 //
-// Bucket describes a Key-Value bucket. A bucket that exists is never altered: where it differs, the NodeRegistry reports
-// it.
+// Bucket describes a Key-Value bucket. What is not set of ttl, history, storage, replicas and markerTTL is chosen when the
+// bucket is created. A bucket that exists is never altered: the condition BucketAsRequested says where it differs from what is
+// set.
 type BucketApplyConfiguration struct {
 	// name is the name of the bucket. It can't be changed: make another NodeRegistry for another bucket.
 	Name *string `json:"name,omitempty"`
@@ -20,14 +21,19 @@ type BucketApplyConfiguration struct {
 	KeyPrefix *string `json:"keyPrefix,omitempty"`
 	// creationPolicy says whether Rollcall creates the bucket: IfMissing or Never.
 	CreationPolicy *apiv1alpha1.CreationPolicy `json:"creationPolicy,omitempty"`
-	// ttl is how long an entry lives after its last heartbeat, at least 2s.
+	// ttl is how long an entry lives after its last heartbeat, at least 2s. A bucket that Rollcall creates gets 5m if it is
+	// not set.
 	TTL *v1.Duration `json:"ttl,omitempty"`
-	// history is the number of revisions that are kept of every key.
+	// history is the number of revisions that are kept of every key. A bucket that Rollcall creates gets 5 if it is not set.
 	History *int32 `json:"history,omitempty"`
-	// storage is where the bucket is kept: File or Memory.
+	// storage is where the bucket is kept: File or Memory. A bucket that Rollcall creates gets File if it is not set.
 	Storage *apiv1alpha1.Storage `json:"storage,omitempty"`
-	// replicas is the number of servers that keep the bucket.
+	// replicas is the number of servers that keep the bucket. A bucket that Rollcall creates gets 1 if it is not set.
 	Replicas *int32 `json:"replicas,omitempty"`
+	// markerTTL is how long the marker lives that the server writes when a key passes its TTL, at least 1s; servers older than
+	// 2.11 write none. Rollcall does not need markers: they tell other readers of the bucket. If it is not set, a bucket that
+	// Rollcall creates has no markers, so that other clients can declare the same bucket.
+	MarkerTTL *v1.Duration `json:"markerTTL,omitempty"`
 }
 
 // BucketApplyConfiguration constructs a declarative configuration of the Bucket type for use with
@@ -89,5 +95,13 @@ func (b *BucketApplyConfiguration) WithStorage(value apiv1alpha1.Storage) *Bucke
 // If called multiple times, the Replicas field is set to the value of the last call.
 func (b *BucketApplyConfiguration) WithReplicas(value int32) *BucketApplyConfiguration {
 	b.Replicas = &value
+	return b
+}
+
+// WithMarkerTTL sets the MarkerTTL field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MarkerTTL field is set to the value of the last call.
+func (b *BucketApplyConfiguration) WithMarkerTTL(value v1.Duration) *BucketApplyConfiguration {
+	b.MarkerTTL = &value
 	return b
 }

@@ -11,8 +11,8 @@ import (
 //
 // Liveness says how nodes that fall silent are treated.
 type LivenessApplyConfiguration struct {
-	// staleAfter takes a node out of the traffic when its last heartbeat is this old. It must be less than the bucket's
-	// TTL; the default is to wait for the TTL.
+	// staleAfter takes a node out of the traffic when its last heartbeat is this old. It should be a few times the interval in
+	// which the nodes heartbeat, and has no effect unless it is less than the bucket's TTL; the default is to wait for the TTL.
 	StaleAfter *v1.Duration `json:"staleAfter,omitempty"`
 	// retainExpired is how long the DiscoveredNode of an expired node stays visible.
 	RetainExpired *v1.Duration `json:"retainExpired,omitempty"`

@@ -26,8 +26,9 @@ type NodeRegistrySpecApplyConfiguration struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// includeLocalPods also mirrors the entries that PodRegistrations of this cluster wrote.
 	IncludeLocalPods *bool `json:"includeLocalPods,omitempty"`
-	// statusInterval is how often the status of a DiscoveredNode is brought up to date while nothing but its heartbeat and
-	// its load changes. Changes of the phase are written at once.
+	// statusInterval is how often a DiscoveredNode is brought up to date while nothing changes that an endpoint, a label or the
+	// status of a condition depends on: its heartbeat, load, display name, metadata and remarks. Everything else is written at
+	// once.
 	StatusInterval *v1.Duration `json:"statusInterval,omitempty"`
 	// maxNodes is the greatest number of entries that are mirrored, so that a runaway writer can't fill the cluster.
 	MaxNodes *int32 `json:"maxNodes,omitempty"`

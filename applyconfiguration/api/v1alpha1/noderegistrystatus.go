@@ -12,7 +12,7 @@ import (
 //
 // NodeRegistryStatus is the state of a NodeRegistry.
 type NodeRegistryStatusApplyConfiguration struct {
-	// conditions of the NodeRegistry: Connected, Synced, Degraded, and Ready, which summarises them.
+	// conditions of the NodeRegistry: Connected, Synced, Degraded, Ready, which summarises them, and BucketAsRequested.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// nodes counts the nodes of the bucket.
 	Nodes *NodeCountsApplyConfiguration `json:"nodes,omitempty"`

@@ -1,0 +1,185 @@
+package discoverednode
+
+import (
+	"context"
+	"iter"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
+	testclock "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+)
+
+// one is a Mirror with one node.
+type one struct{ node *mirror.Node }
+
+func (o *one) Node(string, string) *mirror.Node { return o.node }
+
+func (o *one) Select(string, labels.Selector) iter.Seq[*mirror.Node] {
+	return func(func(*mirror.Node) bool) {}
+}
+
+func (o *one) Settled(string, string) bool { return true }
+
+// rig is a controller over one node, whose DiscoveredNode exists.
+type rig struct {
+	*testing.T
+	*Controller
+	nodes  *one
+	clock  *testclock.FakePassiveClock
+	writes int
+	events *events.FakeRecorder
+}
+
+func newRig(t *testing.T, interval time.Duration) *rig {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := rollcallv1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{T: t, nodes: &one{healthy()}, clock: testclock.NewFakePassiveClock(began), events: events.NewFakeRecorder(100)}
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(registryOf(interval)).WithInterceptorFuncs(interceptor.Funcs{
+		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+			r.writes++
+			return c.Update(ctx, o, opts...)
+		},
+	}).Build()
+	r.Controller = New(c, r.events, r.nodes, r.clock)
+	r.reconcile()
+	return r
+}
+
+func (r *rig) reconcile() reconcile.Result {
+	r.Helper()
+	result, err := r.Reconcile(r.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(r.object())})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return result
+}
+
+// object returns the DiscoveredNode as it is, or its name if there is none.
+func (r *rig) object() *rollcallv1alpha1.DiscoveredNode {
+	r.Helper()
+	dn := &rollcallv1alpha1.DiscoveredNode{}
+	dn.Namespace, dn.Name = "fleet", "catga.web-1"
+	if err := r.client.Get(r.Context(), client.ObjectKeyFromObject(dn), dn); client.IgnoreNotFound(err) != nil {
+		r.Fatal(err)
+	}
+	return dn
+}
+
+// edit changes the DiscoveredNode as somebody else.
+func (r *rig) edit(f func(*rollcallv1alpha1.DiscoveredNode)) {
+	r.Helper()
+	dn := r.object()
+	f(dn)
+	if err := r.client.Update(r.Context(), dn); err != nil {
+		r.Fatal(err)
+	}
+	r.writes--
+}
+
+// update changes the node; a Node is never changed once it was handed out.
+func (r *rig) update(f func(*mirror.Node)) {
+	node := *r.nodes.node
+	f(&node)
+	r.nodes.node = &node
+}
+
+func (r *rig) count(counter string) {
+	r.update(func(n *mirror.Node) { n.Metadata = map[string]string{"role": "web", "counter": counter} })
+}
+
+func (r *rig) wantWrites(n int, after string) {
+	r.Helper()
+	if r.writes != n {
+		r.Errorf("%s there are %d writes, want %d", after, r.writes, n)
+	}
+}
+
+// A counter in the metadata costs a write an interval, as a heartbeat does.
+func TestACounterCostsAWriteAnInterval(t *testing.T) {
+	r := newRig(t, time.Minute)
+	for i := range 590 {
+		r.clock.SetTime(began.Add(time.Duration(i) * time.Second))
+		r.count(time.Duration(i).String())
+		if rest := r.reconcile().RequeueAfter; rest <= 0 || rest > time.Minute {
+			t.Fatalf("it is looked at again after %s", rest)
+		}
+	}
+	r.wantWrites(9, "after ten minutes")
+	r.update(func(n *mirror.Node) { n.Zone = "b" })
+	r.reconcile()
+	r.wantWrites(10, "after a change of the zone")
+	if got := r.object().Spec.Metadata["counter"]; got != time.Duration(589).String() {
+		t.Errorf("with it the counter %s was written", got)
+	}
+}
+
+// What somebody else changes is put back at once, although the node may change the same without a write.
+func TestWhatOthersChangeIsPutBackAtOnce(t *testing.T) {
+	r := newRig(t, time.Hour)
+	r.edit(func(dn *rollcallv1alpha1.DiscoveredNode) { dn.Spec.Metadata["role"] = "db" })
+	r.reconcile()
+	r.wantWrites(1, "after an edit of the metadata")
+	r.edit(func(dn *rollcallv1alpha1.DiscoveredNode) { dn.Spec.DisplayName = "mine" })
+	r.reconcile()
+	r.wantWrites(2, "after an edit of the display name")
+	if spec := r.object().Spec; spec.Metadata["role"] != "web" || spec.DisplayName != "web 1" {
+		t.Errorf("the object is %+v", spec)
+	}
+	// An annotation is nothing to put back, and no reason to write sooner what the node says later.
+	r.edit(func(dn *rollcallv1alpha1.DiscoveredNode) { dn.Annotations = map[string]string{"mine": "stays"} })
+	r.reconcile()
+	r.count("2")
+	r.reconcile()
+	r.wantWrites(2, "after an annotation")
+	// Neither is what was changed while no manager ran.
+	r.schedule = newSchedule()
+	r.edit(func(dn *rollcallv1alpha1.DiscoveredNode) { dn.Spec.DisplayName = "mine" })
+	r.reconcile()
+	r.wantWrites(2, "after a restart")
+}
+
+// A key that gets a second writer has an Event, once until it has one writer again.
+func TestASharedKeyHasAnEvent(t *testing.T) {
+	r := newRig(t, time.Hour)
+	told := func() int {
+		n := len(r.events.Events)
+		for range n {
+			<-r.events.Events
+		}
+		return n
+	}
+	for i, step := range []struct {
+		shared bool
+		events int
+	}{{false, 0}, {true, 1}, {true, 0}, {false, 0}, {true, 1}} {
+		r.update(func(n *mirror.Node) { n.Shared = step.shared })
+		r.reconcile()
+		if got := told(); got != step.events {
+			t.Errorf("%d: there are %d Events, want %d", i, got, step.events)
+		}
+	}
+	r.wantWrites(0, "for a shared key")
+	// It comes out of the registry's budget.
+	all := 0
+	for i := range 4 * burst {
+		r.update(func(n *mirror.Node) { n.Shared = i%2 == 0 })
+		r.reconcile()
+		all += told()
+	}
+	if all > burst {
+		t.Errorf("a key that comes and goes has %d Events at once", all)
+	}
+}
