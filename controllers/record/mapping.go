@@ -1,23 +1,22 @@
 package record
 
 import (
-	"context"
-	"time"
-
 	"github.com/google/cel-go/cel"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
 )
 
-// evaluation bounds the time that the expressions may take for one entry. The cost limit ends them long before; this is
-// for what costs more than it is counted for.
-const evaluation = 2 * time.Second
-
 // Mapping reads the entries of a bucket as spec.record says. It is safe for concurrent use.
 type Mapping struct {
 	spec        rollcallv1alpha1.Record
 	expressions []expression
+}
+
+// variables are what an expression sees.
+type variables struct {
+	key   string
+	value any
 }
 
 // expression is one compiled expression of spec.record.
@@ -98,12 +97,10 @@ func (m *Mapping) evaluate(node *discovery.Node, v variables) error {
 	if len(m.expressions) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), evaluation)
-	defer cancel()
 	for _, e := range m.expressions {
-		result, err := e.evaluate(ctx, v)
+		result, err := evaluate(e.program, map[string]any{variableKey: v.key, variableValue: v.value})
 		if err != nil {
-			return err
+			return failed(e.part, err)
 		}
 		if err := e.part.apply(node, result); err != nil {
 			return failed(e.part, err)
