@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // defaultPorts are the ports that a scheme implies.
@@ -14,8 +15,8 @@ var defaultPorts = map[string]int{"http": 80, "https": 443, "ws": 80, "wss": 443
 
 // Reach returns where the node is reached. Addresses and Ports come before Endpoint, which stands in for whichever of
 // them is empty. Endpoint is a URL, whose scheme names the port and, for http, https, ws and wss, gives it a default, or
-// host:port, which gives a port without a name. A path is ignored; a user is an error, since a record is no place for a
-// password.
+// host:port, which gives a port without a name. Path, query and fragment are ignored; a user is an error, since a record is
+// no place for a password. There are at most 64 addresses and 1,000 ports, and a name of at most 63 characters for a port.
 //
 // The addresses are unmapped, without duplicates and in the record's order; protocols are TCP, UDP or SCTP in upper case.
 // The errors are [*RecordError] with a reason of those listed there. Host names aren't resolved: [ReasonAddressNotIP].
@@ -46,15 +47,19 @@ func (n Node) Reach() ([]netip.Addr, []Port, error) {
 	return reach(addresses, ports)
 }
 
-// maxReach bounds the addresses and the ports of one node; an EndpointSlice can't hold more either.
-const maxReach = 100
+// The limits of one node. The JSON Schema of the record and the DiscoveredNode have the same.
+const (
+	maxAddresses = 64
+	maxPorts     = 1000
+	maxPortName  = 63
+)
 
 func reach(addresses []string, ports []Port) ([]netip.Addr, []Port, error) {
-	if len(addresses) > maxReach {
-		return nil, nil, recordError(ReasonInvalidAddress, "there are %d addresses, give at most %d", len(addresses), maxReach)
+	if len(addresses) > maxAddresses {
+		return nil, nil, recordError(ReasonInvalidAddress, "there are %d addresses, give at most %d", len(addresses), maxAddresses)
 	}
-	if len(ports) > maxReach {
-		return nil, nil, recordError(ReasonInvalidPort, "there are %d ports, give at most %d", len(ports), maxReach)
+	if len(ports) > maxPorts {
+		return nil, nil, recordError(ReasonInvalidPort, "there are %d ports, give at most %d", len(ports), maxPorts)
 	}
 	addrs, err := parseAddresses(addresses)
 	if err != nil {
@@ -82,19 +87,21 @@ func parseAddresses(addresses []string) ([]netip.Addr, error) {
 }
 
 func normalPorts(ports []Port) ([]Port, error) {
-	var normal []Port
+	normal := make([]Port, 0, len(ports))
+	named := make(map[string]Port, len(ports))
 	for _, p := range ports {
 		p, err := normalPort(p)
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains(normal, p) {
-			continue
-		}
-		if slices.ContainsFunc(normal, func(q Port) bool { return q.Name == p.Name }) {
+		same, taken := named[p.Name]
+		switch {
+		case !taken:
+			named[p.Name] = p
+			normal = append(normal, p)
+		case same != p:
 			return nil, recordError(ReasonInvalidPort, "two ports have the name %.80q, give each its own", p.Name)
 		}
-		normal = append(normal, p)
 	}
 	return normal, nil
 }
@@ -122,6 +129,9 @@ func normalPort(p Port) (Port, error) {
 	if p.Port < 1 || p.Port > 65535 {
 		return Port{}, recordError(ReasonInvalidPort, "port %d is out of range, use 1 to 65535", p.Port)
 	}
+	if utf8.RuneCountInString(p.Name) > maxPortName {
+		return Port{}, recordError(ReasonInvalidPort, "the name of port %d is longer than %d characters", p.Port, maxPortName)
+	}
 	p.Protocol = strings.ToUpper(p.Protocol)
 	switch p.Protocol {
 	case "":
@@ -135,15 +145,14 @@ func normalPort(p Port) (Port, error) {
 
 // parseEndpoint returns the endpoint's host and its port, whose number is 0 if the endpoint has none.
 func parseEndpoint(endpoint string) (string, Port, error) {
-	if strings.Contains(endpoint, "@") {
-		// The endpoint is not quoted: what stands before the @ may be a password.
-		return "", Port{}, recordError(ReasonInvalidEndpoint, "Endpoint has a user (an @ in it), leave out user and password")
-	}
 	if strings.Contains(endpoint, "://") {
 		return parseURL(endpoint)
 	}
 	if _, err := netip.ParseAddr(endpoint); err == nil {
 		return endpoint, Port{}, nil
+	}
+	if strings.Contains(endpoint, "@") {
+		return "", Port{}, errUser()
 	}
 	host, number, err := net.SplitHostPort(endpoint)
 	if err != nil || host == "" {
@@ -153,9 +162,17 @@ func parseEndpoint(endpoint string) (string, Port, error) {
 	return host, Port{Port: port}, err
 }
 
+// errUser is the error for an endpoint with a user. It doesn't quote the endpoint, which may hold a password.
+func errUser() error {
+	return recordError(ReasonInvalidEndpoint, "Endpoint has a user (an @ in it), leave out user and password")
+}
+
 func parseURL(endpoint string) (string, Port, error) {
 	u, err := url.Parse(endpoint)
-	if err != nil || u.Hostname() == "" {
+	switch {
+	case err == nil && u.User != nil, err != nil && strings.Contains(endpoint, "@"):
+		return "", Port{}, errUser()
+	case err != nil || u.Hostname() == "":
 		return "", Port{}, recordError(ReasonInvalidEndpoint, "Endpoint %.200q isn't a URL with a host", endpoint)
 	}
 	port := Port{Name: u.Scheme, Port: defaultPorts[u.Scheme]}

@@ -38,25 +38,61 @@ type recordOwner struct {
 }
 
 // Decode reads a record. Names of members are read without regard to case, null means absent, and unknown members are
-// ignored. A LastSeen without a zone is UTC. Decode never panics; its errors are [*RecordError] with one of [ReasonEmpty],
-// [ReasonNotJSON], [ReasonWrongShape] and [ReasonMissingNodeID]. It doesn't look at whether the node can be reached:
-// that is [Node.Reach].
+// ignored. A LastSeen without a zone is UTC.
+//
+// What is needed is NodeId, and Endpoint or Addresses and Ports. A member of these that is of another type or form refuses
+// the record, except for an Endpoint besides Addresses and Ports. All others inform: what is odd about them is read as well
+// as it can be, else left out, and the remarks say so. That an Owner can't be read is told by an empty UID, see [Owner]. A
+// value that isn't JSON is read as [Repair] does, with the same distinction.
+//
+// Decode never panics, and its time is linear in the length of the value. Its errors are [*RecordError] with one of
+// [ReasonEmpty], [ReasonNotJSON], [ReasonNotObject], [ReasonWrongShape] and [ReasonMissingNodeID]; with the last two the
+// node is what could be read nevertheless, Draining above all. It doesn't look at whether the node can be reached: that is
+// [Node.Reach].
 func Decode(value []byte) (Node, []Remark, error) {
+	r := strict(value)
+	var found remarks
+	var refusal error
+	if r == nil {
+		r, found, refusal = lenient(value)
+	}
+	if refusal == nil && r.NodeID == "" {
+		refusal = recordError(ReasonMissingNodeID, "NodeId is missing, a string that names the node is expected")
+	}
+	r.judge(&found)
+	return r.node(), found.limited(), refusal
+}
+
+// strict reads a record that is as it should be, and returns nil for another one. It is what costs a heartbeat.
+func strict(value []byte) *record {
 	trimmed := bytes.TrimSpace(value)
-	if len(trimmed) == 0 {
-		return Node{}, nil, recordError(ReasonEmpty, "the value is empty, a JSON object is expected")
-	}
 	var r record
-	if err := json.Unmarshal(trimmed, &r); err != nil {
-		return Node{}, nil, decodeError(err)
+	if len(trimmed) == 0 || trimmed[0] != '{' || json.Unmarshal(trimmed, &r) != nil {
+		return nil
 	}
-	if trimmed[0] != '{' {
-		return Node{}, nil, recordError(ReasonNotObject, "the value is null, a JSON object is expected")
+	if len(r.Metadata) > 0 && bytes.Contains(trimmed, []byte("null")) {
+		for _, v := range r.Metadata {
+			if v == "" { // It may be null, which means that there is no such entry.
+				return nil
+			}
+		}
 	}
-	if r.NodeID == "" {
-		return Node{}, nil, recordError(ReasonMissingNodeID, "NodeId is missing, a string that names the node is expected")
+	return &r
+}
+
+// reached reports whether the record says where its node is without Endpoint.
+func (r *record) reached() bool { return len(r.Addresses) > 0 && len(r.Ports) > 0 }
+
+// judge remarks on what has the right form.
+func (r *record) judge(found *remarks) {
+	if r.Owner != nil && r.Owner.UID == "" && !found.tell("Owner") {
+		found.add("Owner", "has no UID, the entry counts as somebody else's")
 	}
-	return r.node(), nil, nil
+	if r.Endpoint != "" && r.reached() {
+		if _, _, err := parseEndpoint(r.Endpoint); err != nil {
+			found.add("Endpoint", "is neither a URL with a host nor host:port, or has a user; it isn't needed besides Addresses and Ports")
+		}
+	}
 }
 
 func decodeError(err error) error {

@@ -3,8 +3,12 @@ package discovery
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -53,55 +57,206 @@ func TestSchemaDescribesWhatIsWritten(t *testing.T) {
 	}
 }
 
-// The schema and the codec accept and refuse the same records.
+// verdict is what becomes of a record: it conforms to the schema, or is odd, which the codec accepts all the same, or refused
+// by both.
+type verdict int
+
+const (
+	refused verdict = iota
+	odd
+	conforming
+)
+
+// accepted returns whether the codec takes the record for a node that can be reached.
+func accepted(value []byte) error {
+	n, _, err := Decode(value)
+	if err == nil {
+		_, _, err = n.Reach()
+	}
+	return err
+}
+
+// The schema and the codec agree.
 func TestSchemaAgreesWithTheCodec(t *testing.T) {
 	s := readSchema(t)
 	with := func(members string) string {
 		return strings.TrimSuffix(`{"NodeId":"n","Endpoint":"10.0.0.5:80",`+members, ",") + "}"
 	}
-	for value, valid := range map[string]bool{
-		`{"NodeId":"n1","Endpoint":"http://10.1.2.3:5001","Load":0.5,"LastSeen":"2025-10-11T08:00:00.1234567Z","Metadata":{"v":"1"}}`: true,
-		`{"NodeId":"n","Addresses":["10.0.0.5"],"Ports":[{"Port":80}]}`:                                                               true,
-		`{"NodeId":"n"}`:                         false,
-		`{"NodeId":"n","Endpoint":""}`:           false,
-		`{"NodeId":"n","Addresses":["1.2.3.4"]}`: false,
-		`{"Endpoint":"10.0.0.5:80"}`:             false,
-		`{"NodeId":"","Endpoint":"1.2.3.4:1"}`:   false,
-		`{"NodeId":1,"Endpoint":"1.2.3.4:1"}`:    false,
-		`[]`:                                     false,
-		`null`:                                   false,
-		with(`"Unknown":{"a":[1]}`):              true,
-		with(`"Name":null,"Addresses":null,"Ports":null,"Zone":null,"Metadata":null,"Load":null,"LastSeen":null,"Draining":null,"Owner":null`): true,
-		with(`"LastSeen":"2025-10-11T08:00:00"`):       true,
-		with(`"LastSeen":"2025-10-11T08:00:00+02:00"`): true,
-		with(`"LastSeen":"0001-01-01T00:00:00"`):       true,
-		with(`"LastSeen":"yesterday"`):                 false,
-		with(`"LastSeen":1760169600`):                  false,
-		with(`"Load":"0.5"`):                           false,
-		with(`"Metadata":{"v":null}`):                  true,
-		with(`"Metadata":{"v":1}`):                     false,
-		with(`"Metadata":[]`):                          false,
-		with(`"Draining":"yes"`):                       false,
-		with(`"Owner":{"Cluster":"c","UID":null}`):     true,
-		with(`"Owner":"me"`):                           false,
-		with(`"Addresses":["10.0.0.5"],"Ports":[{"Name":null,"Port":80,"Protocol":null}]`): true,
-		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":0}]`):                              false,
-		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":65536}]`):                          false,
-		with(`"Addresses":["10.0.0.5"],"Ports":[{"Name":"http"}]`):                         false,
-		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":1,"Protocol":"ICMP"}]`):            false,
-		with(`"Addresses":["10.0.0.5"],"Ports":["80"]`):                                    false,
-		with(`"Addresses":"10.0.0.5"`):                                                     false,
+	at := func(endpoint string) string { return fmt.Sprintf(`{"NodeId":"n","Endpoint":%q}`, endpoint) }
+	many := func(n int, format string) string {
+		items := make([]string, n)
+		for i := range items {
+			items[i] = strings.ReplaceAll(format, "#", strconv.Itoa(i+1))
+		}
+		return strings.Join(items, ",")
+	}
+	for value, want := range map[string]verdict{
+		`{"NodeId":"n1","Endpoint":"http://10.1.2.3:5001","Load":0.5,"LastSeen":"2025-10-11T08:00:00.1234567Z","Metadata":{"v":"1"}}`: conforming,
+		`{"NodeId":"n","Addresses":["10.0.0.5"],"Ports":[{"Port":80}]}`:                                                               conforming,
+		`{"NodeId":"n"}`:                                                             refused,
+		`{"NodeId":"n","Endpoint":""}`:                                               refused,
+		`{"NodeId":"n","Addresses":["1.2.3.4"]}`:                                     refused,
+		`{"NodeId":"n","Ports":[{"Port":80}]}`:                                       refused,
+		`{"NodeId":"n","Addresses":[],"Ports":[],"Endpoint":null}`:                   refused,
+		`{"NodeId":"n","Addresses":[],"Ports":[],"Endpoint":"1.2.3.4:1"}`:            conforming,
+		`{"NodeId":"n","Addresses":["1.2.3.4"],"Ports":[{"Port":1}],"Endpoint":"x"}`: conforming,
+		`{"NodeId":"n","Addresses":["1.2.3.4"],"Ports":[{"Port":1}],"Endpoint":7}`:   odd,
+		`{"NodeId":"n","Addresses":["1.2.3.4"],"Endpoint":"http://name.example"}`:    conforming,
+		`{"NodeId":"n","Addresses":["1.2.3.4"],"Endpoint":"tcp://name.example"}`:     refused,
+		`{"NodeId":"n","Addresses":["1.2.3.4"],"Endpoint":"name:80"}`:                conforming,
+		`{"NodeId":"n","Ports":[{"Port":1}],"Endpoint":"1.2.3.4"}`:                   conforming,
+		`{"NodeId":"n","Ports":[{"Port":1}],"Endpoint":"::1"}`:                       conforming,
+		`{"NodeId":"n","Ports":[{"Port":1}],"Endpoint":"tcp://[2001:db8::5]"}`:       conforming,
+		`{"NodeId":"n","Ports":[{"Port":1}],"Endpoint":"name"}`:                      refused,
+		`{"Endpoint":"10.0.0.5:80"}`:                                                 refused,
+		`{"NodeId":"","Endpoint":"1.2.3.4:1"}`:                                       refused,
+		`{"NodeId":1,"Endpoint":"1.2.3.4:1"}`:                                        refused,
+		`{"NodeId":"n","nodeid":1,"Endpoint":"1.2.3.4:1"}`:                           refused,
+		`{"NodeId":"n","endpoint":"1.2.3.4:1"}`:                                      odd,
+		`{"NodeId":"n","Addresses":["1.2.3.4"],"Ports":[{"Port":1,"port":"x"}]}`:     refused,
+		"{\"NodeId\":\"n\",\"Endpoint\":\"1.2.3.4:1\",\"Port\u017f\":7}":             refused,
+		`[]`:                        refused,
+		`null`:                      refused,
+		with(`"Unknown":{"a":[1]}`): conforming,
+		with(`"Name":null,"Addresses":null,"Ports":null,"Zone":null,"Metadata":null,"Load":null,"LastSeen":null,"Draining":null,"Owner":null`): conforming,
+		with(`"LastSeen":"2025-10-11T08:00:00"`):       conforming,
+		with(`"LastSeen":"2025-10-11T08:00:00+02:00"`): conforming,
+		with(`"LastSeen":"0001-01-01T00:00:00"`):       conforming,
+		with(`"LastSeen":"yesterday"`):                 odd,
+		with(`"LastSeen":"2025-99-11T08:00:00"`):       conforming,
+		with(`"LastSeen":1760169600`):                  odd,
+		with(`"Load":"0.5"`):                           odd,
+		with(`"Load":1e400`):                           conforming,
+		with(`"Metadata":{"v":null}`):                  conforming,
+		with(`"Metadata":{"v":1}`):                     odd,
+		with(`"Metadata":[]`):                          odd,
+		with(`"Name":7`):                               odd,
+		with(`"Draining":"yes"`):                       odd,
+		with(`"Owner":{"Cluster":"c","UID":null}`):     odd,
+		with(`"Owner":{"Cluster":null,"UID":"u"}`):     conforming,
+		with(`"Owner":"me"`):                           odd,
+		with(`"Addresses":["10.0.0.5"],"Ports":[{"Name":null,"Port":80,"Protocol":null}]`): conforming,
+		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":0}]`):                              refused,
+		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":65536}]`):                          refused,
+		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":8080.0}]`):                         conforming,
+		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":8.08e3}]`):                         conforming,
+		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":80.5}]`):                           refused,
+		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":80.00000000000000000001}]`):        refused,
+		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":"80"}]`):                           refused,
+		with(`"Addresses":["10.0.0.5"],"Ports":[{"Name":"http"}]`):                         refused,
+		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":1,"Protocol":"ICMP"}]`):            refused,
+		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":1,"Protocol":"tcp"}]`):             odd,
+		with(`"Addresses":["10.0.0.5"],"Ports":[{"Port":1},{"Port":2}]`):                   refused,
+		with(`"Addresses":["10.0.0.5"],"Ports":["80"]`):                                    refused,
+		with(`"Addresses":["10.0.0.5"],"Ports":[null]`):                                    refused,
+		with(`"Addresses":"10.0.0.5"`):                                                     refused,
+		with(`"Addresses":[null]`):                                                         refused,
+		with(`"Addresses":["name"]`):                                                       refused,
+		with(`"Addresses":["010.0.0.5"]`):                                                  refused,
+		with(`"Addresses":["fe80::1%eth0"]`):                                               refused,
+		with(`"Addresses":["::ffff:10.0.0.5","2001:DB8::5","::","1::","1:2:3:4:5:6:7:8"]`): conforming,
+		with(`"Addresses":["1:2:3:4:5:6:7:8:9"]`):                                          refused,
+		with(`"Addresses":["1::2::3"]`):                                                    refused,
+		with(`"Addresses":[` + many(64, `"10.0.0.#"`) + `]`):                               conforming,
+		with(`"Addresses":[` + many(65, `"10.0.0.#"`) + `]`):                               refused,
+		with(`"Ports":[` + many(1000, `{"Name":"p#","Port":#}`) + `]`):                     conforming,
+		with(`"Ports":[` + many(1001, `{"Name":"p#","Port":#}`) + `]`):                     refused,
+		with(`"Ports":[{"Port":1,"Name":"` + strings.Repeat("ä", 63) + `"}]`):              conforming,
+		with(`"Ports":[{"Port":1,"Name":"` + strings.Repeat("ä", 64) + `"}]`):              refused,
+		with(`"Name":"` + strings.Repeat("x", 1025) + `"`):                                 odd,
+		with(`"Zone":"` + strings.Repeat("x", 254) + `"`):                                  odd,
+		with(`"Metadata":{` + many(1025, `"#":""`) + `}`):                                  odd,
+		at("http://10.0.0.5"):                                                              conforming,
+		at("https://10.0.0.5/p@th?q=a@b#c@d"):                                              conforming,
+		at("http://10.0.0.5:80/%41?%zz"):                                                   conforming,
+		at("http://10.0.0.5:80/%zz"):                                                       refused,
+		at("http://10.0.0.5:80/#%zz"):                                                      refused,
+		at("http://me@10.0.0.5:80"):                                                        refused,
+		at("http://me:secret@10.0.0.5:80/"):                                                refused,
+		at("me@10.0.0.5:80"):                                                               refused,
+		at("10.0.0.5:80/p@th"):                                                             refused,
+		at("http://[2001:db8::5]:80"):                                                      conforming,
+		at("http://[::ffff:10.0.0.5]:80"):                                                  conforming,
+		at("http://[fe80::1%25eth0]:80"):                                                   refused,
+		at("http://2001:db8::5"):                                                           refused,
+		at("[2001:db8::5]:80"):                                                             conforming,
+		at("2001:db8::5"):                                                                  refused,
+		at("http://name:80"):                                                               refused,
+		at("tcp://10.0.0.5"):                                                               refused,
+		at("tcp://10.0.0.5:65535"):                                                         conforming,
+		at("tcp://10.0.0.5:65536"):                                                         refused,
+		at("10.0.0.5:0"):                                                                   refused,
+		at("10.0.0.5:080"):                                                                 odd,
+		at("10.0.0.256:80"):                                                                refused,
+		at(strings.Repeat("x", 63) + "://10.0.0.5:1"):                                      conforming,
+		at(strings.Repeat("x", 64) + "://10.0.0.5:1"):                                      refused,
 	} {
-		if err := conforms(t, s, []byte(value)); (err == nil) != valid {
-			t.Errorf("the schema says %v of %s", err, value)
+		name := value[:min(len(value), 200)]
+		if err := conforms(t, s, []byte(value)); (err == nil) != (want == conforming) {
+			t.Errorf("the schema says %v of %s", err, name)
 		}
-		n, _, err := Decode([]byte(value))
-		if err == nil {
-			_, _, err = n.Reach()
+		if err := accepted([]byte(value)); (err == nil) != (want != refused) {
+			t.Errorf("the codec says %v of %s", err, name)
 		}
-		if (err == nil) != valid {
-			t.Errorf("the codec says %v of %s", err, value)
+	}
+}
+
+// What the schema accepts is accepted, whatever stands in place of any one member: so what the codec refuses, the schema does
+// too.
+func TestWhatConformsIsAccepted(t *testing.T) {
+	s := readSchema(t)
+	conforming := 0
+	for _, without := range [][]string{{}, {"Endpoint"}, {"Addresses"}, {"Ports"}, {"Addresses", "Ports"}} {
+		base := maps.Clone(goodMembers)
+		for _, name := range without {
+			delete(base, name)
 		}
+		for name := range goodMembers {
+			values := oddValues
+			if name == "Endpoint" {
+				values = slices.Concat(oddValues, oddEndpoints)
+			}
+			for _, raw := range values {
+				members := maps.Clone(base)
+				members[name] = raw
+				value := []byte(recordOf(members))
+				if !json.Valid(value) || conforms(t, s, value) != nil {
+					continue
+				}
+				conforming++
+				if err := accepted(value); err != nil {
+					t.Errorf("%.300s conforms, and the codec says %v", value, err)
+				}
+			}
+		}
+	}
+	if conforming < 500 {
+		t.Errorf("only %d records conform", conforming)
+	}
+}
+
+// oddEndpoints are what may stand in an Endpoint, as JSON.
+var oddEndpoints = func() (all []string) {
+	for _, host := range []string{"10.0.0.5", "name", "[2001:db8::5]", "2001:db8::5", "[name]", "", "10.0.0", "me@10.0.0.5", "10.0.0.5.", "x_y.z", "-x", "[::1%25e]"} {
+		for _, port := range []string{"", ":", ":80", ":0", ":65536", ":http", ":080"} {
+			for _, path := range []string{"", "/", "/a b", "/p@th", "?q@x", "#f@x", "/%zz", "/\u007f", "/\\", "@x"} {
+				for _, scheme := range []string{"", "http://", "tcp://", "//", "HTTP://", "1x://", "a.b+c-d://", "http:", ":"} {
+					all = append(all, `"`+scheme+host+port+path+`"`)
+				}
+			}
+		}
+	}
+	return all
+}()
+
+// What can't be said in the schema: no two ports have the same name.
+func TestPortsOfOneName(t *testing.T) {
+	value := []byte(`{"NodeId":"n","Addresses":["10.0.0.5"],"Ports":[{"Name":"a","Port":1},{"Name":"a","Port":2}]}`)
+	if err := conforms(t, readSchema(t), value); err != nil {
+		t.Errorf("the schema knows: say so in its description, and drop this test: %v", err)
+	}
+	if err := accepted(value); reasonOf(err) != ReasonInvalidPort {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -21,10 +21,10 @@ func (t *timestamp) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
 	}
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
+	if b[0] != '"' {
 		return recordError(ReasonWrongShape, "LastSeen must be a string with a time such as 2025-10-11T08:00:00Z")
 	}
+	s := unquoted(b)
 	v, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
 		v, err = time.Parse(zonelessFormat, s)
