@@ -40,11 +40,14 @@ func givesText(t *cel.Type) bool {
 }
 
 // Evaluate returns what the expression gives for a pod in its JSON shape, and false for null and for an optional value
-// that is none. Its error is a *discovery.RecordError of one line.
+// that is none. A string that is too long for expressions is taken out of the pod. Its error is a *discovery.RecordError of
+// one line.
 func (t *PodText) Evaluate(pod map[string]any) (text string, found bool, err error) {
+	var seen visible
+	seen.value(pod)
 	value, err := evaluate(t.program, map[string]any{variablePod: pod})
 	if err != nil {
-		return "", false, broken(ReasonExpression, "%s: %v", t.field, err)
+		return "", false, broken(ReasonExpression, "%s: %s", t.field, steady(err))
 	}
 	if value == nil {
 		return "", false, nil
