@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ var bombValue = func() []byte {
 	var object, list []string
 	for n := range 1200 {
 		object = append(object, fmt.Sprintf(`"k%d":%d`, n, n))
-		list = append(list, fmt.Sprint(n%10))
+		list = append(list, strconv.Itoa(n%10))
 	}
 	return fmt.Appendf(nil, `{"s":%q,"t":%q,"m":{%s},"n":[%s],"url":"http://a/?%s","ver":"1.0.0-%s","w":"%s","dots":"%s","digits":"%s"}`,
 		letters, letters[1:]+"b", strings.Join(object, ","), strings.Join(list, ","), strings.Repeat("&", 8000), strings.Repeat("a.", 3900)+"a",

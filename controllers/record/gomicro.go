@@ -66,26 +66,16 @@ func (s *service) record() ([]byte, []discovery.Remark, error) {
 	if len(s.Nodes) == 0 {
 		return nil, nil, broken(discovery.ReasonMissingNodeID, "nodes is empty, the first of them is expected to be the node")
 	}
-	nodes := make([]serviceNode, len(s.Nodes))
-	var others []string
-	var remarks []discovery.Remark
-	for i := range nodes {
-		err := json.Unmarshal(s.Nodes[i], &nodes[i])
-		if i == 0 && err != nil {
-			return nil, nil, wrongShape("nodes[0]", err)
-		}
-		if i > 0 {
-			others = append(others, strings.Trim(string(nodes[i].ID), `"`))
-		}
+	var first serviceNode
+	if err := json.Unmarshal(s.Nodes[0], &first); err != nil {
+		return nil, nil, wrongShape("nodes[0]", err)
 	}
-	if len(others) > 0 {
-		remarks = append(remarks, discovery.Remark{Member: "nodes", Detail: fmt.Sprintf("has %d of them, the first is read and not %s", len(nodes), listed(others))})
-	}
+	remarks := s.unread()
 	all := map[string]json.RawMessage{}
-	for _, metadata := range []json.RawMessage{s.Metadata, nodes[0].Metadata} {
+	for _, metadata := range []json.RawMessage{s.Metadata, first.Metadata} {
 		var some map[string]json.RawMessage
 		if len(metadata) > 0 && json.Unmarshal(metadata, &some) != nil {
-			remarks = append(remarks, discovery.Remark{Member: "metadata", Detail: "is no object, left out"})
+			remarks = append(remarks, discovery.Remark{Member: "metadata", Detail: "is no object: left out"})
 		}
 		maps.Copy(all, some)
 	}
@@ -94,11 +84,25 @@ func (s *service) record() ([]byte, []discovery.Remark, error) {
 			all[name] = text
 		}
 	}
-	text, err := json.Marshal(map[string]any{memberNodeID: nodes[0].ID, "Name": s.Name, memberEndpoint: nodes[0].Address, memberMetadata: all})
+	text, err := json.Marshal(map[string]any{memberNodeID: first.ID, "Name": s.Name, memberEndpoint: first.Address, memberMetadata: all})
 	if err != nil {
 		return nil, nil, wrongShape("data", err)
 	}
 	return text, remarks, nil
+}
+
+// unread remarks on the nodes that are not the first.
+func (s *service) unread() []discovery.Remark {
+	if len(s.Nodes) == 1 {
+		return nil
+	}
+	var others []string
+	for _, other := range s.Nodes[1:] {
+		var node serviceNode
+		_ = json.Unmarshal(other, &node) // one that is no object has no ID
+		others = append(others, strings.Trim(string(node.ID), `"`))
+	}
+	return []discovery.Remark{{Member: "nodes", Detail: fmt.Sprintf("has %d of them, the first is read and not %s", len(s.Nodes), listed(others))}}
 }
 
 // renamed returns what discovery.Decode says of such a record with go-micro's names of the members.

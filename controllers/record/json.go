@@ -120,7 +120,7 @@ func decodeMembers(all map[string]json.RawMessage) (discovery.Node, []discovery.
 func odd(remarks []discovery.Remark, member string) bool {
 	return slices.ContainsFunc(remarks, func(r discovery.Remark) bool {
 		name, _, inside := strings.Cut(r.Member, ".")
-		return strings.EqualFold(name, member) && !(inside && name == memberMetadata)
+		return strings.EqualFold(name, member) && (!inside || name != memberMetadata)
 	})
 }
 

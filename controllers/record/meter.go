@@ -42,7 +42,10 @@ func evaluate(program cel.Program, variables map[string]any) (ref.Val, error) {
 // charge ends the evaluation of these variables if it costs more than it may. The interpreter recovers the panic.
 func charge(variables interpreter.Activation, cost int) {
 	found, _ := variables.ResolveName(variableMeter)
-	m := found.(*meter)
+	m, ok := found.(*meter)
+	if !ok {
+		panic("an expression is evaluated without a meter")
+	}
 	if m.left -= cost; m.left < 0 {
 		panic(interpreter.EvalCancelledError{Cause: interpreter.CostLimitExceeded, Message: fmt.Sprintf("cost limit exceeded: it costs more than %d units", maxCost)})
 	}

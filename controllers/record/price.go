@@ -15,89 +15,106 @@ import (
 // bytesPerUnit is how much text is looked at or made for one unit.
 const bytesPerUnit = 10
 
-// price is what a call costs, known before it runs. A function that is not named costs what all that its arguments hold
-// weighs, which is enough for everything that looks at each part of them once and makes no more of it than they are.
+// price is what a call costs, known before it runs. A function that is not among prices costs what all that its arguments
+// hold weighs, which is enough for everything that looks at each part of them once and makes no more of it than they are.
 func price(function string, args []ref.Val) int {
-	switch function {
-	case "size", "dyn", "type", "first", "last", "value", "hasValue", "optional.of", "optional.ofNonZeroValue", "@not_strictly_false":
-		return 0
-	case operators.Add, "slice", "reverse", "optional.unwrap", "unwrapOpt":
-		return shallow(args...)
-	case operators.Equals, operators.NotEquals:
-		return priceOfEqual(args[0], args[1])
-	case operators.In:
-		if _, isMap := args[1].(traits.Mapper); isMap {
-			return weigh(args[0])
-		}
-	case "cel.@mapInsert":
-		return shallow(args[1:]...)
-	case "lists.range":
-		if n, ok := args[0].(types.Int); ok {
-			return max(0, int(min(n, 2*maxCost)))
-		}
-	case "flatten":
-		return weigh(args[0]) * flattened(args)
-	case "sort", "@sortByAssociatedKeys":
-		return weigh(args...) * 2 * bits.Len(uint(sizeOf(args[0])))
-	case "distinct":
-		return 1 + weigh(args[0])*sizeOf(args[0])/10
-	case "sets.contains", "sets.intersects", "sets.equivalent":
-		return 1 + weigh(args[0])*max(1, sizeOf(args[1]))/5 + weigh(args[1])*max(1, sizeOf(args[0]))/5
-	}
-	return priceOfText(function, args)
-}
-
-// priceOfText is the price of the functions over texts.
-func priceOfText(function string, args []ref.Val) int {
-	switch function {
-	case "replace":
-		return priceOfReplace(args)
-	case "join":
-		separator := 0
-		if len(args) == 2 {
-			separator = sizeOf(args[1])
-		}
-		return weigh(args[0]) + separator*sizeOf(args[0])/bytesPerUnit
-	case "split":
-		return weigh(args...) + strings.Count(textOf(args[0]), textOf(args[1]))
-	case "indexOf", "lastIndexOf":
-		if _, isText := args[0].(types.String); isText {
-			return weigh(args...) + len(textOf(args[0]))*len(textOf(args[1]))/500
-		}
-	case "format":
-		return 10 * weigh(args...)
-	case overloads.Matches, functionFind, functionFindAll:
-		return priceOfRegex(function, args)
-	case "validate":
-		return 10 * weigh(args...)
-	case "getFullYear", "getMonth", "getDayOfYear", "getDayOfMonth", "getDate", "getDayOfWeek", "getHours", "getMinutes", "getSeconds", "getMilliseconds":
-		return weigh(args...) + 200*(len(args)-1) // a time zone is read from the disk
+	if priceOf := prices[function]; priceOf != nil {
+		return priceOf(args)
 	}
 	return weigh(args...)
 }
 
+// prices are those of functions that look at less than all of their arguments, that look at it more than once, or that make
+// more of it.
+var prices = map[string]func(args []ref.Val) int{
+	"size": free, "dyn": free, "type": free, "first": free, "last": free, "value": free, "hasValue": free,
+	"optional.of": free, "optional.ofNonZeroValue": free, "@not_strictly_false": free,
+
+	operators.Add: shallow, "slice": shallow, "reverse": shallow, "optional.unwrap": shallow, "unwrapOpt": shallow,
+	"cel.@mapInsert":    func(args []ref.Val) int { return shallow(args[1:]) },
+	operators.Equals:    priceOfEqual,
+	operators.NotEquals: priceOfEqual,
+	operators.In:        priceOfIn,
+	"lists.range":       priceOfRange,
+	"flatten":           priceOfFlatten,
+	"sort":              priceOfSort, "@sortByAssociatedKeys": priceOfSort,
+	"distinct":      func(args []ref.Val) int { return 1 + weigh(args[0])*sizeOf(args[0])/10 },
+	"sets.contains": priceOfSets, "sets.intersects": priceOfSets, "sets.equivalent": priceOfSets,
+
+	"replace": priceOfReplace,
+	"join":    priceOfJoin,
+	"split":   func(args []ref.Val) int { return weigh(args...) + strings.Count(textOf(args[0]), textOf(args[1])) },
+	"indexOf": priceOfIndex, "lastIndexOf": priceOfIndex,
+	"format": tenfold, "validate": tenfold,
+	overloads.Matches: func(args []ref.Val) int { return priceOfRegex(args, 1) },
+	functionFind:      func(args []ref.Val) int { return priceOfRegex(args, 1) },
+	functionFindAll:   priceOfFindAll,
+
+	"getFullYear": priceOfTime, "getMonth": priceOfTime, "getDayOfYear": priceOfTime, "getDayOfMonth": priceOfTime, "getDate": priceOfTime,
+	"getDayOfWeek": priceOfTime, "getHours": priceOfTime, "getMinutes": priceOfTime, "getSeconds": priceOfTime, "getMilliseconds": priceOfTime,
+}
+
+func free([]ref.Val) int { return 0 }
+
+func tenfold(args []ref.Val) int { return 10 * weigh(args...) }
+
+// priceOfIn is low for a map, in which a key is found at once.
+func priceOfIn(args []ref.Val) int {
+	if _, isMap := args[1].(traits.Mapper); isMap {
+		return weigh(args[0])
+	}
+	return weigh(args...)
+}
+
+func priceOfRange(args []ref.Val) int {
+	n, _ := args[0].(types.Int)
+	return int(max(0, min(n, 2*maxCost)))
+}
+
+// priceOfFlatten is that of copying everything once for each level.
+func priceOfFlatten(args []ref.Val) int {
+	depth := types.Int(1)
+	if len(args) == 2 {
+		depth, _ = args[1].(types.Int)
+	}
+	return weigh(args[0]) * int(max(1, min(depth, maxCost)))
+}
+
+func priceOfSort(args []ref.Val) int { return weigh(args...) * 2 * bits.Len(uint(sizeOf(args[0]))) }
+
+// priceOfSets is that of comparing each item with each.
+func priceOfSets(args []ref.Val) int {
+	return 1 + weigh(args[0])*max(1, sizeOf(args[1]))/5 + weigh(args[1])*max(1, sizeOf(args[0]))/5
+}
+
+func priceOfJoin(args []ref.Val) int {
+	separator := 0
+	if len(args) == 2 {
+		separator = sizeOf(args[1])
+	}
+	return weigh(args[0]) + separator*sizeOf(args[0])/bytesPerUnit
+}
+
+// priceOfIndex is that of comparing a text at each place of another.
+func priceOfIndex(args []ref.Val) int {
+	return weigh(args...) + len(textOf(args[0]))*len(textOf(args[1]))/500
+}
+
+// priceOfTime is high for a time zone, which is read from the disk.
+func priceOfTime(args []ref.Val) int { return weigh(args...) + 200*(len(args)-1) }
+
 // priceOfEqual is low where the types differ already, as in a comparison with null.
-func priceOfEqual(a, b ref.Val) int {
-	if a.Type() != b.Type() {
+func priceOfEqual(args []ref.Val) int {
+	if args[0].Type() != args[1].Type() {
 		return 0
 	}
-	return weigh(a, b)
+	return weigh(args...)
 }
 
 // priceOfReplace is that of reading the text, and of writing as many replacements as there are.
 func priceOfReplace(args []ref.Val) int {
 	text, old, by := textOf(args[0]), textOf(args[1]), textOf(args[2])
 	return weigh(args...) + strings.Count(text, old)*(1+len(by))/bytesPerUnit
-}
-
-// flattened returns how deep flatten goes.
-func flattened(args []ref.Val) int {
-	if len(args) == 2 {
-		if depth, ok := args[1].(types.Int); ok {
-			return int(max(1, min(depth, maxCost)))
-		}
-	}
-	return 1
 }
 
 func textOf(v ref.Val) string {
@@ -119,7 +136,7 @@ func sizeOf(v ref.Val) int {
 }
 
 // shallow is the weight of values without what the items of lists and the members of maps hold.
-func shallow(values ...ref.Val) (sum int) {
+func shallow(values []ref.Val) (sum int) {
 	for _, v := range values {
 		switch v := v.(type) {
 		case types.String, types.Bytes:
@@ -162,14 +179,18 @@ func (s *scale) put(v ref.Val) {
 			s.put(it.Next())
 		}
 	case traits.Mapper:
-		for it := v.Iterator(); s.left >= 0 && it.HasNext() == types.True; {
-			key := it.Next()
-			s.put(key)
-			s.put(v.Get(key))
-		}
+		s.putMap(v)
 	case apiservercel.URL:
 		s.left -= len(v.Host) + len(v.Path) + len(v.RawQuery)
 	case apiservercel.Semver:
 		s.left -= len(v.Pre) + len(v.Build)
+	}
+}
+
+func (s *scale) putMap(v traits.Mapper) {
+	for it := v.Iterator(); s.left >= 0 && it.HasNext() == types.True; {
+		key := it.Next()
+		s.put(key)
+		s.put(v.Get(key))
 	}
 }

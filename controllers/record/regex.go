@@ -62,23 +62,23 @@ func instructions(part *syntax.Regexp) int {
 	return size
 }
 
-// priceOfRegex is the price of compiling the pattern and of trying every instruction of it at every character. findAll
-// may read the whole rest of the text for each of the matches.
-func priceOfRegex(function string, args []ref.Val) int {
+// priceOfRegex is the price of compiling the pattern and of trying every instruction of it at every character, so many
+// times.
+func priceOfRegex(args []ref.Val, times int) int {
 	size, err := checkPattern(textOf(args[1]))
 	if err != nil {
 		return 0 // the call fails
 	}
-	length := 1 + len(textOf(args[0]))
-	tried := size * length / matchedPerUnit
-	if function == functionFindAll {
-		times := length
-		if most := matches(args); most >= 0 {
-			times = min(times, most)
-		}
-		tried = tried * max(2, times) / 2
+	return 1 + size/4 + size*(1+len(textOf(args[0])))/matchedPerUnit*times
+}
+
+// priceOfFindAll is as if the rest of the text were read for each of the matches: a.*b|a does that.
+func priceOfFindAll(args []ref.Val) int {
+	times := 1 + len(textOf(args[0]))
+	if most := matches(args); most >= 0 {
+		times = min(times, most)
 	}
-	return 1 + size/4 + tried
+	return priceOfRegex(args, 1+times/2)
 }
 
 // patternCall returns what runs for the functions over regular expressions. One that is a literal is compiled once.
@@ -93,8 +93,9 @@ func patternCall(call interpreter.InterpretableCall) functions.FunctionOp {
 		if !ok {
 			return types.MaybeNoSuchOverloadErr(args[0])
 		}
-		pattern, err := literal, error(nil)
+		pattern := literal
 		if pattern == nil {
+			var err error
 			if pattern, err = compilePattern(args[1]); err != nil {
 				return types.WrapErr(err)
 			}

@@ -27,13 +27,13 @@ func TestPodText(t *testing.T) {
 		corev1.LastAppliedConfigAnnotation: strings.Repeat("{", 100<<10), "long": strings.Repeat("x", maxString+1), "short": strings.Repeat("x", maxString),
 	}
 	for expression, want := range map[string]string{
-		"pod.metadata.name":                                                          "web-0",
+		"pod.metadata.name": "web-0",
 		"pod.metadata.annotations.transformList(k, v, k).join(',')":                  "short",
 		"string(pod.metadata.annotations.all(k, pod.metadata.annotations[k] != ''))": "true",
 		"pod.metadata.?annotations.?long.orValue('none')":                            "none",
-		"string(pod == pod)":                                                         "true",
-		"string(pod.metadata.annotations.exists(k, v, v.matches('^x*$')))":           "true",
-		"pod.metadata.labels.?none":                                                  "",
+		"string(pod == pod)": "true",
+		"string(pod.metadata.annotations.exists(k, v, v.matches('^x*$')))": "true",
+		"pod.metadata.labels.?none":                                        "",
 	} {
 		p, err := CompilePodText("spec.nodeID", expression)
 		if err != nil {
