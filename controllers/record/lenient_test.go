@@ -257,3 +257,29 @@ func TestGoMicroNodes(t *testing.T) {
 		t.Error(said(got))
 	}
 }
+
+// TestBareNeededMembers refuses, in every format, a needed text that was no JSON.
+func TestBareNeededMembers(t *testing.T) {
+	for _, tt := range []struct {
+		spec         rollcallv1alpha1.Record
+		value, wrong string
+	}{
+		{rollcallv1alpha1.Record{}, `{"NodeId":"a","Endpoint":10.0.0.5:80}`, "Endpoint"},
+		{rollcallv1alpha1.Record{Zone: "'z'"}, `{"NodeId":"a","Endpoint":10.0.0.5:80}`, "Endpoint"},
+		{rollcallv1alpha1.Record{Zone: "'z'"}, `{"NodeId":NaN,"Endpoint":"10.0.0.5:80"}`, "NodeId"},
+		{rollcallv1alpha1.Record{Zone: "'z'"}, `{"NodeId":"a","Addresses":[10.0.0.5],"Ports":[{"Port":80}]}`, "Addresses"},
+		{rollcallv1alpha1.Record{NodeID: "value.id"}, `{"id":"a","endpoint":10.0.0.5:80}`, "endpoint"},
+		{rollcallv1alpha1.Record{NodeID: "value.id", Addresses: "['10.0.0.5']", Ports: "[{'port': 80}]"}, `{"id":"a","endpoint":10.0.0.5:80,"NodeId":NaN}`, ""},
+		{rollcallv1alpha1.Record{Format: rollcallv1alpha1.FormatGoMicro}, wrap(`{"name":"s","nodes":[{"id":NaN,"address":"10.0.0.5:80"}]}`), "nodes[0].id"},
+		{rollcallv1alpha1.Record{Format: rollcallv1alpha1.FormatGoMicro}, wrap(`{"name":"s","nodes":[{"id":"a","address":10.0.0.5:80}]}`), "nodes[0].address"},
+	} {
+		got := mapping(t, tt.spec).Read("k", []byte(tt.value))
+		if tt.wrong == "" && got.Err == nil {
+			continue
+		}
+		wantError(t, got.Err, discovery.ReasonWrongShape, tt.wrong)
+		if got.Unread {
+			t.Errorf("nothing is read of %s", tt.value)
+		}
+	}
+}

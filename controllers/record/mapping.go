@@ -1,6 +1,8 @@
 package record
 
 import (
+	"strings"
+
 	"github.com/google/cel-go/cel"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -80,12 +82,29 @@ func (m *Mapping) decode(c *Content, key string, value []byte) ([]byte, string, 
 	if err != nil {
 		return nil, key, err
 	}
+	bare := m.bare(c.Remarks)
 	node, remarks, err := m.own(record)
+	if err == nil {
+		err = bare
+	}
 	if m.spec.Format == rollcallv1alpha1.FormatGoMicro {
 		remarks, err = renamed(remarks, err)
 	}
 	c.Node, c.Remarks = node, append(c.Remarks, remarks...)
 	return content, key, err
+}
+
+// bare refuses a needed text that was no JSON: what discovery.Repair made of it is a guess.
+func (m *Mapping) bare(remarks []discovery.Remark) error {
+	for _, r := range remarks {
+		name, _, _ := strings.Cut(r.Member, "[")
+		for member, micro := range map[string]string{memberNodeID: "nodes[0].id", memberEndpoint: "nodes[0].address", "Addresses": ""} {
+			if (strings.EqualFold(name, member) || r.Member == micro) && !m.replaces(member) {
+				return broken(discovery.ReasonWrongShape, "%s isn't JSON, a string is expected", r.Member)
+			}
+		}
+	}
+	return nil
 }
 
 // evaluate puts what the expressions give into the node. Each of them is evaluated, also after one that fails.

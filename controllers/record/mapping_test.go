@@ -162,6 +162,9 @@ func TestInvalidExpressions(t *testing.T) {
 		"list of strings":   {rollcallv1alpha1.Record{Ports: "[key]"}, "spec.record.ports", "a list of maps", 1, 1},
 		"optional number":   {rollcallv1alpha1.Record{Zone: "optional.of(1)"}, "spec.record.zone", "optional_type(int)", 1, 1},
 		"a broken pattern":  {rollcallv1alpha1.Record{NodeID: "key.matches('(') ? 'a' : 'b'"}, "spec.record.nodeID", "invalid matches argument", 1, 13},
+		"a long pattern":    {rollcallv1alpha1.Record{NodeID: "key.find('" + strings.Repeat("a", 1025) + "')"}, "spec.record.nodeID", "more than 1024 bytes", 1, 10},
+		"a large pattern":   {rollcallv1alpha1.Record{NodeID: "key.findAll('a{999}b{999}c{999}d{999}e{999}')[0]"}, "spec.record.nodeID", "it has more than 4096 instructions", 1, 13},
+		"a deep one":        {rollcallv1alpha1.Record{NodeID: "key" + strings.Repeat(".trim()", 50)}, "spec.record.nodeID", "recursion", 1, 1},
 		"a long one":        {rollcallv1alpha1.Record{NodeID: long}, "spec.record.nodeID", "aaa' + valu.id", 1, 3000},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -246,6 +249,19 @@ func TestCostIsBound(t *testing.T) {
 			_, err := read(mapping(t, rollcallv1alpha1.Record{NodeID: expression}), strings.Repeat("A", 60_000), []byte(list))
 			wantError(t, err, ReasonExpression, "cost limit exceeded")
 		})
+	}
+}
+
+// TestSizesAreBound has expressions that make more than they may, within the cost limit.
+func TestSizesAreBound(t *testing.T) {
+	for expression, wants := range map[string]string{
+		"value.s.replace('a', 'aaaaaaaaa')":                 "a string of more than 65536 bytes",
+		"string(size(value.list))":                          "a list of more than 10000 items",
+		"string(size(lists.range(10001)))":                  "a list of more than 10000 items",
+		"string(size(bytes(value.s.replace('a','äääää'))))": "a string of more than 65536 bytes",
+	} {
+		_, err := read(mapping(t, rollcallv1alpha1.Record{NodeID: expression}), "k", []byte(`{"s":"`+strings.Repeat("a", 8000)+`","list":[`+many("1", ",", 10_001)+`]}`))
+		wantError(t, err, ReasonExpression, wants)
 	}
 }
 

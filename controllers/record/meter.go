@@ -68,7 +68,8 @@ func metered(bindings map[string]*functions.Overload) interpreter.InterpretableD
 	}
 }
 
-// taken charges for looking at a value, and bounds it.
+// taken charges for looking at a value, and bounds it. Within these bounds is also how many lists + has chained: a chain of n
+// costs more than n*n/2.
 func taken(variables interpreter.Activation, v ref.Val) ref.Val {
 	switch v := v.(type) {
 	case types.String:
@@ -206,8 +207,6 @@ func replaced(call interpreter.InterpretableCall) functions.FunctionOp {
 		return func(args ...ref.Val) ref.Val { return types.Equal(args[0], args[1]) }
 	case operators.NotEquals:
 		return func(args ...ref.Val) ref.Val { return types.Bool(types.Equal(args[0], args[1]) != types.True) }
-	case operators.Add:
-		return add
 	case overloads.Matches, functionFind, functionFindAll:
 		return patternCall(call)
 	}
@@ -235,25 +234,4 @@ func (c *meteredCall) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 // Eval implements interpreter.Interpretable.
 func (c *meteredCall) Eval(variables interpreter.Activation) ref.Val {
 	return c.Exec(interpreter.AsFrame(variables))
-}
-
-// add is CEL's +. It copies lists, where CEL chains them: a chain is as deep as it is long.
-func add(args ...ref.Val) ref.Val {
-	first, isList := args[0].(traits.Lister)
-	second, areLists := args[1].(traits.Lister)
-	_, mutable := args[0].(traits.MutableLister)
-	if isList && areLists && !mutable {
-		all := make([]ref.Val, 0, sizeOf(first)+sizeOf(second))
-		for _, list := range []traits.Lister{first, second} {
-			for it := list.Iterator(); it.HasNext() == types.True; {
-				all = append(all, it.Next())
-			}
-		}
-		return types.NewRefValList(types.DefaultTypeAdapter, all)
-	}
-	adder, ok := args[0].(traits.Adder)
-	if !ok {
-		return types.MaybeNoSuchOverloadErr(args[0])
-	}
-	return adder.Add(args[1])
 }
