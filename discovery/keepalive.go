@@ -54,6 +54,9 @@ func (r *Registry) KeepAlive(ctx context.Context, n Node, o KeepAliveOptions) er
 	if _, err := Encode(n); err != nil {
 		return err
 	}
+	if err := checkOwner(n.Owner); err != nil {
+		return err
+	}
 	k := &keeper{r: r, key: key, node: n, o: o}
 	if k.o.Interval <= 0 {
 		k.o.Interval = DefaultHeartbeatInterval
@@ -205,8 +208,8 @@ func (k *keeper) foreign(e kv.Entry) bool {
 
 // own reports whether the entry is one that the keeper may have written.
 func (k *keeper) own(e kv.Entry) bool {
-	n, _, err := Decode(e.Value)
-	return err == nil && k.said(comparableNode(n))
+	n, remarks, err := Decode(e.Value)
+	return err == nil && len(remarks) == 0 && k.said(comparableNode(n))
 }
 
 // end unregisters the node, if what is registered is the keeper's own record, and tries again while the server can't be

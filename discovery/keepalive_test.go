@@ -113,3 +113,54 @@ func TestKeepAliveUnregistersOnceTheServerIsBack(t *testing.T) {
 	}
 	awaitIDs(t, r)
 }
+
+// What can't be read under the node's key stands until it is gone, at the start and later, and isn't removed at the end.
+func TestKeepAliveLeavesWhatCantBeRead(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	r := openRegistry(t, nc, Options{})
+	for id, value := range map[string]string{
+		"a": `{"NodeId":"a","Endpoint":"10.0.0.5:80","Owner":{"UID":7}}`, "b": "hello", "c": `{"NodeId":"c","Endpoint":"10.0.0.5:80","Metadata":{"x":{}}}`,
+	} {
+		results := make(chan error, 100)
+		await := func(what string, is func(error) bool) {
+			t.Helper()
+			natstest.Eventually(t, func() error {
+				select {
+				case err := <-results:
+					if is(err) {
+						return nil
+					}
+				default:
+				}
+				return errors.New("no result that is " + what)
+			})
+		}
+		conflict := func(err error) bool { return errors.Is(err, ErrConflict) }
+		start := func() (stop func() error) {
+			return keepAlive(t, r, Node{ID: id, Endpoint: "10.0.0.5:80"}, KeepAliveOptions{
+				Interval: 50 * time.Millisecond, Result: func(err error) { results <- err },
+			})
+		}
+		stop := start()
+		await("a success", func(err error) bool { return err == nil })
+		putRaw(t, r, nc, id, value)
+		await("a conflict", conflict)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if h, err := r.History(t.Context(), id); err != nil || string(h[len(h)-1].Value) != value {
+			t.Errorf("%s: the last is %s, %v", value, h[len(h)-1].Value, err)
+		}
+		if id == "c" { // Its own node wrote it, an earlier run may have.
+			continue
+		}
+		stop = start()
+		await("a conflict", conflict)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if h, err := r.History(t.Context(), id); err != nil || string(h[len(h)-1].Value) != value {
+			t.Errorf("%s: the last is %s, %v", value, h[len(h)-1].Value, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -43,7 +44,8 @@ type Port struct {
 	Protocol string
 }
 
-// Owner says who keeps an entry in the registry on a node's behalf.
+// Owner says who keeps an entry in the registry on a node's behalf. One with an empty UID is an owner that could not be
+// read: it is somebody else for whoever writes, and the same as no other, not even as itself.
 type Owner struct {
 	// Cluster names the cluster of the owner; empty for one outside of all clusters.
 	Cluster string
@@ -59,16 +61,41 @@ func (o *Owner) String() string {
 	if o == nil {
 		return "the node itself"
 	}
+	if o.UID == "" {
+		return "an owner that can't be read"
+	}
 	if o.Cluster == "" {
 		return strconv.Quote(o.UID)
 	}
 	return fmt.Sprintf("%q of cluster %q", o.UID, o.Cluster)
 }
 
-// sameOwner reports whether a and b are the same owner; an entry that its own node keeps has none.
+// sameOwner reports whether a and b are the same owner; an entry that its own node keeps has none. An owner that could not
+// be read is the same as nobody.
 func sameOwner(a, b *Owner) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.Cluster == b.Cluster && a.UID == b.UID
+	return a.UID != "" && a.Cluster == b.Cluster && a.UID == b.UID
+}
+
+// checkOwner refuses to write for an owner that nobody could tell from another one.
+func checkOwner(o *Owner) error {
+	if o != nil && o.UID == "" {
+		return recordError(ReasonWrongShape, "the owner has no UID, set Owner.UID")
+	}
+	return nil
+}
+
+// OwnerOf returns who keeps an entry with that value: nil if the node does so itself, and an Owner without a UID, which is
+// somebody else for everybody, if that can't be read.
+func OwnerOf(value []byte) *Owner {
+	n, _, err := Decode(value)
+	if re, ok := errors.AsType[*RecordError](err); ok && (re.Reason == ReasonNotJSON || re.Reason == ReasonNotObject) {
+		return &Owner{}
+	}
+	if n.Owner != nil && n.Owner.UID == "" {
+		return &Owner{}
+	}
+	return n.Owner
 }

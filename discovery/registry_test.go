@@ -312,3 +312,108 @@ func mustJetStream(t *testing.T, nc *nats.Conn) jetstream.JetStream {
 	}
 	return js
 }
+
+// putRaw writes a value under a node's key past the library.
+func putRaw(t *testing.T, r *Registry, nc *nats.Conn, id, value string) {
+	t.Helper()
+	bucket, err := mustJetStream(t, nc).KeyValue(t.Context(), r.Bucket().Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bucket.PutString(t.Context(), DefaultKeyPrefix+id, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An owner that can't be read is somebody else, also for itself. Whoever may remove what others registered still can.
+func TestAnOwnerThatCantBeReadIsSomebodyElse(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	r := openRegistry(t, nc, Options{})
+	for i, value := range []string{
+		`{"NodeId":"n","Owner":"me"}`, `{"NodeId":"n","Owner":NaN}`, `{"NodeId":"n","Owner":{"UID":7}}`, `{"NodeId":"n","Owner":{}}`,
+		`{"NodeId":"n","Owner":{"Cluster":"c"}}`, `{"NodeId":7,"Owner":7}`, `{"NodeId":"n"`, `hello`, `[]`, `null`,
+	} {
+		id := strconv.Itoa(i)
+		putRaw(t, r, nc, id, value)
+		for name, o := range map[string]*Owner{"an owner": {Cluster: "c", UID: "1"}, "no owner": nil} {
+			if err := r.Register(t.Context(), Node{ID: id, Owner: o}); !errors.Is(err, ErrConflict) {
+				t.Errorf("%s, %s: got %v", value, name, err)
+			}
+		}
+		if err := r.Unregister(t.Context(), id); err != nil {
+			t.Errorf("%s: %v", value, err)
+		}
+		register(t, r, Node{ID: id})
+	}
+	for _, o := range []*Owner{{}, {Cluster: "c"}} {
+		if err := r.Register(t.Context(), Node{ID: "x", Owner: o}); reasonOf(err) != ReasonWrongShape {
+			t.Errorf("%v: got %v", o, err)
+		}
+		if err := r.KeepAlive(t.Context(), Node{ID: "x", Owner: o}, KeepAliveOptions{}); reasonOf(err) != ReasonWrongShape {
+			t.Errorf("%v: got %v", o, err)
+		}
+	}
+}
+
+// What else is wrong with a record keeps nobody from writing who may.
+func TestARefusedRecordHasAnOwner(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	r := openRegistry(t, nc, Options{})
+	mine := &Owner{Cluster: "c", UID: "1"}
+	for i, tt := range []struct {
+		value      string
+		mine, none bool
+	}{
+		{`{"NodeId":7,"Owner":{"Cluster":"c","UID":"1"}}`, true, false},
+		{`{"NodeId":"n","Ports":[{"Port":"80"}],"Owner":{"Cluster":"c","UID":"2"}}`, false, false},
+		{`{"NodeId":"n","Load":NaN}`, false, true},
+		{`{"NodeId":7}`, false, true},
+		{" ", true, true},
+	} {
+		for owner, may := range map[*Owner]bool{mine: tt.mine, nil: tt.none} {
+			id := fmt.Sprintf("%d.%t", i, owner != nil)
+			putRaw(t, r, nc, id, tt.value)
+			err := r.Register(t.Context(), Node{ID: id, Owner: owner})
+			if (err == nil) != may || err != nil && !errors.Is(err, ErrConflict) {
+				t.Errorf("%s, %v: got %v", tt.value, owner, err)
+			}
+		}
+	}
+}
+
+// A heartbeat over an odd record leaves it saying what it said, and its owner somebody else.
+func TestHeartbeatOverAnOddRecord(t *testing.T) {
+	nc := natstest.Start(t).Connect(t)
+	r := openRegistry(t, nc, Options{})
+	putRaw(t, r, nc, "n", "\uFEFF"+`{"NodeId":"n","Endpoint":"10.0.0.5:80","Zone":z,"Load":NaN,"Owner":NaN,"Extra":.5,}`)
+	awaitIDs(t, r, "n")
+	if err := r.Heartbeat(t.Context(), "n", 0.5); err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, func() error {
+		n, _ := r.Node("n")
+		if n.Load == nil || *n.Load != 0.5 || n.Zone != "z" || n.Endpoint == "" || n.Owner == nil || n.Owner.UID != "" {
+			return fmt.Errorf("%+v", n)
+		}
+		return nil
+	})
+}
+
+func TestSameOwner(t *testing.T) {
+	for _, tt := range []struct {
+		a, b *Owner
+		want bool
+	}{
+		{nil, nil, true},
+		{nil, &Owner{UID: "1"}, false},
+		{&Owner{Cluster: "c", UID: "1"}, &Owner{Cluster: "c", UID: "1", Registration: "r"}, true},
+		{&Owner{Cluster: "c", UID: "1"}, &Owner{UID: "1"}, false},
+		{&Owner{}, &Owner{}, false},
+		{&Owner{Cluster: "c"}, &Owner{Cluster: "c"}, false},
+		{&Owner{}, nil, false},
+	} {
+		if sameOwner(tt.a, tt.b) != tt.want || sameOwner(tt.b, tt.a) != tt.want {
+			t.Errorf("%v and %v: want %t", tt.a, tt.b, tt.want)
+		}
+	}
+}

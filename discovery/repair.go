@@ -206,7 +206,7 @@ func (r *repairer) value() error {
 
 func (r *repairer) open(c byte) error {
 	if len(r.path) >= maxNesting {
-		return recordError(ReasonNotJSON, "the JSON is nested too deep")
+		return recordError(ReasonNotJSON, "the value isn't JSON: exceeded max depth")
 	}
 	r.at++
 	r.out = append(r.out, c)
@@ -393,30 +393,40 @@ func hexadecimal(digits []byte) bool {
 // bare scans a word or a number.
 func (r *repairer) bare() error {
 	start := r.at
-	for ; r.at < len(r.src); r.at++ {
-		c := r.src[r.at]
-		if c == '"' || c == '{' || c == '[' {
+	for ; r.at < len(r.src) && !r.endsWord(start); r.at++ {
+		if c := r.src[r.at]; c == '"' || c == '{' || c == '[' {
 			return r.unexpected("in a value without quotes")
 		}
-		if c < ' ' || c == ']' || c == '}' || c == ',' && !r.decimalComma(start) {
-			break
-		}
 	}
-	word := strings.TrimRight(string(r.src[start:r.at]), " ")
-	if word == "true" || word == "false" || word == "null" || isNumber(word) {
-		r.out = append(r.out, word...)
-		return nil
-	}
-	meaning, ok := words[strings.ToLower(word)]
-	if !ok {
-		r.oddValue("is %s, which isn't JSON, read as a string", shortened(word))
-		quoted, _ := json.Marshal(word) //nolint:errchkjson // A string can always be written.
-		r.out = append(r.out, quoted...)
-		return nil
-	}
-	r.oddValue("is %s, which isn't JSON, read as %s", shortened(word), meaning)
-	r.out = append(r.out, meaning...)
+	r.word(strings.TrimRight(string(r.src[start:r.at]), " "))
 	return nil
+}
+
+// endsWord reports whether a word that began at start ends here.
+func (r *repairer) endsWord(start int) bool {
+	switch c := r.src[r.at]; c {
+	case ']', '}':
+		return true
+	case ',':
+		return !r.decimalComma(start)
+	default:
+		return c < ' '
+	}
+}
+
+// word writes what a word means.
+func (r *repairer) word(word string) {
+	meaning, known := words[strings.ToLower(word)]
+	switch {
+	case known && word == meaning, isNumber(word):
+		r.out = append(r.out, word...)
+	case known:
+		r.oddValue("is %s, which isn't JSON, read as %s", shortened(word), meaning)
+		r.out = append(r.out, meaning...)
+	default:
+		r.oddValue("is %s, which isn't JSON, read as a string", shortened(word))
+		r.out = append(r.out, quote(word)...)
+	}
 }
 
 // words are what other languages write for what JSON knows, in lower case.

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,9 +18,10 @@ const maxAttempts = 5
 
 // Register writes the node's record, with LastSeen set to now, and so makes the node known, or replaces what it said of
 // itself before. An entry that has an owner is replaced by the same owner alone, and one without an owner only by a node
-// without one: [ErrConflict].
+// without one: [ErrConflict]. An owner that can't be read, or a record of which nothing can, is somebody else's: remove it
+// with [Registry.Unregister] if it may go.
 //
-// Other errors are [ErrInvalidID], those of [Encode], [ErrReadOnly], [ErrNoAnswer], [ErrBusy], [ErrUnavailable] and
+// Other errors are [ErrInvalidID], those of [Encode], a [*RecordError] for an owner without a UID, [ErrReadOnly], [ErrNoAnswer], [ErrBusy], [ErrUnavailable] and
 // [ErrConnectionLost]. After an error the entry may or may not have been written, except after the first three.
 func (r *Registry) Register(ctx context.Context, n Node) error {
 	key, err := Key(r.prefix, n.ID)
@@ -36,11 +38,14 @@ func (r *Registry) Register(ctx context.Context, n Node) error {
 	})
 }
 
-// register writes the record over base.
+// register writes the record over base, which has no value if it is the caller's own.
 func (r *Registry) register(ctx context.Context, key string, n Node, base kv.Entry) (uint64, error) {
-	if base.Operation == kv.Put && base.Revision > 0 {
-		if old, _, err := Decode(base.Value); err == nil && !sameOwner(old.Owner, n.Owner) {
-			return 0, fmt.Errorf("%w: the entry is kept by %s", ErrConflict, old.Owner)
+	if err := checkOwner(n.Owner); err != nil {
+		return 0, err
+	}
+	if base.Operation == kv.Put && len(bytes.TrimSpace(base.Value)) > 0 {
+		if owner := OwnerOf(base.Value); !sameOwner(owner, n.Owner) {
+			return 0, fmt.Errorf("%w: the entry is kept by %s", ErrConflict, owner)
 		}
 	}
 	n.LastSeen = time.Now()
@@ -125,13 +130,18 @@ func (r *Registry) base(ctx context.Context, key string) (kv.Entry, error) {
 	return r.client.Last(ctx, r.cache.settings(), key)
 }
 
-// refresh sets the load and the time in a record and leaves its other members as they are.
+// refresh sets the load and the time in a record and leaves its other members as they are. What isn't JSON in them is
+// written as JSON.
 func refresh(value []byte, load float64, now time.Time) ([]byte, error) {
 	if _, _, err := Decode(value); err != nil {
 		return nil, err
 	}
+	repaired, _, err := Repair(value)
+	if err != nil {
+		return nil, err
+	}
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(value, &members); err != nil {
+	if err := json.Unmarshal(repaired, &members); err != nil {
 		return nil, decodeError(err)
 	}
 	for name := range members {
@@ -139,7 +149,6 @@ func refresh(value []byte, load float64, now time.Time) ([]byte, error) {
 			delete(members, name)
 		}
 	}
-	var err error
 	if members["Load"], err = json.Marshal(load); err != nil {
 		return nil, err
 	}

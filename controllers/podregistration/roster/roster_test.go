@@ -369,3 +369,42 @@ func TestLeavingInAnElection(t *testing.T) {
 		}
 	})
 }
+
+// An entry whose owner can't be read is somebody else's: it is neither overwritten nor removed. One that is wrong in another
+// way is the owner's.
+func TestAnOwnerThatCantBeReadIsSomebodyElse(t *testing.T) {
+	for value, theirs := range map[string]bool{
+		`{"NodeId":"a","Owner":{"Cluster":"here","UID":7}}`:                true,
+		`{"NodeId":"a","Owner":{"Cluster":"here"}}`:                        true,
+		`{"NodeId":"a","Owner":["here"]}`:                                  true,
+		`"here" hello`:                                                     true,
+		`{"NodeId":7,"Load":NaN,"Owner":{"Cluster":"here","UID":"a"}}`:     false,
+		`{"NodeId":"a","Load":"x","Owner":{"Cluster":"here","UID":"old"}}`: false,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStream()
+			pod := heartbeating(t, "a", time.Second)
+			if _, err := s.put(pod.Key, []byte(value), 0); err != nil {
+				t.Fatal(err)
+			}
+			r := New(Options{
+				Cluster: cluster, Settled: func() bool { return true }, Standing: func(*discovery.Owner) Standing { return Ours },
+				Changed: func([]Claim) {}, Followed: func() {},
+			})
+			defer r.Close()
+			sink := r.Follow(s)
+			r.Update(nil, []Claim{pod})
+			sink.Entry(s.entry(pod.Key))
+			sink.Synced(kv.Bucket{ServerTime: time.Now(), ReceivedAt: time.Now()})
+			<-time.After(5 * time.Second)
+			if kept := string(s.entry(pod.Key).Value) == value; kept != theirs {
+				t.Errorf("%s: it is now %s", value, s.entry(pod.Key).Value)
+			}
+			r.Update([]ID{pod.ID}, nil)
+			<-time.After(5 * time.Second)
+			if live := s.entry(pod.Key).Operation == kv.Put; live != theirs {
+				t.Errorf("%s: the entry is there: %t", value, live)
+			}
+		})
+	}
+}

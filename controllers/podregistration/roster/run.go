@@ -181,7 +181,7 @@ func shorten(d time.Duration) time.Duration {
 func (r *Roster) contest(s *slot, now time.Time) {
 	owner := s.known.owner
 	s.trouble = State{Phase: Conflict, Message: fmt.Sprintf("the key %q is kept by %s: give the pods another node ID, or remove the other entry", s.key, owner)}
-	if owner != nil && owner.Cluster == r.o.Cluster && r.o.Standing(owner) == Unknown {
+	if !s.known.foreign(r.o.Cluster) && r.o.Standing(owner) == Unknown {
 		s.trouble.Impostor = true
 		s.trouble.Message = fmt.Sprintf("the key %q is kept by %s, which is this cluster's own name, but no pod here wrote it: "+
 			"give every cluster that uses the bucket a --cluster-name of its own; what a cluster of the past left behind expires by itself", s.key, owner)

@@ -166,9 +166,7 @@ func (r *Roster) learn(s *slot, next *known) {
 	r.report(s)
 	s.forgive()
 	if next.live && next.owner == nil {
-		if node, _, err := discovery.Decode(next.value); err == nil {
-			next.owner = node.Owner
-		}
+		next.owner = discovery.OwnerOf(next.value)
 	}
 	// What this process wrote, and now reads, is still its own.
 	next.mine = next.live && s.wrote.Made(next.value)

@@ -59,6 +59,12 @@ type known struct {
 	written time.Time
 }
 
+// foreign reports whether the entry is none of the cluster's: its node keeps it, another cluster does, or who does can't
+// be read.
+func (k *known) foreign(cluster string) bool {
+	return k.owner == nil || k.owner.UID == "" || k.owner.Cluster != cluster
+}
+
 // kind is what a slot is doing.
 type kind uint8
 
@@ -128,7 +134,7 @@ func (s *slot) decide(v *view) step {
 func (s *slot) leave(v *view) step {
 	k := &s.known
 	switch {
-	case !k.live, !k.mine && (k.owner == nil || k.owner.Cluster != v.cluster):
+	case !k.live, !k.mine && k.foreign(v.cluster):
 		return forget
 	case k.mine:
 		return remove
@@ -148,7 +154,7 @@ func (s *slot) leave(v *view) step {
 // hold decides about a key that is wanted and taken.
 func (s *slot) hold(v *view) step {
 	k := &s.known
-	if !k.mine && (k.owner == nil || k.owner.Cluster != v.cluster) {
+	if !k.mine && k.foreign(v.cluster) {
 		return conflict
 	}
 	favoured := s.favour(k.owner)

@@ -49,6 +49,7 @@ func TestDecide(t *testing.T) {
 		}
 		theirs  = entry(&discovery.Owner{Cluster: other, UID: "a"}, "http://10.0.0.1:80")
 		nobodys = entry(nil, "")
+		unread  = entry(&discovery.Owner{Cluster: cluster}, "http://10.0.0.1:80")
 	)
 	settled := view{cluster: cluster, synced: true, settled: true}
 	early := view{cluster: cluster, synced: true}
@@ -76,6 +77,7 @@ func TestDecide(t *testing.T) {
 		"unwanted and mine, before all is settled": {view: early, known: mine, claims: none, want: remove},
 		"unwanted and theirs":                      {view: settled, known: theirs, claims: none, standing: Ours, want: forget},
 		"unwanted and nobody's":                    {view: settled, known: nobodys, claims: none, standing: Ours, want: forget},
+		"unwanted and who knows whose":             {view: settled, known: unread, claims: none, standing: Ours, want: forget},
 		"unwanted, of our name, too early to say":  {view: early, known: ours("x"), claims: none, standing: Ours, want: stay},
 		"unwanted and left behind by us":           {view: settled, known: ours("x"), claims: none, standing: Ours, want: remove},
 		"unwanted and another registry's":          {view: settled, known: ours("x"), claims: none, standing: Elsewhere, want: forget},
@@ -86,6 +88,7 @@ func TestDecide(t *testing.T) {
 		"wanted and mine":                        {view: early, known: mine, claims: one, want: put},
 		"wanted and theirs":                      {view: settled, known: theirs, claims: one, standing: Ours, want: conflict},
 		"wanted and nobody's":                    {view: settled, known: nobodys, claims: one, standing: Ours, want: conflict},
+		"wanted and who knows whose":             {view: settled, known: unread, claims: one, standing: Ours, want: conflict},
 
 		"the pod's own entry, from before a restart":     {view: early, known: ours("a"), claims: one, want: put},
 		"the pod's own entry, changed, too early to say": {view: early, known: changed("a"), claims: one, standing: Ours, want: stay},
