@@ -3,6 +3,7 @@ package record
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -68,10 +69,23 @@ func broken(reason discovery.Reason, format string, args ...any) error {
 	return &discovery.RecordError{Reason: reason, Detail: plain(fmt.Sprintf(format, args...), maxDetail)}
 }
 
-// failed returns the error for an entry that the part's expression fails for.
-func failed(p *part, err error) error {
-	return broken(ReasonExpression, "%s: %v", p.field, err)
+// changing matches what an error of CEL quotes of a value, which may be another one at the next heartbeat.
+var changing = regexp.MustCompile(`(: )-?[0-9][0-9.e+]*|"(?:[^"\\]|\\.)*"`)
+
+// steady returns why an expression fails, in the same words as long as it fails for the same reason.
+func steady(err error) string {
+	if own, ok := errors.AsType[partError](err); ok {
+		return string(own)
+	}
+	return changing.ReplaceAllString(err.Error(), "${1}…")
 }
+
+// partError says that an expression gives what is no such part of a node.
+type partError string
+
+func (e partError) Error() string { return string(e) }
+
+func wrongPart(format string, args ...any) error { return partError(fmt.Sprintf(format, args...)) }
 
 // plain returns the text in one line, without control characters, and cut to a length.
 func plain(text string, length int) string {

@@ -2,29 +2,32 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/rollcall-dev/rollcall/discovery"
 )
 
 // envelope is how go-micro's nats-js-kv store keeps a record: the key in the bucket is an encoding of Key.
 type envelope struct {
-	Key  string `json:"key"`
+	Key  any    `json:"key"`
 	Data []byte `json:"data"`
 }
 
-// service is what go-micro's registry keeps of one service at one node.
+// service is what go-micro's registry keeps of one service at one node. Each node writes an entry of its own.
 type service struct {
-	Name     string            `json:"name"`
-	Version  string            `json:"version"`
-	Metadata map[string]string `json:"metadata"`
-	Nodes    []serviceNode     `json:"nodes"`
+	Name     json.RawMessage   `json:"name"`
+	Version  json.RawMessage   `json:"version"`
+	Metadata json.RawMessage   `json:"metadata"`
+	Nodes    []json.RawMessage `json:"nodes"`
 }
 
 type serviceNode struct {
-	ID       string            `json:"id"`
-	Address  string            `json:"address"`
-	Metadata map[string]string `json:"metadata"`
+	ID       json.RawMessage `json:"id"`
+	Address  json.RawMessage `json:"address"`
+	Metadata json.RawMessage `json:"metadata"`
 }
 
 // The metadata that a service's name and version become.
@@ -33,39 +36,86 @@ const (
 	metadataVersion = "version"
 )
 
-// goMicro reads an entry of go-micro's registry: the node, the readable key, and the JSON in the envelope.
-func goMicro(value []byte) (node discovery.Node, key string, content []byte, err error) {
-	if err := check(value); err != nil {
-		return node, "", nil, err
+// goMicro reads an entry of go-micro's registry. It returns the members of a record of Rollcall that says the same, the
+// JSON in the envelope, and the readable key.
+func goMicro(value []byte) (record, content []byte, key string, remarks []discovery.Remark, err error) {
+	value, remarks, err = repaired("the envelope", value)
+	if err != nil {
+		return nil, nil, "", nil, err
 	}
 	var e envelope
 	if err := json.Unmarshal(value, &e); err != nil {
-		return node, "", nil, notJSON("the envelope", err)
+		return nil, nil, "", nil, wrongShape("the envelope", err)
 	}
-	if err := check(e.Data); err != nil {
-		return node, "", nil, err
+	key, _ = e.Key.(string)
+	content, inner, err := repaired("data", e.Data)
+	if err != nil {
+		return nil, nil, "", nil, err
 	}
+	remarks = append(remarks, inner...)
 	var s service
-	if err := json.Unmarshal(e.Data, &s); err != nil {
-		return node, "", nil, notJSON("data", err)
+	if err := json.Unmarshal(content, &s); err != nil {
+		return nil, nil, "", nil, wrongShape("data", err)
 	}
-	if len(s.Nodes) == 0 {
-		return node, "", nil, broken(discovery.ReasonMissingNodeID, "nodes is empty, the first of them is expected to be the node")
-	}
-	return s.node(), e.Key, e.Data, nil
+	record, more, err := s.record()
+	return record, content, key, append(remarks, more...), err
 }
 
-// node returns the node that the entry is: the first of the service's nodes, since each node writes an entry of its own.
-func (s *service) node() discovery.Node {
-	first := s.Nodes[0]
-	all := make(map[string]string, len(s.Metadata)+len(first.Metadata)+2)
-	maps.Copy(all, s.Metadata)
-	maps.Copy(all, first.Metadata)
-	if s.Name != "" {
-		all[metadataService] = s.Name
+// record returns the record of the first of the service's nodes. discovery.Decode reads it, and with it all that is odd.
+func (s *service) record() ([]byte, []discovery.Remark, error) {
+	if len(s.Nodes) == 0 {
+		return nil, nil, broken(discovery.ReasonMissingNodeID, "nodes is empty, the first of them is expected to be the node")
 	}
-	if s.Version != "" {
-		all[metadataVersion] = s.Version
+	var first serviceNode
+	if err := json.Unmarshal(s.Nodes[0], &first); err != nil {
+		return nil, nil, wrongShape("nodes[0]", err)
 	}
-	return discovery.Node{ID: first.ID, Name: s.Name, Endpoint: first.Address, Metadata: all}
+	remarks := s.unread()
+	all := map[string]json.RawMessage{}
+	for _, metadata := range []json.RawMessage{s.Metadata, first.Metadata} {
+		var some map[string]json.RawMessage
+		if len(metadata) > 0 && json.Unmarshal(metadata, &some) != nil {
+			remarks = append(remarks, discovery.Remark{Member: "metadata", Detail: "is no object: left out"})
+		}
+		maps.Copy(all, some)
+	}
+	for name, text := range map[string]json.RawMessage{metadataService: s.Name, metadataVersion: s.Version} {
+		if len(text) > 0 && string(text) != `""` {
+			all[name] = text
+		}
+	}
+	text, err := json.Marshal(map[string]any{memberNodeID: first.ID, "Name": s.Name, memberEndpoint: first.Address, memberMetadata: all})
+	if err != nil {
+		return nil, nil, wrongShape("data", err)
+	}
+	return text, remarks, nil
+}
+
+// unread remarks on the nodes that are not the first.
+func (s *service) unread() []discovery.Remark {
+	if len(s.Nodes) == 1 {
+		return nil
+	}
+	var others []string
+	for _, other := range s.Nodes[1:] {
+		var node serviceNode
+		_ = json.Unmarshal(other, &node) // one that is no object has no ID
+		others = append(others, strings.Trim(string(node.ID), `"`))
+	}
+	return []discovery.Remark{{Member: "nodes", Detail: fmt.Sprintf("has %d of them, the first is read and not %s", len(s.Nodes), listed(others))}}
+}
+
+// renamed returns what discovery.Decode says of such a record with go-micro's names of the members.
+func renamed(remarks []discovery.Remark, err error) ([]discovery.Remark, error) {
+	for i := range remarks {
+		remarks[i].Member = strings.ToLower(remarks[i].Member[:1]) + remarks[i].Member[1:]
+	}
+	if wrong, ok := errors.AsType[*discovery.RecordError](err); ok {
+		for member, name := range map[string]string{memberNodeID: "nodes[0].id", memberEndpoint: "nodes[0].address"} {
+			if rest, found := strings.CutPrefix(wrong.Detail, member+" "); found {
+				return remarks, broken(wrong.Reason, "%s %s", name, rest)
+			}
+		}
+	}
+	return remarks, err
 }

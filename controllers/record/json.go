@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
 )
 
@@ -17,18 +16,19 @@ import (
 // Rollcall's own record, of which only the members are.
 const maxDepth = 100
 
-// check says what is wrong with a value before it is decoded: that it is empty, or too deep.
-func check(value []byte) error {
-	if len(bytes.TrimSpace(value)) == 0 {
-		return broken(discovery.ReasonEmpty, "the value is empty, JSON is expected")
+// repaired returns the JSON of a value as discovery.Repair reads it, unless it is too deep.
+func repaired(what string, value []byte) ([]byte, []discovery.Remark, error) {
+	text, remarks, err := discovery.Repair(value)
+	if deeper(value, maxDepth) || err == nil && deeper(text, maxDepth) {
+		return nil, nil, broken(ReasonTooDeep, "%s is nested more than %d deep", what, maxDepth)
 	}
-	if deeper(value, maxDepth) {
-		return broken(ReasonTooDeep, "the JSON is nested more than %d deep", maxDepth)
+	if wrong, ok := errors.AsType[*discovery.RecordError](err); ok {
+		return nil, nil, broken(wrong.Reason, "%s: %s", what, wrong.Detail)
 	}
-	return nil
+	return text, remarks, err
 }
 
-// deeper says whether JSON is nested more than so deep. What it says of something else is of no meaning.
+// deeper returns true if JSON is nested more than so deep. What it says of something else is of no meaning.
 func deeper(value []byte, most int) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(value); i++ {
@@ -50,116 +50,84 @@ func deeper(value []byte, most int) bool {
 	return false
 }
 
-// notJSON returns the error for a value that encoding/json could not decode.
-func notJSON(what string, err error) error {
-	var shape *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &shape) && shape.Field == "":
-		return broken(discovery.ReasonWrongShape, "%s is a JSON %s, an object is expected", what, shape.Value)
-	case errors.As(err, &shape):
+// wrongShape returns the error for JSON that encoding/json could not decode.
+func wrongShape(what string, err error) error {
+	if shape, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && shape.Field != "" {
 		return broken(discovery.ReasonWrongShape, "%s: %s can't be a JSON %s", what, shape.Field, shape.Value)
+	} else if ok {
+		return broken(discovery.ReasonWrongShape, "%s is a JSON %s, an object is expected", what, shape.Value)
 	}
 	return broken(discovery.ReasonNotJSON, "%s isn't JSON: %v", what, err)
 }
 
-// decodeAny decodes JSON for CEL, with integers as integers.
-func decodeAny(value []byte) (any, error) {
+// decodeAny decodes valid JSON for CEL.
+func decodeAny(value []byte) (any, []discovery.Remark, error) {
 	decoder := json.NewDecoder(bytes.NewReader(value))
 	decoder.UseNumber()
 	var decoded any
 	if err := decoder.Decode(&decoded); err != nil {
-		return nil, notJSON("the value", err)
+		return nil, nil, wrongShape("the value", err)
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, broken(discovery.ReasonNotJSON, "the value isn't JSON: something follows its end")
-	}
-	return numbered(decoded)
+	var s visible
+	seen, _ := s.value(decoded)
+	return seen, s.remarks, nil
 }
 
-// numbered turns the numbers in decoded JSON into int64 or, where that can't hold them, float64.
-func numbered(v any) (any, error) {
-	var err error
-	switch v := v.(type) {
-	case json.Number:
-		if i, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
-			return i, nil
-		}
-		f, err := v.Float64()
-		if err != nil {
-			return nil, broken(discovery.ReasonWrongShape, "the number %.20s is out of range", v.String())
-		}
-		return f, nil
-	case []any:
-		for i := range v {
-			if v[i], err = numbered(v[i]); err != nil {
-				return nil, err
-			}
-		}
-	case map[string]any:
-		for name := range v {
-			if v[name], err = numbered(v[name]); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return v, nil
-}
+const memberNodeID, memberEndpoint, memberMetadata = "NodeId", "Endpoint", "Metadata"
 
-// optional are the members of Rollcall's own record that no expression replaces and no node needs.
-var optional = []string{"Name", "Load", "LastSeen", "Draining", "Owner"}
-
-// own reads what Rollcall's own record says of a node, except for what an expression replaces. Of a foreign record, one
-// whose node ID is an expression's, a member that means something else there is left out.
-func (m *Mapping) own(value []byte) (discovery.Node, error) {
-	foreign := m.spec.NodeID != ""
-	if foreign && bytes.TrimSpace(value)[0] != '{' {
-		return discovery.Node{}, nil
-	}
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(value, &all); err != nil {
-		return discovery.Node{}, notJSON("the value", err)
-	}
-	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return m.replaces(name) })
-	if !foreign {
-		node, _, err := decodeMembers(all)
-		return node, err
-	}
-	all[memberNodeID] = someID
-	node, remarks, err := decodeMembers(all)
-	if err != nil || len(remarks) > 0 {
-		maps.DeleteFunc(all, func(name string, value json.RawMessage) bool { return is(name, optional) && !fitsAlone(name, value) })
-		node, _, err = decodeMembers(all)
-	}
-	return node, err
-}
-
-// memberNodeID is the member that every record needs, and someID what stands there for an expression's result.
-const memberNodeID = "NodeId"
-
+// someID stands where an expression gives the node ID.
 var someID = json.RawMessage(`"-"`)
 
-// replaces says whether expressions replace a member of the record. Endpoint gives both addresses and ports.
-func (m *Mapping) replaces(member string) bool {
-	if is(member, []string{"Endpoint"}) {
-		return m.spec.Addresses != "" && m.spec.Ports != ""
+// own reads what the members of Rollcall's own record say of a node, except for what an expression replaces. Of a foreign
+// record, one whose node ID is an expression's, a member that means something else there is left out without a remark.
+func (m *Mapping) own(text []byte) (discovery.Node, []discovery.Remark, error) {
+	anonymous := m.spec.NodeID != ""
+	if text[0] != '{' {
+		if anonymous {
+			return discovery.Node{}, nil, nil
+		}
+		return discovery.Decode(text)
 	}
-	return slices.ContainsFunc(m.expressions, func(e expression) bool { return is(member, e.part.members) })
-}
-
-// is says whether a member has one of the names, in any case, as encoding/json reads them.
-func is(member string, names []string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(member, name) })
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return discovery.Node{}, nil, wrongShape("the value", err)
+	}
+	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return m.replaces(name) })
+	if anonymous {
+		all[memberNodeID] = someID
+	}
+	node, remarks, err := decodeMembers(all)
+	if anonymous && m.spec.Format != rollcallv1alpha1.FormatGoMicro && len(remarks) > 0 {
+		maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return odd(remarks, name) })
+		node, _, err = decodeMembers(all)
+		remarks = nil
+	}
+	if anonymous {
+		node.ID = ""
+	}
+	return node, remarks, err
 }
 
 func decodeMembers(all map[string]json.RawMessage) (discovery.Node, []discovery.Remark, error) {
-	value, err := json.Marshal(all)
+	text, err := json.Marshal(all)
 	if err != nil {
-		return discovery.Node{}, nil, notJSON("the value", err)
+		return discovery.Node{}, nil, wrongShape("the value", err)
 	}
-	return discovery.Decode(value)
+	return discovery.Decode(text)
 }
 
-func fitsAlone(name string, value json.RawMessage) bool {
-	_, remarks, err := decodeMembers(map[string]json.RawMessage{memberNodeID: someID, name: value})
-	return err == nil && len(remarks) == 0
+// odd returns true if there is a remark on a member. What is in Metadata may be anything.
+func odd(remarks []discovery.Remark, member string) bool {
+	return slices.ContainsFunc(remarks, func(r discovery.Remark) bool {
+		name, _, inside := strings.Cut(r.Member, ".")
+		return strings.EqualFold(name, member) && (!inside || name != memberMetadata)
+	})
+}
+
+// replaces returns true if expressions replace a member of the record. Endpoint gives both addresses and ports.
+func (m *Mapping) replaces(member string) bool {
+	if strings.EqualFold(member, memberEndpoint) {
+		return m.spec.Addresses != "" && m.spec.Ports != ""
+	}
+	return slices.ContainsFunc(m.expressions, func(e expression) bool { return strings.EqualFold(member, e.part.member) })
 }

@@ -1,18 +1,13 @@
 package record
 
 import (
-	"context"
-	"time"
+	"strings"
 
 	"github.com/google/cel-go/cel"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
 )
-
-// evaluation bounds the time that the expressions may take for one entry. The cost limit ends them long before; this is
-// for what costs more than it is counted for.
-const evaluation = 2 * time.Second
 
 // Mapping reads the entries of a bucket as spec.record says. It is safe for concurrent use.
 type Mapping struct {
@@ -58,56 +53,94 @@ func (m *Mapping) Read(key string, value []byte) (c Content) {
 	if m.spec.Format != rollcallv1alpha1.FormatGoMicro && len(m.expressions) == 0 {
 		return codec{}.Read(key, value)
 	}
-	c.Node, c.Err = m.read(key, value)
-	c.Unread = unread(c.Err)
+	content, key, err := m.decode(&c, key, value)
+	if c.Err = err; unread(err) {
+		c.Unread = true
+		return c
+	}
+	if content != nil {
+		m.evaluate(&c, key, content)
+	}
+	if c.Err == nil && c.Node.ID == "" {
+		c.Err = broken(discovery.ReasonMissingNodeID, "the node ID is empty")
+	}
+	c.Remarks = ordered(c.Remarks)
 	return c
 }
 
-func (m *Mapping) read(key string, value []byte) (discovery.Node, error) {
-	node, v, err := m.decode(key, value)
-	if err != nil {
-		return discovery.Node{}, err
-	}
-	if err := m.evaluate(&node, v); err != nil {
-		return discovery.Node{}, err
-	}
-	if node.ID == "" {
-		return discovery.Node{}, broken(discovery.ReasonMissingNodeID, "the node ID is empty")
-	}
-	return node, nil
-}
-
-// decode returns the node as the format reads it, and the variables of the expressions.
-func (m *Mapping) decode(key string, value []byte) (discovery.Node, variables, error) {
-	content := value
-	var node discovery.Node
+// decode reads what the format says of the node, and returns the JSON and the key that the expressions see. The JSON is nil
+// where there is none.
+func (m *Mapping) decode(c *Content, key string, value []byte) ([]byte, string, error) {
+	var record, content []byte
 	var err error
 	if m.spec.Format == rollcallv1alpha1.FormatGoMicro {
-		node, key, content, err = goMicro(value)
-	} else if err = check(content); err == nil {
-		node, err = m.own(content)
+		record, content, key, c.Remarks, err = goMicro(value)
+	} else {
+		content, c.Remarks, err = repaired("the value", value)
+		record = content
 	}
-	if err != nil || len(m.expressions) == 0 {
-		return node, variables{}, err
+	if err != nil {
+		return nil, key, err
 	}
-	json, err := decodeAny(content)
-	return node, variables{key: key, value: json}, err
+	bare := m.bare(c.Remarks)
+	node, remarks, err := m.own(record)
+	if err == nil {
+		err = bare
+	}
+	if m.spec.Format == rollcallv1alpha1.FormatGoMicro {
+		remarks, err = renamed(remarks, err)
+	}
+	c.Node, c.Remarks = node, append(c.Remarks, remarks...)
+	return content, key, err
 }
 
-func (m *Mapping) evaluate(node *discovery.Node, v variables) error {
-	if len(m.expressions) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), evaluation)
-	defer cancel()
-	for _, e := range m.expressions {
-		result, err := e.evaluate(ctx, v)
-		if err != nil {
-			return err
-		}
-		if err := e.part.apply(node, result); err != nil {
-			return failed(e.part, err)
+// bare refuses a needed text that was no JSON: what discovery.Repair made of it is a guess.
+func (m *Mapping) bare(remarks []discovery.Remark) error {
+	for _, r := range remarks {
+		name, _, _ := strings.Cut(r.Member, "[")
+		for member, micro := range map[string]string{memberNodeID: "nodes[0].id", memberEndpoint: "nodes[0].address", "Addresses": ""} {
+			if (strings.EqualFold(name, member) || r.Member == micro) && !m.replaces(member) {
+				return broken(discovery.ReasonWrongShape, "%s isn't JSON, a string is expected", r.Member)
+			}
 		}
 	}
 	return nil
+}
+
+// evaluate puts what the expressions give into the node. Each of them is evaluated, also after one that fails.
+func (m *Mapping) evaluate(c *Content, key string, content []byte) {
+	if len(m.expressions) == 0 {
+		return
+	}
+	value, remarks, err := decodeAny(content)
+	if err != nil {
+		if c.Err == nil {
+			c.Err = err
+		}
+		return
+	}
+	c.Remarks = append(c.Remarks, remarks...)
+	for _, e := range m.expressions {
+		result, err := evaluate(e.program, map[string]any{variableKey: key, variableValue: value})
+		var left []string
+		if err == nil {
+			left, err = e.part.apply(&c.Node, result)
+		}
+		if len(left) > 0 {
+			c.Remarks = append(c.Remarks, discovery.Remark{Member: e.part.field, Detail: "gives no string, number or boolean for " + listed(left) + ": left out"})
+		}
+		if err != nil {
+			c.fail(e.part, err)
+		}
+	}
+}
+
+// fail says that a part can't be read. Without one that only informs the record is good.
+func (c *Content) fail(p *part, err error) {
+	c.Failing = append(c.Failing, p.field)
+	if p.informs {
+		c.Remarks = append(c.Remarks, discovery.Remark{Member: p.field, Detail: plain("fails: "+steady(err), maxDetail)})
+	} else if c.Err == nil {
+		c.Err = broken(ReasonExpression, "%s: %s", p.field, steady(err))
+	}
 }

@@ -62,7 +62,7 @@ func TestForeignJSON(t *testing.T) {
 		},
 		"members of the record that mean something else": {
 			spec:  rollcallv1alpha1.Record{NodeID: "string(value.id)", Addresses: "value.ips", Ports: "[{'port': 80}]", Metadata: "{'a': 'b'}"},
-			value: `{"id":7,"ips":["10.0.0.5"],"name":{"first":"x"},"load":"high","metadata":[1],"ports":"none","endpoint":5,"lastSeen":12,"owner":"me","draining":"no"}`,
+			value: `{"id":7,"ips":["10.0.0.5"],"name":{"first":"x"},"load":"high","metadata":[1],"ports":"none","endpoint":5,"lastSeen":12,"owner":"me","draining":1}`,
 			want:  discovery.Node{ID: "7", Addresses: []string{"10.0.0.5"}, Ports: []discovery.Port{{Port: 80}}, Metadata: map[string]string{"a": "b"}},
 		},
 		"members of the record that mean the same": {
@@ -96,10 +96,11 @@ func TestForeignJSON(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			m := mapping(t, tt.spec)
-			got, err := read(m, tt.key, []byte(tt.value))
-			if err != nil {
-				t.Fatal(err)
+			content := m.Read(tt.key, []byte(tt.value))
+			if content.Err != nil || len(content.Remarks) > 0 {
+				t.Fatal(content.Err, content.Remarks)
 			}
+			got := content.Node
 			if m.KeyHoldsID() != (tt.spec.NodeID == "") {
 				t.Errorf("it says of the key that it holds the ID: %v", m.KeyHoldsID())
 			}
@@ -122,7 +123,13 @@ func TestLibraries(t *testing.T) {
 		"url('http://10.0.0.5:80/x').getHostname()",
 		"isIP('10.0.0.5') ? string(ip('::1').family()) : ''",
 		"cidr('10.0.0.0/8').containsIP('10.0.0.5') ? 'a' : 'b'",
-		"quantity('1Ki').isGreaterThan(quantity('1k')) ? 'a' : 'b'",
+		"timestamp('2026-11-28T04:00:00Z').getHours('UTC') == 4 ? 'a' : 'b'",
+		"'a1b2'.findAll('[0-9]').join('-')",
+		"key.matches('k|' + key) ? 'a' : 'b'",
+		"value.?a.optMap(x, x + x).optMap(x, x + 'b').orValue('c')",
+		"value.?b.optFlatMap(x, x.?c).orValue('c')",
+		"([1] + [2] + value.?b.orValue([])).size() == 2 && {'a': [1]} == {'a': [1]} && 1 != 2 ? 'a' : 'b'",
+		"['b', 'a'].sortBy(x, x)[0]",
 		"format.dns1123Label().validate('A').hasValue() ? 'a' : 'b'",
 		"semver('1.2.3').major() == 1 ? 'a' : 'b'",
 		"value.transformList(k, v, k)[0]",
@@ -155,6 +162,9 @@ func TestInvalidExpressions(t *testing.T) {
 		"list of strings":   {rollcallv1alpha1.Record{Ports: "[key]"}, "spec.record.ports", "a list of maps", 1, 1},
 		"optional number":   {rollcallv1alpha1.Record{Zone: "optional.of(1)"}, "spec.record.zone", "optional_type(int)", 1, 1},
 		"a broken pattern":  {rollcallv1alpha1.Record{NodeID: "key.matches('(') ? 'a' : 'b'"}, "spec.record.nodeID", "invalid matches argument", 1, 13},
+		"a long pattern":    {rollcallv1alpha1.Record{NodeID: "key.find('" + strings.Repeat("a", 1025) + "')"}, "spec.record.nodeID", "more than 1024 bytes", 1, 10},
+		"a large pattern":   {rollcallv1alpha1.Record{NodeID: "key.findAll('a{999}b{999}c{999}d{999}e{999}')[0]"}, "spec.record.nodeID", "it has more than 4096 instructions", 1, 13},
+		"a deep one":        {rollcallv1alpha1.Record{NodeID: "key" + strings.Repeat(".trim()", 50)}, "spec.record.nodeID", "recursion", 1, 1},
 		"a long one":        {rollcallv1alpha1.Record{NodeID: long}, "spec.record.nodeID", "aaa' + valu.id", 1, 3000},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -182,31 +192,33 @@ func TestEntriesThatCannotBeRead(t *testing.T) {
 		value, wants string
 		reason       discovery.Reason
 	}{
-		"nothing":              {"", "empty", discovery.ReasonEmpty},
-		"text":                 {"hello", "isn't JSON", discovery.ReasonNotJSON},
-		"cut off":              {`{"id":`, "unexpected end", discovery.ReasonNotJSON},
-		"two values":           {`{"id":"a"}{}`, "isn't JSON", discovery.ReasonNotJSON},
-		"two values, no map":   {`1 2`, "follows", discovery.ReasonNotJSON},
-		"nested":               {strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000), "100 deep", ReasonTooDeep},
-		"nested in a member":   {with(`"x":` + strings.Repeat(`{"a":`, 20_000) + "1" + strings.Repeat("}", 20_000)), "100 deep", ReasonTooDeep},
-		"a number too large":   {with(`"x":1e999`), "out of range", discovery.ReasonWrongShape},
-		"no ID":                {`{}`, "spec.record.nodeID: no such key: id", ReasonExpression},
-		"an empty ID":          {`{"id":"","ips":[],"ports":[]}`, "node ID is empty", discovery.ReasonMissingNodeID},
-		"a number as ID":       {`{"id":7}`, "spec.record.nodeID: it gives a value of the type int, a string is expected", ReasonExpression},
-		"a string as list":     {`{"id":"a","ips":"10.0.0.5"}`, "a list is expected", ReasonExpression},
-		"a number as address":  {`{"id":"a","ips":["10.0.0.5",5]}`, "item 1 of the list is of the type int", ReasonExpression},
-		"null as address":      {`{"id":"a","ips":[null]}`, "item 0 of the list is of the type null", ReasonExpression},
-		"a number as port map": {`{"id":"a","ips":[],"ports":[80]}`, "item 0 of the list: it gives a value of the type int, a map", ReasonExpression},
-		"no port":              {`{"id":"a","ips":[],"ports":[{"name":"x"}]}`, "port is missing", ReasonExpression},
-		"text as port":         {`{"id":"a","ips":[],"ports":[{"port":"http"}]}`, `"http" is no whole number`, ReasonExpression},
-		"a fraction as port":   {`{"id":"a","ips":[],"ports":[{"port":80.5}]}`, `"80.5" is no whole number`, ReasonExpression},
-		"true as port":         {`{"id":"a","ips":[],"ports":[{"port":true}]}`, "type bool is no number", ReasonExpression},
-		"a huge port":          {`{"id":"a","ips":[],"ports":[{"port":99999999999}]}`, "no whole number", ReasonExpression},
-		"a list as port":       {`{"id":"a","ips":[],"ports":[{"port":[1]}]}`, "type list is no number", ReasonExpression},
-		"an unknown member":    {`{"id":"a","ips":[],"ports":[{"prot":"TCP","port":1}]}`, `no "prot"`, ReasonExpression},
-		"a list in metadata":   {with(`"tags":{"a":[1]}`), `"a" is of the type list`, ReasonExpression},
-		"a list as zone":       {with(`"rack":[1]`), "spec.record.zone", ReasonExpression},
-		"long, on many lines":  {with(`"rack":["` + strings.Repeat(`\n\u0007`, 5000) + `"]`), "spec.record.zone", ReasonExpression},
+		"nothing":               {"", "empty", discovery.ReasonEmpty},
+		"text":                  {"hello", "isn't JSON", discovery.ReasonNotJSON},
+		"cut off":               {`{"id":`, "ends too early", discovery.ReasonNotJSON},
+		"two values":            {`{"id":"a"}{}`, "isn't JSON", discovery.ReasonNotJSON},
+		"two values, no map":    {`1 2`, "isn't JSON", discovery.ReasonNotJSON},
+		"nested":                {strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000), "100 deep", ReasonTooDeep},
+		"nested in a member":    {with(`"x":` + strings.Repeat(`{"a":`, 20_000) + "1" + strings.Repeat("}", 20_000)), "100 deep", ReasonTooDeep},
+		"no ID":                 {`{}`, "spec.record.nodeID: no such key: id", ReasonExpression},
+		"an empty ID":           {`{"id":"","ips":[],"ports":[]}`, "node ID is empty", discovery.ReasonMissingNodeID},
+		"a number as ID":        {`{"id":7}`, "spec.record.nodeID: it gives a value of the type int, a string is expected", ReasonExpression},
+		"a string as list":      {`{"id":"a","ips":"10.0.0.5"}`, "a list is expected", ReasonExpression},
+		"a number as address":   {`{"id":"a","ips":["10.0.0.5",5]}`, "item 1 of the list is of the type int", ReasonExpression},
+		"null as address":       {`{"id":"a","ips":[null]}`, "item 0 of the list is of the type null", ReasonExpression},
+		"a number as port map":  {`{"id":"a","ips":[],"ports":[80]}`, "item 0 of the list: it gives a value of the type int, a map", ReasonExpression},
+		"no port":               {`{"id":"a","ips":[],"ports":[{"name":"x"}]}`, "port is missing", ReasonExpression},
+		"text as port":          {`{"id":"a","ips":[],"ports":[{"port":"http"}]}`, "a string that is no whole number", ReasonExpression},
+		"a fraction as port":    {`{"id":"a","ips":[],"ports":[{"port":80.5}]}`, "a double that is no whole number", ReasonExpression},
+		"true as port":          {`{"id":"a","ips":[],"ports":[{"port":true}]}`, "type bool is no number", ReasonExpression},
+		"a huge port":           {`{"id":"a","ips":[],"ports":[{"port":99999999999}]}`, "no whole number", ReasonExpression},
+		"a list as port":        {`{"id":"a","ips":[],"ports":[{"port":[1]}]}`, "type list is no number", ReasonExpression},
+		"an unknown member":     {`{"id":"a","ips":[],"ports":[{"prot":"TCP","port":1}]}`, `no "prot"`, ReasonExpression},
+		"too many addresses":    {`{"id":"a","ips":[` + many(`"10.0.0.5"`, ",", 65) + `]}`, "spec.record.addresses: it gives more than 64 items", ReasonExpression},
+		"a long address":        {`{"id":"a","ips":["` + strings.Repeat("a", 254) + `"]}`, "item 0 of the list has more than 253 bytes", ReasonExpression},
+		"too many ports":        {`{"id":"a","ips":[],"ports":[` + many(`{"port":80}`, ",", 1001) + `]}`, "it gives more than 1000 items", ReasonExpression},
+		"a long ID":             {`{"id":"` + strings.Repeat("a", 4097) + `"}`, "it gives more than 4096 characters", ReasonExpression},
+		"an ID too long to see": {`{"id":"` + strings.Repeat("a", 8193) + `"}`, "no such key: id", ReasonExpression},
+		"long, on many lines":   {`{"id":"m-1","ips":[],"ports":[{"` + strings.Repeat(`\n\u0007`, 500) + `":1}]}`, "a port has no", ReasonExpression},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := read(mapping(t, foreign), "k", []byte(tt.value))
@@ -228,15 +240,28 @@ func wantError(t *testing.T, err error, reason discovery.Reason, wants string) {
 
 // TestCostIsBound has an expression that would run for minutes. It ends by its cost, which is the same on every machine.
 func TestCostIsBound(t *testing.T) {
-	list := "[" + strings.Repeat("1,", 10_000) + "1]"
+	list := "[" + strings.Repeat("1,", 5_000) + "1]"
 	for name, expression := range map[string]string{
 		"a loop in a loop": "value.map(a, value.map(b, value.map(c, string(a + b + c)))).size() > 0 ? 'a' : 'b'",
 		"base64 in a loop": "value.map(a, base64.encode(base64.decode(key))).size() > 0 ? 'a' : 'b'",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := read(mapping(t, rollcallv1alpha1.Record{NodeID: expression}), strings.Repeat("A", 100_000), []byte(list))
+			_, err := read(mapping(t, rollcallv1alpha1.Record{NodeID: expression}), strings.Repeat("A", 60_000), []byte(list))
 			wantError(t, err, ReasonExpression, "cost limit exceeded")
 		})
+	}
+}
+
+// TestSizesAreBound has expressions that make more than they may, within the cost limit.
+func TestSizesAreBound(t *testing.T) {
+	for expression, wants := range map[string]string{
+		"value.s.replace('a', 'aaaaaaaaa')":                 "a string of more than 65536 bytes",
+		"string(size(value.list))":                          "a list of more than 10000 items",
+		"string(size(lists.range(10001)))":                  "a list of more than 10000 items",
+		"string(size(bytes(value.s.replace('a','äääää'))))": "a string of more than 65536 bytes",
+	} {
+		_, err := read(mapping(t, rollcallv1alpha1.Record{NodeID: expression}), "k", []byte(`{"s":"`+strings.Repeat("a", 8000)+`","list":[`+many("1", ",", 10_001)+`]}`))
+		wantError(t, err, ReasonExpression, wants)
 	}
 }
 
@@ -318,16 +343,18 @@ func TestGoMicroEntriesThatCannotBeRead(t *testing.T) {
 		reason       discovery.Reason
 	}{
 		"nothing":         {"", "empty", discovery.ReasonEmpty},
-		"text":            {"hello", "the envelope isn't JSON", discovery.ReasonNotJSON},
+		"text":            {"hello", "the envelope: the value isn't JSON", discovery.ReasonNotJSON},
 		"a list":          {"[]", "the envelope is a JSON array", discovery.ReasonWrongShape},
 		"no data":         {`{"key":"a"}`, "empty", discovery.ReasonEmpty},
 		"no base64":       {`{"key":"a","data":"%%%"}`, "the envelope isn't JSON: illegal base64", discovery.ReasonNotJSON},
-		"data is text":    {wrap("hello"), "data isn't JSON", discovery.ReasonNotJSON},
+		"data is text":    {wrap("hello"), "data: the value isn't JSON", discovery.ReasonNotJSON},
 		"data is a list":  {wrap("[]"), "data is a JSON array", discovery.ReasonWrongShape},
 		"nested data":     {wrap(strings.Repeat("[", 20_000)), "100 deep", ReasonTooDeep},
 		"no nodes":        {wrap(`{"name":"x","nodes":[]}`), "nodes is empty", discovery.ReasonMissingNodeID},
 		"nodes is a map":  {wrap(`{"name":"x","nodes":{}}`), "nodes can't be a JSON object", discovery.ReasonWrongShape},
-		"a node of no ID": {wrap(`{"name":"x","nodes":[{"address":"10.0.0.5:80"}]}`), "node ID is empty", discovery.ReasonMissingNodeID},
+		"a number as ID":  {wrap(`{"name":"x","nodes":[{"id":7,"address":"10.0.0.5:80"}]}`), "nodes[0].id can't be a JSON number", discovery.ReasonWrongShape},
+		"no address":      {wrap(`{"name":"x","nodes":[{"id":"a","address":8080}]}`), "nodes[0].address can't be a JSON number", discovery.ReasonWrongShape},
+		"a node of no ID": {wrap(`{"name":"x","nodes":[{"address":"10.0.0.5:80"}]}`), "nodes[0].id is missing", discovery.ReasonMissingNodeID},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := read(m, "k", []byte(tt.value))

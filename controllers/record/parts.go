@@ -1,10 +1,10 @@
 package record
 
 import (
-	"errors"
-	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
@@ -20,13 +20,15 @@ type part struct {
 	// field is where the expression stands in a NodeRegistry, source what it is there.
 	field  string
 	source func(*rollcallv1alpha1.Record) string
-	// members are the members of Rollcall's own record that it replaces.
-	members []string
+	// member is the member of Rollcall's own record that it replaces.
+	member string
+	// informs is true for a part without which there is a node all the same.
+	informs bool
 	// kind is the type that the expression gives, expected the same in words.
 	kind     *cel.Type
 	expected string
-	// apply sets the part of the node; the value is nil for null.
-	apply func(*discovery.Node, ref.Val) error
+	// apply sets the part of the node; the value is nil for null. It returns the names of what it had to leave out.
+	apply func(*discovery.Node, ref.Val) (left []string, err error)
 }
 
 // The fields of the parts that only inform.
@@ -39,33 +41,48 @@ const (
 var parts = []part{
 	{
 		field: "spec.record.nodeID", source: func(r *rollcallv1alpha1.Record) string { return r.NodeID },
-		members: []string{memberNodeID}, kind: cel.StringType, expected: "a string",
-		apply: func(n *discovery.Node, v ref.Val) (err error) { n.ID, err = text(v); return err },
+		member: memberNodeID, kind: cel.StringType, expected: "a string",
+		apply: func(n *discovery.Node, v ref.Val) (_ []string, err error) {
+			n.ID, err = text(v, rollcallv1alpha1.MaxKeyLength)
+			return nil, err
+		},
 	},
 	{
 		field: "spec.record.addresses", source: func(r *rollcallv1alpha1.Record) string { return r.Addresses },
-		members: []string{"Addresses"}, kind: cel.ListType(cel.StringType), expected: "a list of strings",
-		apply: func(n *discovery.Node, v ref.Val) (err error) { n.Addresses, err = texts(v); return err },
+		member: "Addresses", kind: cel.ListType(cel.StringType), expected: "a list of strings",
+		apply: func(n *discovery.Node, v ref.Val) (_ []string, err error) {
+			n.Addresses, err = addresses(v)
+			return nil, err
+		},
 	},
 	{
 		field: "spec.record.ports", source: func(r *rollcallv1alpha1.Record) string { return r.Ports },
-		members: []string{"Ports"}, kind: cel.ListType(cel.MapType(cel.StringType, cel.DynType)),
+		member: "Ports", kind: cel.ListType(cel.MapType(cel.StringType, cel.DynType)),
 		expected: "a list of maps with name, port and protocol",
-		apply:    func(n *discovery.Node, v ref.Val) (err error) { n.Ports, err = ports(v); return err },
+		apply: func(n *discovery.Node, v ref.Val) (_ []string, err error) {
+			n.Ports, err = ports(v)
+			return nil, err
+		},
 	},
 	{
 		field: fieldZone, source: func(r *rollcallv1alpha1.Record) string { return r.Zone },
-		members: []string{"Zone"}, kind: cel.StringType, expected: "a string",
-		apply: func(n *discovery.Node, v ref.Val) (err error) { n.Zone, err = text(v); return err },
+		member: "Zone", informs: true, kind: cel.StringType, expected: "a string",
+		apply: func(n *discovery.Node, v ref.Val) (_ []string, err error) {
+			n.Zone, err = text(v, rollcallv1alpha1.MaxZoneLength)
+			return nil, err
+		},
 	},
 	{
 		field: fieldMetadata, source: func(r *rollcallv1alpha1.Record) string { return r.Metadata },
-		members: []string{"Metadata"}, kind: cel.MapType(cel.StringType, cel.DynType), expected: "a map of strings",
-		apply: func(n *discovery.Node, v ref.Val) (err error) { n.Metadata, err = metadata(v); return err },
+		member: memberMetadata, informs: true, kind: cel.MapType(cel.StringType, cel.DynType), expected: "a map of strings",
+		apply: func(n *discovery.Node, v ref.Val) (left []string, err error) {
+			n.Metadata, left, err = metadata(v)
+			return left, err
+		},
 	},
 }
 
-// gives says whether an expression of that type may give the part. Where the type is known only at run time, it may.
+// gives returns true if an expression of that type may give the part. Where the type is known only at run time, it may.
 func (p *part) gives(t *cel.Type) bool {
 	if t.Kind() == types.OpaqueKind && t.TypeName() == "optional_type" && len(t.Parameters()) == 1 {
 		t = t.Parameters()[0]
@@ -88,24 +105,32 @@ func fits(want, got *cel.Type) bool {
 	return true
 }
 
-func text(v ref.Val) (string, error) {
+// text returns a string of at most so many characters.
+func text(v ref.Val, most int) (string, error) {
 	if v == nil {
 		return "", nil
 	}
-	if s, ok := v.(types.String); ok {
-		return string(s), nil
+	s, ok := v.(types.String)
+	switch {
+	case !ok:
+		return "", wrongPart("it gives a value of the type %s, a string is expected", typeName(v))
+	case utf8.RuneCountInString(string(s)) > most:
+		return "", wrongPart("it gives more than %d characters", most)
 	}
-	return "", fmt.Errorf("it gives a value of the type %s, a string is expected", v.Type().TypeName())
+	return string(s), nil
 }
 
 // items calls yield for every item of a list, and stops at the first error.
-func items(v ref.Val, yield func(index int, item ref.Val) error) error {
+func items(v ref.Val, most int, yield func(index int, item ref.Val) error) error {
 	if v == nil {
 		return nil
 	}
 	list, ok := v.(traits.Lister)
-	if !ok {
-		return fmt.Errorf("it gives a value of the type %s, a list is expected", v.Type().TypeName())
+	switch {
+	case !ok:
+		return wrongPart("it gives a value of the type %s, a list is expected", typeName(v))
+	case sizeOf(list) > most:
+		return wrongPart("it gives more than %d items", most)
 	}
 	index := 0
 	for it := list.Iterator(); it.HasNext() == types.True; index++ {
@@ -117,19 +142,22 @@ func items(v ref.Val, yield func(index int, item ref.Val) error) error {
 }
 
 // members calls yield for every member of a map whose value is not null, and stops at the first error.
-func members(v ref.Val, yield func(name string, value ref.Val) error) error {
+func members(v ref.Val, most int, yield func(name string, value ref.Val) error) error {
 	if v == nil {
 		return nil
 	}
 	mapper, ok := v.(traits.Mapper)
-	if !ok {
-		return fmt.Errorf("it gives a value of the type %s, a map is expected", v.Type().TypeName())
+	switch {
+	case !ok:
+		return wrongPart("it gives a value of the type %s, a map is expected", typeName(v))
+	case sizeOf(mapper) > most:
+		return wrongPart("it gives more than %d members", most)
 	}
 	for it := mapper.Iterator(); it.HasNext() == types.True; {
 		key := it.Next()
 		name, ok := key.(types.String)
 		if !ok {
-			return fmt.Errorf("a key of the map is of the type %s, a string is expected", key.Type().TypeName())
+			return wrongPart("a key of the map is of the type %s, a string is expected", typeName(key))
 		}
 		value := unwrapped(mapper.Get(key))
 		if value == nil {
@@ -142,11 +170,14 @@ func members(v ref.Val, yield func(name string, value ref.Val) error) error {
 	return nil
 }
 
-func texts(v ref.Val) (all []string, err error) {
-	err = items(v, func(index int, item ref.Val) error {
+func addresses(v ref.Val) (all []string, err error) {
+	err = items(v, rollcallv1alpha1.MaxAddresses, func(index int, item ref.Val) error {
 		s, ok := item.(types.String)
-		if !ok {
-			return fmt.Errorf("item %d of the list is of the type %s, a string is expected", index, typeName(item))
+		switch {
+		case !ok:
+			return wrongPart("item %d of the list is of the type %s, a string is expected", index, typeName(item))
+		case len(s) > rollcallv1alpha1.MaxAddressLength:
+			return wrongPart("item %d of the list has more than %d bytes", index, rollcallv1alpha1.MaxAddressLength)
 		}
 		all = append(all, string(s))
 		return nil
@@ -154,17 +185,27 @@ func texts(v ref.Val) (all []string, err error) {
 	return all, err
 }
 
-func metadata(v ref.Val) (map[string]string, error) {
-	all := map[string]string{}
-	err := members(v, func(name string, value ref.Val) error {
+// metadata returns what can be text, and the names of what can't, sorted.
+func metadata(v ref.Val) (all map[string]string, left []string, err error) {
+	all = map[string]string{}
+	size := 0
+	err = members(v, rollcallv1alpha1.MaxMetadataEntries, func(name string, value ref.Val) error {
 		s, ok := scalar(value)
 		if !ok {
-			return fmt.Errorf("%.40q is of the type %s, a string, number or boolean is expected", name, typeName(value))
+			left = append(left, name)
+			return nil
+		}
+		if size += len(name) + len(s); size > maxText {
+			return wrongPart("it gives more than %d bytes", maxText)
 		}
 		all[name] = s
 		return nil
 	})
-	return all, err
+	if err != nil {
+		return nil, nil, err
+	}
+	slices.Sort(left)
+	return all, left, nil
 }
 
 // scalar returns a string, number or boolean as text.
@@ -185,10 +226,10 @@ func scalar(v ref.Val) (string, bool) {
 }
 
 func ports(v ref.Val) (all []discovery.Port, err error) {
-	err = items(v, func(index int, item ref.Val) error {
+	err = items(v, rollcallv1alpha1.MaxPorts, func(index int, item ref.Val) error {
 		p, err := port(item)
 		if err != nil {
-			return fmt.Errorf("item %d of the list: %w", index, err)
+			return wrongPart("item %d of the list: %v", index, err)
 		}
 		all = append(all, p)
 		return nil
@@ -198,25 +239,25 @@ func ports(v ref.Val) (all []discovery.Port, err error) {
 
 func port(v ref.Val) (p discovery.Port, err error) {
 	found := false
-	err = members(v, func(name string, value ref.Val) (err error) {
+	err = members(v, maxText, func(name string, value ref.Val) (err error) {
 		switch name {
 		case "name":
-			p.Name, err = text(value)
+			p.Name, err = text(value, maxString)
 		case "protocol":
-			p.Protocol, err = text(value)
+			p.Protocol, err = text(value, maxString)
 		case "port":
 			found = true
 			p.Port, err = number(value)
 		default:
-			return fmt.Errorf("a port has no %.40q, only name, port and protocol", name)
+			return wrongPart("a port has no %.40q, only name, port and protocol", name)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return wrongPart("%s: %v", name, err)
 		}
 		return nil
 	})
 	if err == nil && !found {
-		err = errors.New("port is missing")
+		err = wrongPart("port is missing")
 	}
 	return p, err
 }
@@ -226,11 +267,11 @@ func port(v ref.Val) (p discovery.Port, err error) {
 func number(v ref.Val) (int, error) {
 	s, ok := scalar(v)
 	if _, truth := v.(types.Bool); !ok || truth {
-		return 0, fmt.Errorf("a value of the type %s is no number", typeName(v))
+		return 0, wrongPart("a value of the type %s is no number", typeName(v))
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
-		return 0, fmt.Errorf("%.20q is no whole number from 1 to 65535", s)
+		return 0, wrongPart("a %s that is no whole number from 1 to 65535", typeName(v))
 	}
 	return int(f), nil
 }

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"context"
 	"fmt"
 	"sync"
 
@@ -11,7 +10,7 @@ import (
 
 const variablePod = "pod"
 
-var podEnvironment = sync.OnceValues(func() (*cel.Env, error) {
+var podEnvironment = sync.OnceValues(func() (*environment, error) {
 	return newEnvironment(cel.Variable(variablePod, cel.DynType))
 })
 
@@ -28,7 +27,7 @@ func CompilePodText(field, source string) (*PodText, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the environment of CEL expressions over pods: %w", err)
 	}
-	program, err := compileIn(env, field, source, "a string", givesText)
+	program, err := env.compile(field, source, "a string", givesText)
 	if err != nil {
 		return nil, err
 	}
@@ -41,15 +40,15 @@ func givesText(t *cel.Type) bool {
 }
 
 // Evaluate returns what the expression gives for a pod in its JSON shape, and false for null and for an optional value
-// that is none. Its error is a *discovery.RecordError of one line.
+// that is none. A string that is too long for expressions is taken out of the pod. Its error is a *discovery.RecordError of
+// one line.
 func (t *PodText) Evaluate(pod map[string]any) (text string, found bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), evaluation)
-	defer cancel()
-	result, _, err := t.program.ContextEval(ctx, map[string]any{variablePod: pod})
+	var seen visible
+	seen.value(pod)
+	value, err := evaluate(t.program, map[string]any{variablePod: pod})
 	if err != nil {
-		return "", false, broken(ReasonExpression, "%s: %v", t.field, err)
+		return "", false, broken(ReasonExpression, "%s: %s", t.field, steady(err))
 	}
-	value := unwrapped(result)
 	if value == nil {
 		return "", false, nil
 	}

@@ -43,7 +43,11 @@ func TestOnePodsTroubleIsItsOwn(t *testing.T) {
 	r.registration("web", func(s *rollcallv1alpha1.PodRegistrationSpec) {
 		s.NodeID = "pod.metadata.annotations['id']"
 		s.Ports = []string{"http"}
-		s.Metadata = map[string]string{"team": "pod.metadata.labels['team']"}
+		s.Metadata = map[string]string{
+			"team": "pod.metadata.labels['team']",
+			// Expressions do not see strings over 8 KiB.
+			"odd": "string(pod.metadata.annotations.exists(k, pod.metadata.annotations[k].matches('x{50}b')))",
+		}
 	})
 	r.start()
 	with := func(id, team, port string) func(*corev1.Pod) {
@@ -55,7 +59,9 @@ func TestOnePodsTroubleIsItsOwn(t *testing.T) {
 			p.Spec.Containers[0].Ports[0].Name = port
 		}
 	}
-	good := r.pod("good", with("good", "a", "http"))
+	good := r.pod("good", with("good", "a", "http"), func(p *corev1.Pod) {
+		p.Annotations[corev1.LastAppliedConfigAnnotation], p.Annotations["long"] = strings.Repeat("{", 100<<10), strings.Repeat("x", 100<<10)
+	})
 	r.pod("no-label", with("no-label", "", "http"))
 	r.pod("bad-key", with("not a key", "a", "http"))
 	r.pod("no-id", with("", "a", "http"))
