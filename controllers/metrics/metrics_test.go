@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,6 +61,7 @@ func newRig(t *testing.T) *rig {
 	r.mirror = r.store.Add(catga, mirror.Policy{
 		Record: record.Policy{KeyPrefix: "node."}, MinNodes: 2, MaxSilentPercent: 50,
 	}, nil, nil)
+	go r.mirror.Read(t.Context())
 	return r
 }
 
@@ -76,7 +78,15 @@ func (r *rig) beat(id string) *mirror.Node {
 		Key: "node." + id, Value: []byte(`{"NodeId":"` + id + `","Endpoint":"http://10.0.0.` + id + `:80"}`),
 		Revision: r.revision, Written: r.serverTime(), Operation: kv.Put,
 	})
-	return r.mirror.Node("catga." + id)
+	var node *mirror.Node
+	read := func(context.Context) (bool, error) {
+		node = r.mirror.Node("catga." + id)
+		return node != nil && node.Revision == r.revision, nil
+	}
+	if err := wait.PollUntilContextTimeout(r.Context(), time.Millisecond, 10*time.Second, true, read); err != nil {
+		r.Fatalf("what node %s wrote is not read: %v", id, err)
+	}
+	return node
 }
 
 // scrape returns every sample that is served, by name and labels.
