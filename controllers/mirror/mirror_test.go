@@ -337,6 +337,18 @@ func TestStale(t *testing.T) {
 	f.want(1, rollcallv1alpha1.NodeExpired)
 }
 
+func TestTheLongestTTLEndsNoLife(t *testing.T) {
+	f := newFleet(t, testPolicy)
+	f.beat(1)
+	f.Listing(kv.CauseReconnect)
+	f.Synced(f.bucket(1<<63 - 1))
+	f.pass(testTTL)
+	f.want(1, rollcallv1alpha1.NodeReady)
+	if f.State().Held != nil {
+		t.Error("it counts as silent")
+	}
+}
+
 func TestTTLChangesWhileRunning(t *testing.T) {
 	f := newFleet(t, testPolicy)
 	f.beat(1)

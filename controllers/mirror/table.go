@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // table holds the entries of one registry. Each of its methods, and those of messages and silences, applies one input: it
@@ -93,6 +94,7 @@ func (t *table) rule(p *Policy) {
 
 // bucket applies the TTL that the bucket has.
 func (t *table) bucket(ttl time.Duration, messageTTL bool) {
+	ttl = min(ttl, kv.MaxLifetime)
 	if t.timing.ttl != ttl || t.timing.messageTTL != messageTTL {
 		t.timing.ttl, t.timing.messageTTL, t.timing.grace = ttl, messageTTL, t.policy.grace(ttl)
 		t.recheck()

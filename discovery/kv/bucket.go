@@ -52,18 +52,21 @@ type Bucket struct {
 }
 
 // Lifetime returns how long after its Written e expires: its own TTL if the bucket allows it and it is shorter, or the
-// bucket's. It is 0 if e never expires.
+// bucket's; at most [MaxLifetime]. It is 0 if e never expires.
 func (b Bucket) Lifetime(e Entry) time.Duration {
 	switch {
 	case !b.MessageTTL || e.TTL == 0:
-		return b.TTL
+		return min(b.TTL, MaxLifetime)
 	case e.TTL < 0:
 		return 0
 	case b.TTL == 0:
-		return e.TTL
+		return min(e.TTL, MaxLifetime)
 	}
-	return min(b.TTL, e.TTL)
+	return min(b.TTL, e.TTL, MaxLifetime)
 }
+
+// MaxLifetime is the longest life that is reckoned with. A server may name a TTL of 292 years, to which nothing can be added.
+const MaxLifetime = 10 * 365 * 24 * time.Hour
 
 // ServerTimeAt returns a time on the server's clock that has come at the local time at, or zero if the server doesn't tell
 // its time. It relies on the monotonic clock since ReceivedAt, and is never later than the server's clock, unless that was set
