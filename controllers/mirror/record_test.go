@@ -13,6 +13,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
+	"github.com/rollcall-dev/rollcall/internal/expression"
 )
 
 // good is a record of a node x that nothing is to be said of.
@@ -275,7 +276,7 @@ type failing struct{}
 func (failing) Read(string, []byte) record.Content {
 	return record.Content{
 		Failing: []string{"spec.record.addresses"},
-		Err:     &discovery.RecordError{Reason: record.ReasonExpression, Detail: "spec.record.addresses: no such key: address"},
+		Err:     &discovery.RecordError{Reason: expression.ReasonFailed, Detail: "spec.record.addresses: no such key: address"},
 	}
 }
 func (failing) KeyHoldsID() bool { return false }

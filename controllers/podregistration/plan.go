@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/internal/expression"
 )
 
 // The defaults of the API, for an object that was stored before the fields had them.
@@ -37,7 +37,7 @@ type plan struct {
 	// prefix is the registry's key prefix, cluster this cluster's name.
 	prefix, cluster string
 	selector        labels.Selector
-	nodeID          *record.PodText
+	nodeID          *expression.PodText
 	metadata        []member
 	ports           []string
 	interval        time.Duration
@@ -49,7 +49,7 @@ type plan struct {
 // member is one entry of the metadata.
 type member struct {
 	name string
-	text *record.PodText
+	text *expression.PodText
 }
 
 // newPlan compiles a PodRegistration. With a fault, the plan says no more than which pods are matched.
@@ -87,11 +87,11 @@ func (p *plan) compile(spec *rollcallv1alpha1.PodRegistrationSpec) *fault {
 		source = defaultNodeID
 	}
 	var err error
-	if p.nodeID, err = record.CompilePodText("spec.nodeID", source); err != nil {
+	if p.nodeID, err = expression.CompilePodText("spec.nodeID", source); err != nil {
 		return faulty(rollcallv1alpha1.ReasonInvalidExpression, "%v", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(spec.Metadata)) {
-		text, err := record.CompilePodText("spec.metadata["+name+"]", spec.Metadata[name])
+		text, err := expression.CompilePodText("spec.metadata["+name+"]", spec.Metadata[name])
 		if err != nil {
 			return faulty(rollcallv1alpha1.ReasonInvalidExpression, "%v", err)
 		}

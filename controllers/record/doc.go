@@ -1,4 +1,15 @@
-// Package record reads entries of a bucket that are not, or not in everything, Rollcall's own record.
+// Package record makes facts of what is in a bucket. It is pure: Read makes a Reading of one message, Reading.Onto puts it onto
+// what was known of the node before, and Facts.Judge says what follows from the policy.
+//
+// # What is refused, and what is odd
+//
+// Needed is who a node is, and how it is reached. What can't be read of that refuses the record: both stay as the last good
+// record had them. Everything else informs: it is read as well as can be, or left out, with a remark. What a refused record
+// says besides counts.
+//
+// # Mappings
+//
+// A Reader reads the values: Rollcall's own records, or a Mapping those of others.
 //
 // A Mapping is made once from spec.record of a NodeRegistry: Compile checks its CEL expressions and says which of them is
 // wrong, and where. After that each entry is read on its own, and an entry that can't be read fails alone.
@@ -8,16 +19,8 @@
 // value. A part that an expression replaces is not even looked at in the first step, so that foreign JSON may use the
 // members of the record for something else.
 //
-// # What is odd
-//
-// A needed part that can't be read refuses the record, one that informs is left out with a remark; the other parts are read
-// in either case, so that a refused record still says what it can.
-//
 // # Limits
 //
-// An evaluation is bound in cost, not in time, so that the same entry always fares alike, on a busy machine too. The cost of
-// a call follows from its arguments and is charged before it runs: meter.go counts, price.go and regex.go know what each
-// function may cost. A function of a library that reads or makes more than its arguments weigh needs a price there. JSON is
-// bound in depth, and what an expression sees of it in length. What ends up in an error is bound in length and never holds a
-// whole value.
+// An evaluation is bound in cost; see package expression. JSON is bound in depth, and what an expression sees of it in length.
+// What ends up in an error is bound in length and never holds a whole value.
 package record

@@ -10,6 +10,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/internal/expression"
 )
 
 // maxDepth is the greatest depth to which the JSON of a foreign entry may be nested. It is decoded as a whole, unlike
@@ -68,9 +69,8 @@ func decodeAny(value []byte) (any, []discovery.Remark, error) {
 	if err := decoder.Decode(&decoded); err != nil {
 		return nil, nil, wrongShape("the value", err)
 	}
-	var s visible
-	seen, _ := s.value(decoded)
-	return seen, s.remarks, nil
+	seen, remarks := expression.Visible(decoded)
+	return seen, remarks, nil
 }
 
 const memberNodeID, memberEndpoint, memberMetadata = "NodeId", "Endpoint", "Metadata"
@@ -129,5 +129,5 @@ func (m *Mapping) replaces(member string) bool {
 	if strings.EqualFold(member, memberEndpoint) {
 		return m.spec.Addresses != "" && m.spec.Ports != ""
 	}
-	return slices.ContainsFunc(m.expressions, func(e expression) bool { return strings.EqualFold(member, e.part.member) })
+	return slices.ContainsFunc(m.expressions, func(e compiledPart) bool { return strings.EqualFold(member, e.part.member) })
 }

@@ -9,6 +9,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/internal/expression"
 )
 
 // every is a spec.record with all expressions.
@@ -81,7 +82,7 @@ func numbered(n int) string {
 
 func TestAllExpressionsFail(t *testing.T) {
 	got := mapping(t, every).Read("k", []byte(`{"Draining":true}`))
-	wantError(t, got.Err, ReasonExpression, "spec.record.nodeID: no such key: id")
+	wantError(t, got.Err, expression.ReasonFailed, "spec.record.nodeID: no such key: id")
 	if len(got.Failing) != 5 || !got.Node.Draining || len(got.Remarks) != 2 {
 		t.Errorf("%+v", got)
 	}
@@ -187,7 +188,7 @@ func quoted(text string) string {
 
 // TestLongStrings leaves out what expressions must not see. The record's own members stay.
 func TestLongStrings(t *testing.T) {
-	long := strings.Repeat("x", maxString+1)
+	long := strings.Repeat("x", expression.MaxString+1)
 	m := mapping(t, rollcallv1alpha1.Record{NodeID: "value.id", Zone: "value.?blob.orValue('none')", Metadata: "{'n': size(value.list), 'm': size(value.inner)}"})
 	got := m.Read("k", []byte(`{"id":"m-1","Endpoint":"10.0.0.5:80","blob":"`+long+`","list":["`+long+`","a"],"inner":{"b":"`+long+`","`+long+`":1},"huge":1e999}`))
 	if got.Err != nil || got.Node.Zone != "none" || cmp.Diff(map[string]string{"n": "1", "m": "0"}, got.Node.Metadata) != "" {

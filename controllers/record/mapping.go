@@ -1,40 +1,54 @@
 package record
 
 import (
+	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/google/cel-go/cel"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/internal/expression"
 )
 
 // Mapping reads the entries of a bucket as spec.record says. It is safe for concurrent use.
 type Mapping struct {
 	spec        rollcallv1alpha1.Record
-	expressions []expression
+	expressions []compiledPart
 }
 
-// expression is one compiled expression of spec.record.
-type expression struct {
+// compiledPart is one compiled expression of spec.record.
+type compiledPart struct {
 	part    *part
-	program cel.Program
+	program *expression.Program
 }
 
-// Compile returns the Mapping of spec.record. Its error is an *ExpressionError for the first expression that does not
+const variableKey, variableValue = "key", "value"
+
+// environment returns the environment of all expressions over an entry.
+var environment = sync.OnceValues(func() (*expression.Environment, error) {
+	return expression.NewEnvironment(cel.Variable(variableKey, cel.StringType), cel.Variable(variableValue, cel.DynType))
+})
+
+// Compile returns the Mapping of spec.record. Its error is an *expression.Error for the first expression that does not
 // compile or gives the wrong type.
 func Compile(spec rollcallv1alpha1.Record) (*Mapping, error) {
+	env, err := environment()
+	if err != nil {
+		return nil, fmt.Errorf("make the environment of CEL expressions: %w", err)
+	}
 	m := &Mapping{spec: spec}
 	for i := range parts {
 		source := parts[i].source(&spec)
 		if source == "" {
 			continue
 		}
-		program, err := compile(&parts[i], source)
+		program, err := env.Compile(parts[i].field, source, parts[i].expected, parts[i].gives)
 		if err != nil {
 			return nil, err
 		}
-		m.expressions = append(m.expressions, expression{part: &parts[i], program: program})
+		m.expressions = append(m.expressions, compiledPart{part: &parts[i], program: program})
 	}
 	return m, nil
 }
@@ -121,7 +135,7 @@ func (m *Mapping) evaluate(c *Content, key string, content []byte) {
 	}
 	c.Remarks = append(c.Remarks, remarks...)
 	for _, e := range m.expressions {
-		result, err := evaluate(e.program, map[string]any{variableKey: key, variableValue: value})
+		result, err := e.program.Evaluate(map[string]any{variableKey: key, variableValue: value})
 		var left []string
 		if err == nil {
 			left, err = e.part.apply(&c.Node, result)
@@ -139,8 +153,8 @@ func (m *Mapping) evaluate(c *Content, key string, content []byte) {
 func (c *Content) fail(p *part, err error) {
 	c.Failing = append(c.Failing, p.field)
 	if p.informs {
-		c.Remarks = append(c.Remarks, discovery.Remark{Member: p.field, Detail: plain("fails: "+steady(err), maxDetail)})
+		c.Remarks = append(c.Remarks, discovery.Remark{Member: p.field, Detail: expression.Plain("fails: "+err.Error(), expression.MaxDetail)})
 	} else if c.Err == nil {
-		c.Err = broken(ReasonExpression, "%s: %s", p.field, steady(err))
+		c.Err = expression.Failed(p.field, err)
 	}
 }

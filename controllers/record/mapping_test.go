@@ -15,6 +15,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/internal/expression"
 	"github.com/rollcall-dev/rollcall/internal/gomicrotest"
 )
 
@@ -25,6 +26,10 @@ func mapping(t *testing.T, spec rollcallv1alpha1.Record) *Mapping {
 		t.Fatal(err)
 	}
 	return m
+}
+
+func many(element, separator string, times int) string {
+	return strings.TrimSuffix(strings.Repeat(element+separator, times), separator)
 }
 
 // read returns the node that a value holds, or why it is refused.
@@ -169,7 +174,7 @@ func TestInvalidExpressions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Compile(tt.spec)
-			var wrong *ExpressionError
+			var wrong *expression.Error
 			if !errors.As(err, &wrong) {
 				t.Fatalf("got %v", err)
 			}
@@ -199,26 +204,26 @@ func TestEntriesThatCannotBeRead(t *testing.T) {
 		"two values, no map":    {`1 2`, "isn't JSON", discovery.ReasonNotJSON},
 		"nested":                {strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000), "100 deep", ReasonTooDeep},
 		"nested in a member":    {with(`"x":` + strings.Repeat(`{"a":`, 20_000) + "1" + strings.Repeat("}", 20_000)), "100 deep", ReasonTooDeep},
-		"no ID":                 {`{}`, "spec.record.nodeID: no such key: id", ReasonExpression},
+		"no ID":                 {`{}`, "spec.record.nodeID: no such key: id", expression.ReasonFailed},
 		"an empty ID":           {`{"id":"","ips":[],"ports":[]}`, "node ID is empty", discovery.ReasonMissingNodeID},
-		"a number as ID":        {`{"id":7}`, "spec.record.nodeID: it gives a value of the type int, a string is expected", ReasonExpression},
-		"a string as list":      {`{"id":"a","ips":"10.0.0.5"}`, "a list is expected", ReasonExpression},
-		"a number as address":   {`{"id":"a","ips":["10.0.0.5",5]}`, "item 1 of the list is of the type int", ReasonExpression},
-		"null as address":       {`{"id":"a","ips":[null]}`, "item 0 of the list is of the type null", ReasonExpression},
-		"a number as port map":  {`{"id":"a","ips":[],"ports":[80]}`, "item 0 of the list: it gives a value of the type int, a map", ReasonExpression},
-		"no port":               {`{"id":"a","ips":[],"ports":[{"name":"x"}]}`, "port is missing", ReasonExpression},
-		"text as port":          {`{"id":"a","ips":[],"ports":[{"port":"http"}]}`, "a string that is no whole number", ReasonExpression},
-		"a fraction as port":    {`{"id":"a","ips":[],"ports":[{"port":80.5}]}`, "a double that is no whole number", ReasonExpression},
-		"true as port":          {`{"id":"a","ips":[],"ports":[{"port":true}]}`, "type bool is no number", ReasonExpression},
-		"a huge port":           {`{"id":"a","ips":[],"ports":[{"port":99999999999}]}`, "no whole number", ReasonExpression},
-		"a list as port":        {`{"id":"a","ips":[],"ports":[{"port":[1]}]}`, "type list is no number", ReasonExpression},
-		"an unknown member":     {`{"id":"a","ips":[],"ports":[{"prot":"TCP","port":1}]}`, `no "prot"`, ReasonExpression},
-		"too many addresses":    {`{"id":"a","ips":[` + many(`"10.0.0.5"`, ",", 65) + `]}`, "spec.record.addresses: it gives more than 64 items", ReasonExpression},
-		"a long address":        {`{"id":"a","ips":["` + strings.Repeat("a", 254) + `"]}`, "item 0 of the list has more than 253 bytes", ReasonExpression},
-		"too many ports":        {`{"id":"a","ips":[],"ports":[` + many(`{"port":80}`, ",", 1001) + `]}`, "it gives more than 1000 items", ReasonExpression},
-		"a long ID":             {`{"id":"` + strings.Repeat("a", 4097) + `"}`, "it gives more than 4096 characters", ReasonExpression},
-		"an ID too long to see": {`{"id":"` + strings.Repeat("a", 8193) + `"}`, "no such key: id", ReasonExpression},
-		"long, on many lines":   {`{"id":"m-1","ips":[],"ports":[{"` + strings.Repeat(`\n\u0007`, 500) + `":1}]}`, "a port has no", ReasonExpression},
+		"a number as ID":        {`{"id":7}`, "spec.record.nodeID: it gives a value of the type int, a string is expected", expression.ReasonFailed},
+		"a string as list":      {`{"id":"a","ips":"10.0.0.5"}`, "a list is expected", expression.ReasonFailed},
+		"a number as address":   {`{"id":"a","ips":["10.0.0.5",5]}`, "item 1 of the list is of the type int", expression.ReasonFailed},
+		"null as address":       {`{"id":"a","ips":[null]}`, "item 0 of the list is of the type null", expression.ReasonFailed},
+		"a number as port map":  {`{"id":"a","ips":[],"ports":[80]}`, "item 0 of the list: it gives a value of the type int, a map", expression.ReasonFailed},
+		"no port":               {`{"id":"a","ips":[],"ports":[{"name":"x"}]}`, "port is missing", expression.ReasonFailed},
+		"text as port":          {`{"id":"a","ips":[],"ports":[{"port":"http"}]}`, "a string that is no whole number", expression.ReasonFailed},
+		"a fraction as port":    {`{"id":"a","ips":[],"ports":[{"port":80.5}]}`, "a double that is no whole number", expression.ReasonFailed},
+		"true as port":          {`{"id":"a","ips":[],"ports":[{"port":true}]}`, "type bool is no number", expression.ReasonFailed},
+		"a huge port":           {`{"id":"a","ips":[],"ports":[{"port":99999999999}]}`, "no whole number", expression.ReasonFailed},
+		"a list as port":        {`{"id":"a","ips":[],"ports":[{"port":[1]}]}`, "type list is no number", expression.ReasonFailed},
+		"an unknown member":     {`{"id":"a","ips":[],"ports":[{"prot":"TCP","port":1}]}`, `no "prot"`, expression.ReasonFailed},
+		"too many addresses":    {`{"id":"a","ips":[` + many(`"10.0.0.5"`, ",", 65) + `]}`, "spec.record.addresses: it gives more than 64 items", expression.ReasonFailed},
+		"a long address":        {`{"id":"a","ips":["` + strings.Repeat("a", 254) + `"]}`, "item 0 of the list has more than 253 bytes", expression.ReasonFailed},
+		"too many ports":        {`{"id":"a","ips":[],"ports":[` + many(`{"port":80}`, ",", 1001) + `]}`, "it gives more than 1000 items", expression.ReasonFailed},
+		"a long ID":             {`{"id":"` + strings.Repeat("a", 4097) + `"}`, "it gives more than 4096 characters", expression.ReasonFailed},
+		"an ID too long to see": {`{"id":"` + strings.Repeat("a", 8193) + `"}`, "no such key: id", expression.ReasonFailed},
+		"long, on many lines":   {`{"id":"m-1","ips":[],"ports":[{"` + strings.Repeat(`\n\u0007`, 500) + `":1}]}`, "a port has no", expression.ReasonFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := read(mapping(t, foreign), "k", []byte(tt.value))
@@ -233,7 +238,7 @@ func wantError(t *testing.T, err error, reason discovery.Reason, wants string) {
 	if !errors.As(err, &broken) || broken.Reason != reason || !strings.Contains(broken.Detail, wants) {
 		t.Fatalf("got %v, want %s with %q", err, reason, wants)
 	}
-	if utf8.RuneCountInString(broken.Detail) > maxDetail || strings.ContainsFunc(broken.Detail, func(r rune) bool { return r < ' ' }) {
+	if utf8.RuneCountInString(broken.Detail) > expression.MaxDetail || strings.ContainsFunc(broken.Detail, func(r rune) bool { return r < ' ' }) {
 		t.Errorf("the detail is %q", broken.Detail)
 	}
 }
@@ -241,27 +246,27 @@ func wantError(t *testing.T, err error, reason discovery.Reason, wants string) {
 // TestCostIsBound has an expression that would run for minutes. It ends by its cost, which is the same on every machine.
 func TestCostIsBound(t *testing.T) {
 	list := "[" + strings.Repeat("1,", 5_000) + "1]"
-	for name, expression := range map[string]string{
+	for name, source := range map[string]string{
 		"a loop in a loop": "value.map(a, value.map(b, value.map(c, string(a + b + c)))).size() > 0 ? 'a' : 'b'",
 		"base64 in a loop": "value.map(a, base64.encode(base64.decode(key))).size() > 0 ? 'a' : 'b'",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := read(mapping(t, rollcallv1alpha1.Record{NodeID: expression}), strings.Repeat("A", 60_000), []byte(list))
-			wantError(t, err, ReasonExpression, "cost limit exceeded")
+			_, err := read(mapping(t, rollcallv1alpha1.Record{NodeID: source}), strings.Repeat("A", 60_000), []byte(list))
+			wantError(t, err, expression.ReasonFailed, "cost limit exceeded")
 		})
 	}
 }
 
 // TestSizesAreBound has expressions that make more than they may, within the cost limit.
 func TestSizesAreBound(t *testing.T) {
-	for expression, wants := range map[string]string{
+	for source, wants := range map[string]string{
 		"value.s.replace('a', 'aaaaaaaaa')":                 "a string of more than 65536 bytes",
 		"string(size(value.list))":                          "a list of more than 10000 items",
 		"string(size(lists.range(10001)))":                  "a list of more than 10000 items",
 		"string(size(bytes(value.s.replace('a','äääää'))))": "a string of more than 65536 bytes",
 	} {
-		_, err := read(mapping(t, rollcallv1alpha1.Record{NodeID: expression}), "k", []byte(`{"s":"`+strings.Repeat("a", 8000)+`","list":[`+many("1", ",", 10_001)+`]}`))
-		wantError(t, err, ReasonExpression, wants)
+		_, err := read(mapping(t, rollcallv1alpha1.Record{NodeID: source}), "k", []byte(`{"s":"`+strings.Repeat("a", 8000)+`","list":[`+many("1", ",", 10_001)+`]}`))
+		wantError(t, err, expression.ReasonFailed, wants)
 	}
 }
 

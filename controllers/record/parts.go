@@ -1,6 +1,8 @@
 package record
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -13,6 +15,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/internal/expression"
 )
 
 // part is a part of a node that an expression can give.
@@ -113,9 +116,9 @@ func text(v ref.Val, most int) (string, error) {
 	s, ok := v.(types.String)
 	switch {
 	case !ok:
-		return "", wrongPart("it gives a value of the type %s, a string is expected", typeName(v))
+		return "", fmt.Errorf("it gives a value of the type %s, a string is expected", typeName(v))
 	case utf8.RuneCountInString(string(s)) > most:
-		return "", wrongPart("it gives more than %d characters", most)
+		return "", fmt.Errorf("it gives more than %d characters", most)
 	}
 	return string(s), nil
 }
@@ -128,13 +131,13 @@ func items(v ref.Val, most int, yield func(index int, item ref.Val) error) error
 	list, ok := v.(traits.Lister)
 	switch {
 	case !ok:
-		return wrongPart("it gives a value of the type %s, a list is expected", typeName(v))
-	case sizeOf(list) > most:
-		return wrongPart("it gives more than %d items", most)
+		return fmt.Errorf("it gives a value of the type %s, a list is expected", typeName(v))
+	case expression.SizeOf(list) > most:
+		return fmt.Errorf("it gives more than %d items", most)
 	}
 	index := 0
 	for it := list.Iterator(); it.HasNext() == types.True; index++ {
-		if err := yield(index, unwrapped(it.Next())); err != nil {
+		if err := yield(index, expression.Unwrapped(it.Next())); err != nil {
 			return err
 		}
 	}
@@ -149,17 +152,17 @@ func members(v ref.Val, most int, yield func(name string, value ref.Val) error) 
 	mapper, ok := v.(traits.Mapper)
 	switch {
 	case !ok:
-		return wrongPart("it gives a value of the type %s, a map is expected", typeName(v))
-	case sizeOf(mapper) > most:
-		return wrongPart("it gives more than %d members", most)
+		return fmt.Errorf("it gives a value of the type %s, a map is expected", typeName(v))
+	case expression.SizeOf(mapper) > most:
+		return fmt.Errorf("it gives more than %d members", most)
 	}
 	for it := mapper.Iterator(); it.HasNext() == types.True; {
 		key := it.Next()
 		name, ok := key.(types.String)
 		if !ok {
-			return wrongPart("a key of the map is of the type %s, a string is expected", typeName(key))
+			return fmt.Errorf("a key of the map is of the type %s, a string is expected", typeName(key))
 		}
-		value := unwrapped(mapper.Get(key))
+		value := expression.Unwrapped(mapper.Get(key))
 		if value == nil {
 			continue
 		}
@@ -175,9 +178,9 @@ func addresses(v ref.Val) (all []string, err error) {
 		s, ok := item.(types.String)
 		switch {
 		case !ok:
-			return wrongPart("item %d of the list is of the type %s, a string is expected", index, typeName(item))
+			return fmt.Errorf("item %d of the list is of the type %s, a string is expected", index, typeName(item))
 		case len(s) > rollcallv1alpha1.MaxAddressLength:
-			return wrongPart("item %d of the list has more than %d bytes", index, rollcallv1alpha1.MaxAddressLength)
+			return fmt.Errorf("item %d of the list has more than %d bytes", index, rollcallv1alpha1.MaxAddressLength)
 		}
 		all = append(all, string(s))
 		return nil
@@ -195,8 +198,8 @@ func metadata(v ref.Val) (all map[string]string, left []string, err error) {
 			left = append(left, name)
 			return nil
 		}
-		if size += len(name) + len(s); size > maxText {
-			return wrongPart("it gives more than %d bytes", maxText)
+		if size += len(name) + len(s); size > expression.MaxText {
+			return fmt.Errorf("it gives more than %d bytes", expression.MaxText)
 		}
 		all[name] = s
 		return nil
@@ -229,7 +232,7 @@ func ports(v ref.Val) (all []discovery.Port, err error) {
 	err = items(v, rollcallv1alpha1.MaxPorts, func(index int, item ref.Val) error {
 		p, err := port(item)
 		if err != nil {
-			return wrongPart("item %d of the list: %v", index, err)
+			return fmt.Errorf("item %d of the list: %w", index, err)
 		}
 		all = append(all, p)
 		return nil
@@ -239,25 +242,25 @@ func ports(v ref.Val) (all []discovery.Port, err error) {
 
 func port(v ref.Val) (p discovery.Port, err error) {
 	found := false
-	err = members(v, maxText, func(name string, value ref.Val) (err error) {
+	err = members(v, expression.MaxText, func(name string, value ref.Val) (err error) {
 		switch name {
 		case "name":
-			p.Name, err = text(value, maxString)
+			p.Name, err = text(value, expression.MaxString)
 		case "protocol":
-			p.Protocol, err = text(value, maxString)
+			p.Protocol, err = text(value, expression.MaxString)
 		case "port":
 			found = true
 			p.Port, err = number(value)
 		default:
-			return wrongPart("a port has no %.40q, only name, port and protocol", name)
+			return fmt.Errorf("a port has no %.40q, only name, port and protocol", name)
 		}
 		if err != nil {
-			return wrongPart("%s: %v", name, err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		return nil
 	})
 	if err == nil && !found {
-		err = wrongPart("port is missing")
+		err = errors.New("port is missing")
 	}
 	return p, err
 }
@@ -267,11 +270,11 @@ func port(v ref.Val) (p discovery.Port, err error) {
 func number(v ref.Val) (int, error) {
 	s, ok := scalar(v)
 	if _, truth := v.(types.Bool); !ok || truth {
-		return 0, wrongPart("a value of the type %s is no number", typeName(v))
+		return 0, fmt.Errorf("a value of the type %s is no number", typeName(v))
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
-		return 0, wrongPart("a %s that is no whole number from 1 to 65535", typeName(v))
+		return 0, fmt.Errorf("a %s that is no whole number from 1 to 65535", typeName(v))
 	}
 	return int(f), nil
 }

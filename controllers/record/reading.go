@@ -17,6 +17,7 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
+	"github.com/rollcall-dev/rollcall/internal/expression"
 )
 
 // MaxRecordSize is the greatest size of a value in bytes; a larger one is refused undecoded.
@@ -107,7 +108,7 @@ func (r *Reading) read(x *kv.Entry, p *Policy) {
 // refusal returns why a Reader refuses a record.
 func refusal(err error) Fault {
 	reason := rollcallv1alpha1.ReasonInvalidRecord
-	if wrong, ok := errors.AsType[*discovery.RecordError](err); ok && wrong.Reason == ReasonExpression {
+	if wrong, ok := errors.AsType[*discovery.RecordError](err); ok && wrong.Reason == expression.ReasonFailed {
 		reason = rollcallv1alpha1.ReasonExpressionFailed
 	}
 	return faulty(reason, "%v", err)

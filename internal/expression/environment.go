@@ -1,8 +1,9 @@
-package record
+package expression
 
 import (
+	"errors"
 	"fmt"
-	"sync"
+	"regexp"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/ast"
@@ -21,27 +22,21 @@ const (
 	maxNesting = 40
 	// maxPrecision is the greatest number of decimal places that format may be asked for.
 	maxPrecision = 100
-
-	variableKey, variableValue = "key", "value"
 )
 
-// environment is what expressions are compiled in, and the implementations of its functions by overload and by name.
-type environment struct {
-	*cel.Env
+// Environment is what expressions are compiled in. It is safe for concurrent use.
+type Environment struct {
+	env *cel.Env
+	// bindings are the implementations of the functions, by overload and by name.
 	bindings map[string]*functions.Overload
 }
 
-// entryEnvironment returns the environment of all expressions over an entry.
-var entryEnvironment = sync.OnceValues(func() (*environment, error) {
-	return newEnvironment(cel.Variable(variableKey, cel.StringType), cel.Variable(variableValue, cel.DynType))
-})
-
-// newEnvironment returns an environment with those variables and the libraries of Kubernetes' own CEL as of 1.37, and
+// NewEnvironment returns an environment with those variables and the libraries of Kubernetes' own CEL as of 1.37, and
 // base64, without quantities: one of them can take for ever to be read.
 //
 // It is not the base environment of k8s.io/apiserver, which wants the values of a map literal to be of one type, so that
 // a port could not be written as {'name': 'http', 'port': 8080}.
-func newEnvironment(variables ...cel.EnvOption) (*environment, error) {
+func NewEnvironment(variables ...cel.EnvOption) (*Environment, error) {
 	macros, err := optionalMacros()
 	if err != nil {
 		return nil, err
@@ -66,7 +61,7 @@ func newEnvironment(variables ...cel.EnvOption) (*environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &environment{Env: env, bindings: map[string]*functions.Overload{}}
+	e := &Environment{env: env, bindings: map[string]*functions.Overload{}}
 	for _, function := range env.Functions() {
 		overloads, err := function.Bindings()
 		if err != nil {
@@ -101,20 +96,11 @@ func optionalMacros() (macros []cel.Macro, err error) {
 	return macros, nil
 }
 
-// compile returns the program of a part's expression. Its error is an *ExpressionError.
-func compile(p *part, source string) (cel.Program, error) {
-	env, err := entryEnvironment()
-	if err != nil {
-		return nil, fmt.Errorf("make the environment of CEL expressions: %w", err)
-	}
-	return env.compile(p.field, source, p.expected, p.gives)
-}
-
-// compile returns the program of a field's expression, whose type must be one that gives accepts. Its error is an
-// *ExpressionError. Nothing is evaluated yet, no constant either.
-func (e *environment) compile(field, source, expected string, gives func(*cel.Type) bool) (cel.Program, error) {
-	wrong := &ExpressionError{Field: field, Expression: source, Line: 1, Column: 1}
-	ast, issues := e.Compile(source)
+// Compile returns the program of a field's expression, whose type must be one that gives accepts. Its error is an *Error.
+// Nothing is evaluated yet, no constant either.
+func (e *Environment) Compile(field, source, expected string, gives func(*cel.Type) bool) (*Program, error) {
+	wrong := &Error{Field: field, Expression: source, Line: 1, Column: 1}
+	ast, issues := e.env.Compile(source)
 	if errs := issues.Errors(); len(errs) > 0 {
 		wrong.Line, wrong.Column, wrong.Problem = max(1, errs[0].Location.Line()), max(1, errs[0].Location.Column()+1), errs[0].Message
 		return nil, wrong
@@ -123,16 +109,33 @@ func (e *environment) compile(field, source, expected string, gives func(*cel.Ty
 		wrong.Problem = fmt.Sprintf("it gives %s, %s is expected", ast.OutputType(), expected)
 		return nil, wrong
 	}
-	program, err := e.Program(ast, cel.CustomDecoratorV2(metered(e.bindings)))
+	program, err := e.env.Program(ast, cel.CustomDecoratorV2(metered(e.bindings)))
 	if err != nil {
 		wrong.Problem = err.Error()
 		return nil, wrong
 	}
-	return program, nil
+	return &Program{program}, nil
 }
 
-// unwrapped returns nil for null and for an optional value that is none, and else the value itself.
-func unwrapped(v ref.Val) ref.Val {
+// Program is a compiled expression. It is safe for concurrent use.
+type Program struct{ program cel.Program }
+
+// Evaluate returns what the expression gives over the variables; nil for null and for an optional value that is none. The map
+// must not be used again. The error's text is the same as long as the trouble is.
+func (p *Program) Evaluate(variables map[string]any) (ref.Val, error) {
+	variables[variableMeter] = &meter{left: maxCost}
+	result, _, err := p.program.Eval(variables)
+	if err != nil {
+		return nil, errors.New(changing.ReplaceAllString(err.Error(), "${1}…"))
+	}
+	return Unwrapped(result), nil
+}
+
+// changing matches what an error of CEL quotes of a value, which may be another one at the next heartbeat.
+var changing = regexp.MustCompile(`(: )-?[0-9][0-9.e+]*|"(?:[^"\\]|\\.)*"`)
+
+// Unwrapped returns nil for null and for an optional value that is none, and else the value itself.
+func Unwrapped(v ref.Val) ref.Val {
 	if optional, ok := v.(*types.Optional); ok {
 		if !optional.HasValue() {
 			return nil

@@ -1,4 +1,4 @@
-package record
+package expression
 
 import (
 	"strings"
@@ -24,7 +24,7 @@ func podWith(t *testing.T, annotations map[string]string) map[string]any {
 // TestPodText evaluates expressions over a pod with annotations that are too long to be seen.
 func TestPodText(t *testing.T) {
 	annotations := map[string]string{
-		corev1.LastAppliedConfigAnnotation: strings.Repeat("{", 100<<10), "long": strings.Repeat("x", maxString+1), "short": strings.Repeat("x", maxString),
+		corev1.LastAppliedConfigAnnotation: strings.Repeat("{", 100<<10), "long": strings.Repeat("x", MaxString+1), "short": strings.Repeat("x", MaxString),
 	}
 	for expression, want := range map[string]string{
 		"pod.metadata.name": "web-0",
@@ -51,7 +51,7 @@ func TestPodText(t *testing.T) {
 
 // TestPodBombs has expressions over a pod that must not cost more than any other.
 func TestPodBombs(t *testing.T) {
-	annotations := map[string]string{"a": strings.Repeat("a", maxString), "b": strings.Repeat("b", maxString)}
+	annotations := map[string]string{"a": strings.Repeat("a", MaxString), "b": strings.Repeat("b", MaxString)}
 	for _, expression := range []string{
 		"pod.metadata.annotations.a.replace('', pod.metadata.annotations.b)",
 		"pod.metadata.annotations.a.split('').map(x, pod.metadata.annotations.a).join()",

@@ -1,4 +1,4 @@
-package record
+package expression
 
 import (
 	"fmt"
@@ -10,24 +10,23 @@ import (
 
 const variablePod = "pod"
 
-var podEnvironment = sync.OnceValues(func() (*environment, error) {
-	return newEnvironment(cel.Variable(variablePod, cel.DynType))
+var podEnvironment = sync.OnceValues(func() (*Environment, error) {
+	return NewEnvironment(cel.Variable(variablePod, cel.DynType))
 })
 
-// PodText is a compiled expression over `pod` that gives a text. It has the libraries and the limits of the expressions
-// of spec.record, and is safe for concurrent use.
+// PodText is a compiled expression over `pod` that gives a text. It is safe for concurrent use.
 type PodText struct {
 	field   string
-	program cel.Program
+	program *Program
 }
 
-// CompilePodText compiles the expression of a field. Its error is an *ExpressionError.
+// CompilePodText compiles the expression of a field. Its error is an *Error.
 func CompilePodText(field, source string) (*PodText, error) {
 	env, err := podEnvironment()
 	if err != nil {
 		return nil, fmt.Errorf("make the environment of CEL expressions over pods: %w", err)
 	}
-	program, err := env.compile(field, source, "a string", givesText)
+	program, err := env.Compile(field, source, "a string", givesText)
 	if err != nil {
 		return nil, err
 	}
@@ -43,18 +42,17 @@ func givesText(t *cel.Type) bool {
 // that is none. A string that is too long for expressions is taken out of the pod. Its error is a *discovery.RecordError of
 // one line.
 func (t *PodText) Evaluate(pod map[string]any) (text string, found bool, err error) {
-	var seen visible
-	seen.value(pod)
-	value, err := evaluate(t.program, map[string]any{variablePod: pod})
+	seen, _ := Visible(pod)
+	value, err := t.program.Evaluate(map[string]any{variablePod: seen})
 	if err != nil {
-		return "", false, broken(ReasonExpression, "%s: %s", t.field, steady(err))
+		return "", false, Failed(t.field, err)
 	}
 	if value == nil {
 		return "", false, nil
 	}
 	s, ok := value.(types.String)
 	if !ok {
-		return "", false, broken(ReasonExpression, "%s gives %s, a string is expected", t.field, value.Type().TypeName())
+		return "", false, Failed(t.field, fmt.Errorf("it gives %s, a string is expected", value.Type().TypeName()))
 	}
 	return string(s), true, nil
 }

@@ -1,9 +1,8 @@
-package record
+package expression
 
 import (
 	"fmt"
 
-	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/functions"
 	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/overloads"
@@ -17,8 +16,8 @@ const (
 	// maxCost is the greatest cost of one evaluation. Every step costs 1, a call its price besides. What a mapping usually
 	// does costs less than 100.
 	maxCost = 20_000
-	// maxText and maxItems bound every string and every list and map that an evaluation makes.
-	maxText  = 64 << 10
+	// MaxText is the greatest length of a string that an evaluation makes, in bytes, maxItems that of a list and a map.
+	MaxText  = 64 << 10
 	maxItems = 10_000
 
 	// variableMeter holds the meter of an evaluation. No expression can name it.
@@ -28,16 +27,6 @@ const (
 // meter counts what an evaluation may still cost. CEL's own tracker is no substitute: it counts a call after it ran, does
 // not count constants and conditionals, and searches a stack that grows with every step.
 type meter struct{ left int }
-
-// evaluate runs a program over variables. The map must not be used again.
-func evaluate(program cel.Program, variables map[string]any) (ref.Val, error) {
-	variables[variableMeter] = &meter{left: maxCost}
-	result, _, err := program.Eval(variables)
-	if err != nil {
-		return nil, err
-	}
-	return unwrapped(result), nil
-}
 
 // charge ends the evaluation of these variables if it costs more than it may. The interpreter recovers the panic.
 func charge(variables interpreter.Activation, cost int) {
@@ -74,23 +63,23 @@ func taken(variables interpreter.Activation, v ref.Val) ref.Val {
 	switch v := v.(type) {
 	case types.String:
 		charge(variables, len(v)/64)
-		if len(v) > maxText {
-			return types.NewErr("a string of more than %d bytes", maxText)
+		if len(v) > MaxText {
+			return types.NewErr("a string of more than %d bytes", MaxText)
 		}
 	case types.Bytes:
-		if len(v) > maxText {
-			return types.NewErr("more than %d bytes", maxText)
+		if len(v) > MaxText {
+			return types.NewErr("more than %d bytes", MaxText)
 		}
 	case traits.MutableMapper, traits.MutableLister:
 		// It is the result of a macro in the making, which grows by what was charged already.
 	case traits.Mapper:
-		size := sizeOf(v)
+		size := SizeOf(v)
 		charge(variables, size/8)
 		if size > maxItems {
 			return types.NewErr("a map of more than %d members", maxItems)
 		}
 	case traits.Lister:
-		if sizeOf(v) > maxItems {
+		if SizeOf(v) > maxItems {
 			return types.NewErr("a list of more than %d items", maxItems)
 		}
 	}

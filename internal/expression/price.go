@@ -1,4 +1,4 @@
-package record
+package expression
 
 import (
 	"math/bits"
@@ -38,7 +38,7 @@ var prices = map[string]func(args []ref.Val) int{
 	"lists.range":       priceOfRange,
 	"flatten":           priceOfFlatten,
 	"sort":              priceOfSort, "@sortByAssociatedKeys": priceOfSort,
-	"distinct":      func(args []ref.Val) int { return 1 + weigh(args[0])*sizeOf(args[0])/10 },
+	"distinct":      func(args []ref.Val) int { return 1 + weigh(args[0])*SizeOf(args[0])/10 },
 	"sets.contains": priceOfSets, "sets.intersects": priceOfSets, "sets.equivalent": priceOfSets,
 
 	"replace": priceOfReplace,
@@ -80,19 +80,19 @@ func priceOfFlatten(args []ref.Val) int {
 	return weigh(args[0]) * int(max(1, min(depth, maxCost)))
 }
 
-func priceOfSort(args []ref.Val) int { return weigh(args...) * 2 * bits.Len(uint(sizeOf(args[0]))) }
+func priceOfSort(args []ref.Val) int { return weigh(args...) * 2 * bits.Len(uint(SizeOf(args[0]))) }
 
 // priceOfSets is that of comparing each item with each.
 func priceOfSets(args []ref.Val) int {
-	return 1 + weigh(args[0])*max(1, sizeOf(args[1]))/5 + weigh(args[1])*max(1, sizeOf(args[0]))/5
+	return 1 + weigh(args[0])*max(1, SizeOf(args[1]))/5 + weigh(args[1])*max(1, SizeOf(args[0]))/5
 }
 
 func priceOfJoin(args []ref.Val) int {
 	separator := 0
 	if len(args) == 2 {
-		separator = sizeOf(args[1])
+		separator = SizeOf(args[1])
 	}
-	return weigh(args[0]) + separator*sizeOf(args[0])/bytesPerUnit
+	return weigh(args[0]) + separator*SizeOf(args[0])/bytesPerUnit
 }
 
 // priceOfIndex is that of comparing a text at each place of another.
@@ -122,8 +122,8 @@ func textOf(v ref.Val) string {
 	return string(text)
 }
 
-// sizeOf returns how many items, members or bytes a value has, 1 for what has none.
-func sizeOf(v ref.Val) int {
+// SizeOf returns how many items, members or bytes a value has, 1 for what has none.
+func SizeOf(v ref.Val) int {
 	switch v := v.(type) {
 	case types.String:
 		return len(v)
@@ -140,10 +140,10 @@ func shallow(values []ref.Val) (sum int) {
 	for _, v := range values {
 		switch v := v.(type) {
 		case types.String, types.Bytes:
-			sum += sizeOf(v) / bytesPerUnit
+			sum += SizeOf(v) / bytesPerUnit
 		case traits.MutableLister:
 		case traits.Lister, traits.Mapper:
-			sum += sizeOf(v)
+			sum += SizeOf(v)
 		}
 	}
 	return sum
@@ -169,7 +169,7 @@ func (s *scale) put(v ref.Val) {
 	}
 	switch v := v.(type) {
 	case types.String, types.Bytes:
-		s.left -= sizeOf(v) / bytesPerUnit
+		s.left -= SizeOf(v) / bytesPerUnit
 	case *types.Optional:
 		if v.HasValue() {
 			s.put(v.GetValue())

@@ -1,4 +1,4 @@
-package record
+package expression
 
 import (
 	"errors"
@@ -125,7 +125,7 @@ func compilePattern(v ref.Val) (*regexp.Regexp, error) {
 func matches(args []ref.Val) int {
 	if len(args) == 3 {
 		if most, ok := args[2].(types.Int); ok && most >= 0 {
-			return int(min(most, maxText))
+			return int(min(most, MaxText))
 		}
 	}
 	return -1
