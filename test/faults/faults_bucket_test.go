@@ -150,7 +150,7 @@ func firstListing(r *rig) {
 		r.row.tried++
 		if round > 0 {
 			r.namespace = env.Namespace(r.T)
-			r.observer = observe(r.T, r.api, r.namespace)
+			r.observer = observe(r.T, r.api, r.namespace, nil)
 			r.createObjects(s, r.proxy.URL())
 		}
 		began := time.Now()

@@ -33,6 +33,8 @@ type fleet struct {
 	interval time.Duration
 	// skew is how far the nodes' own clocks are off.
 	skew time.Duration
+	// named says what the lives are of; see naming.
+	named naming
 
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -42,6 +44,7 @@ type fleet struct {
 	nodes map[string]*machine
 	past  []life
 	next  int
+	how   writing
 }
 
 // machine is one node of the fleet.
@@ -53,14 +56,14 @@ type machine struct {
 	done chan struct{}
 }
 
-func newFleet(t *testing.T, url string, rnd *rand.Rand, interval time.Duration) *fleet {
+func newFleet(t *testing.T, url string, rnd *rand.Rand, interval time.Duration, named naming) *fleet {
 	t.Helper()
 	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0),
 		nats.ReconnectBufSize(-1), nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.RetryOnFailedConnect(true))
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{t: t, nc: nc, rnd: rnd, interval: interval, nodes: map[string]*machine{}}
+	f := &fleet{t: t, nc: nc, rnd: rnd, interval: interval, named: named, nodes: map[string]*machine{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	if f.js, err = jetstream.New(nc); err != nil {
 		t.Fatal(err)
@@ -76,12 +79,19 @@ func newFleet(t *testing.T, url string, rnd *rand.Rand, interval time.Duration) 
 // subject is where the record of a node goes.
 func subject(id string) string { return "$KV." + bucketName + "." + keyPrefix + id }
 
-// value is the record of a node.
-func (f *fleet) value(id, address string) []byte {
+// node is a node as it registers itself.
+func (f *fleet) node(id, address string) discovery.Node {
 	load := 0.5
-	value, err := discovery.Encode(discovery.Node{
+	return discovery.Node{
 		ID: id, Endpoint: "http://" + address + ":8080", LastSeen: time.Now().Add(f.skew), Load: &load, Metadata: map[string]string{"role": "web"},
-	})
+	}
+}
+
+// value is the record of a node.
+func (f *fleet) value(id, address string) []byte { return encoded(f.node(id, address)) }
+
+func encoded(n discovery.Node) []byte {
+	value, err := discovery.Encode(n)
 	if err != nil {
 		panic(err) // The record is this test's own.
 	}
@@ -113,10 +123,7 @@ func (f *fleet) attempt(write func(context.Context) error) error {
 
 // record returns the write of a node's record.
 func (f *fleet) record(id, address string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		_, err := f.js.Publish(ctx, subject(id), f.value(id, address))
-		return err
-	}
+	return func(ctx context.Context) error { return f.publish(ctx, id, f.written(id, address)) }
 }
 
 func (f *fleet) put(ctx context.Context, id, address string) (sent time.Time, err error) {
@@ -125,16 +132,34 @@ func (f *fleet) put(ctx context.Context, id, address string) (sent time.Time, er
 
 func (f *fleet) remove(ctx context.Context, id string) error {
 	_, err := f.persist(ctx, func(ctx context.Context) error {
-		m := nats.NewMsg(subject(id))
-		m.Header.Set("KV-Operation", "DEL")
-		_, err := f.js.PublishMsg(ctx, m)
-		return err
+		for _, s := range f.subjects(id) {
+			m := nats.NewMsg(s)
+			m.Header.Set("KV-Operation", "DEL")
+			if _, err := f.js.PublishMsg(ctx, m); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return err
 }
 
 // entity is how a node at an address is called.
 func entity(id, address string) string { return id + "@" + address }
+
+// naming is how a node at an address is called where it is not to matter which node has an address, or which address a node
+// has; nil: it matters.
+type naming func(id, address string) string
+
+func (n naming) of(id, address string) string {
+	if n == nil {
+		return entity(id, address)
+	}
+	return n(id, address)
+}
+
+// byAddress is for who asks whether an address is served, and not by whom.
+func byAddress(_, address string) string { return address }
 
 // register registers a node, which heartbeats from then on.
 func (f *fleet) register(id, address string) error {
@@ -158,7 +183,7 @@ func (f *fleet) random(n int) int {
 func (f *fleet) adopt(id, address string, began, acked time.Time, first time.Duration) {
 	ctx, stop := context.WithCancel(f.ctx)
 	m := &machine{id: id, address: address, stop: stop, done: make(chan struct{})}
-	m.life = life{entity: entity(id, address), sent: began, acked: acked, beatSent: began, beatAcked: acked}
+	m.life = life{entity: f.named.of(id, address), sent: began, acked: acked, beatSent: began, beatAcked: acked}
 	f.mu.Lock()
 	f.nodes[id] = m
 	f.mu.Unlock()
@@ -276,8 +301,10 @@ func (f *fleet) ids() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all := slices.Sorted(maps.Keys(f.nodes))
-	return slices.DeleteFunc(all, func(id string) bool { return strings.HasPrefix(id, probePrefix) })
+	return slices.DeleteFunc(all, probes)
 }
+
+func probes(id string) bool { return strings.HasPrefix(id, probePrefix) }
 
 // addressOf returns the address of a living node.
 func (f *fleet) addressOf(id string) string {
@@ -309,8 +336,11 @@ func (f *fleet) alive() map[string]bool {
 	return all
 }
 
-// count returns how many nodes live.
+// count returns how many entities live.
 func (f *fleet) count() int {
+	if f.named != nil {
+		return len(f.alive())
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.nodes)
@@ -324,5 +354,5 @@ func (f *fleet) lives() []life {
 	for _, m := range f.nodes {
 		all = append(all, m.life)
 	}
-	return all
+	return joined(all)
 }

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -28,6 +29,35 @@ type life struct {
 	// end is how it left, endSent when it began to, endAcked when the server acknowledged it.
 	end               ending
 	endSent, endAcked time.Time
+}
+
+// left returns when the node stopped heartbeating.
+func (l *life) left() time.Time {
+	if l.end == stays {
+		return forever
+	}
+	return l.endSent
+}
+
+// joined returns the lives with those of one entity as one that overlap: it lives for as long as one of them does.
+func joined(lives []life) []life {
+	slices.SortStableFunc(lives, func(a, b life) int {
+		return cmp.Or(cmp.Compare(a.entity, b.entity), a.sent.Compare(b.sent))
+	})
+	var all []life
+	for _, l := range lives {
+		n := len(all) - 1
+		if n < 0 || all[n].entity != l.entity || l.sent.After(all[n].left()) {
+			all = append(all, l)
+			continue
+		}
+		before := all[n]
+		if l.left().After(before.left()) {
+			all[n] = l
+		}
+		all[n].sent, all[n].acked = before.sent, before.acked
+	}
+	return all
 }
 
 // window is a time in which something was broken.

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -108,5 +109,25 @@ func TestJudge(t *testing.T) {
 				t.Errorf("%d removed, %d missed, %d stale, want %d, %d, %d: %q", v.removed, v.missed, v.stale, c.removed, c.missed, c.stale, v.notes)
 			}
 		})
+	}
+}
+
+func TestJoined(t *testing.T) {
+	other := lived(0, 9)
+	other.entity = "b"
+	for name, c := range map[string]struct {
+		lives []life
+		want  []life
+	}{
+		"one after the other":                 {[]life{lived(5, 9), unregisteredAt(lived(0, 3), 4)}, []life{unregisteredAt(lived(0, 3), 4), lived(5, 9)}},
+		"the second outlives the first":       {[]life{unregisteredAt(lived(0, 3), 6), lived(5, 9)}, []life{lived(0, 9)}},
+		"the first outlives the second":       {[]life{lived(0, 9), unregisteredAt(lived(2, 3), 4)}, []life{lived(0, 9)}},
+		"three in a row":                      {[]life{diedAt(lived(0, 3), 4), diedAt(lived(3, 6), 7), diedAt(lived(6, 9), 10)}, []life{diedAt(lived(0, 9), 10)}},
+		"another entity at the same time":     {[]life{other, lived(0, 9)}, []life{lived(0, 9), other}},
+		"dead, and known to be so only later": {[]life{diedAt(lived(0, 3), 4), lived(4.5, 9)}, []life{diedAt(lived(0, 3), 4), lived(4.5, 9)}},
+	} {
+		if got := joined(c.lives); !slices.Equal(got, c.want) {
+			t.Errorf("%s: joined are %v, want %v", name, got, c.want)
+		}
 	}
 }

@@ -119,13 +119,14 @@ func (v *view) sightings() map[string][]sighting {
 type observer struct {
 	api       client.WithWatch
 	namespace string
+	named     naming
 	endpoints *view
 	nodes     *view
 }
 
-func observe(t *testing.T, api client.WithWatch, namespace string) *observer {
+func observe(t *testing.T, api client.WithWatch, namespace string, named naming) *observer {
 	t.Helper()
-	o := &observer{api: api, namespace: namespace, endpoints: newView(), nodes: newView()}
+	o := &observer{api: api, namespace: namespace, named: named, endpoints: newView(), nodes: newView()}
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() {
@@ -162,11 +163,11 @@ func (o *observer) once(ctx context.Context, v *view, list client.ObjectList) {
 	switch l := list.(type) {
 	case *discoveryv1.EndpointSliceList:
 		for i := range l.Items {
-			all[l.Items[i].Name] = entities(&l.Items[i])
+			all[l.Items[i].Name] = o.entities(&l.Items[i])
 		}
 	case *rollcallv1alpha1.DiscoveredNodeList:
 		for i := range l.Items {
-			all[l.Items[i].Name] = entities(&l.Items[i])
+			all[l.Items[i].Name] = o.entities(&l.Items[i])
 		}
 	}
 	v.reset(all)
@@ -183,26 +184,26 @@ func (o *observer) once(ctx context.Context, v *view, list client.ObjectList) {
 		case event.Type == watch.Deleted:
 			v.set(object.GetName(), nil)
 		default:
-			v.set(object.GetName(), entities(object))
+			v.set(object.GetName(), o.entities(object))
 		}
 	}
 }
 
 // entities returns what an object shows as ready.
-func entities(o client.Object) []string {
-	switch o := o.(type) {
+func (o *observer) entities(object client.Object) []string {
+	switch object := object.(type) {
 	case *discoveryv1.EndpointSlice:
 		var all []string
-		for _, e := range o.Endpoints {
+		for _, e := range object.Endpoints {
 			if ptr.Deref(e.Conditions.Ready, true) && e.TargetRef != nil {
-				all = append(all, entity(e.TargetRef.Name[len(registryName)+1:], e.Addresses[0]))
+				all = append(all, o.named.of(e.TargetRef.Name[len(registryName)+1:], e.Addresses[0]))
 			}
 		}
 		return all
 	case *rollcallv1alpha1.DiscoveredNode:
-		serves := o.Status.Phase == rollcallv1alpha1.NodeReady || o.Status.Phase == rollcallv1alpha1.NodeStale // and held
-		if serves && meta.IsStatusConditionTrue(o.Status.Conditions, rollcallv1alpha1.ConditionReady) && len(o.Spec.Addresses) > 0 {
-			return []string{entity(o.Spec.NodeID, o.Spec.Addresses[0])}
+		serves := object.Status.Phase == rollcallv1alpha1.NodeReady || object.Status.Phase == rollcallv1alpha1.NodeStale // and held
+		if serves && meta.IsStatusConditionTrue(object.Status.Conditions, rollcallv1alpha1.ConditionReady) && len(object.Spec.Addresses) > 0 {
+			return []string{o.named.of(object.Spec.NodeID, object.Spec.Addresses[0])}
 		}
 	}
 	return nil

@@ -53,7 +53,7 @@ func (r *rig) over(w *window) time.Duration {
 	answered := time.Now()
 	r.fleet.adopt(id, address, began, answered, 0)
 	r.mended(w, answered)
-	poll(r.T, patience, "a change after the outage to show", func() bool { return r.observer.endpoints.shows(entity(id, address)) })
+	poll(r.T, patience, "a change after the outage to show", func() bool { return r.observer.endpoints.shows(r.fleet.named.of(id, address)) })
 	blind := time.Since(answered)
 	r.row.blind = append(r.row.blind, blind)
 	must(r, r.fleet.unregister(id))
@@ -72,7 +72,7 @@ func (r *rig) started(w *window, since time.Time, within time.Duration) {
 	r.mending(w, since)
 	id, address := r.probe()
 	must(r, r.fleet.register(id, address))
-	shown := wait(patience, func() bool { return r.observer.endpoints.shows(entity(id, address)) })
+	shown := wait(patience, func() bool { return r.observer.endpoints.shows(r.fleet.named.of(id, address)) })
 	r.mended(w, time.Now())
 	took := time.Since(since)
 	if r.row.blind = append(r.row.blind, took); !shown || took > within {

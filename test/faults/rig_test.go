@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -56,8 +57,10 @@ type rig struct {
 	observer  *observer
 	manager   *process
 	ttl       time.Duration
-	probes    int
-	metrics   string
+	// silence is for how long a node may be silent that has traffic; zero: the TTL.
+	silence time.Duration
+	probes  int
+	metrics string
 
 	mu      sync.Mutex
 	windows []*window
@@ -75,6 +78,13 @@ type setting struct {
 	url string
 	// server changes the rig's own server before it starts.
 	server func(*natsServer)
+	// write is how the nodes write their records at first, interval how often; zero: four times within the TTL.
+	write    writing
+	interval time.Duration
+	// named says what is judged; nil: every node at its address.
+	named naming
+	// service changes the Service.
+	service func(*corev1.Service)
 	// idle starts no manager.
 	idle bool
 }
@@ -152,9 +162,10 @@ func (r *rig) set(s setting) {
 		s.url = r.nats.url()
 		url = r.throughProxy()
 	}
-	r.fleet = newFleet(r.T, s.url, r.rnd, s.ttl/4)
+	r.fleet = newFleet(r.T, s.url, r.rnd, cmp.Or(s.interval, s.ttl/4), s.named)
+	r.fleet.writes(s.write)
 	r.createBucket(s)
-	r.observer = observe(r.T, r.api, r.namespace)
+	r.observer = observe(r.T, r.api, r.namespace, s.named)
 	r.createObjects(s, url)
 	if s.idle {
 		return
@@ -213,7 +224,20 @@ func (r *rig) createObjectsIn(namespace string, s setting, url string) {
 		Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http")}},
 	}}
 	service.Annotations = map[string]string{rollcallv1alpha1.AnnotationNodeSelector: rollcallv1alpha1.LabelRegistry + "=" + registryName + ",role=web"}
+	if s.service != nil {
+		s.service(service)
+	}
 	must(r, r.api.Create(r.Context(), service))
+}
+
+// edit changes the spec of the NodeRegistry.
+func (r *rig) edit(change func(*rollcallv1alpha1.NodeRegistrySpec)) {
+	r.Helper()
+	registry := &rollcallv1alpha1.NodeRegistry{}
+	must(r, r.api.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: registryName}, registry))
+	before := registry.DeepCopy()
+	change(&registry.Spec)
+	must(r, r.api.Patch(r.Context(), registry, client.MergeFrom(before)))
 }
 
 // begin starts a manager, as its user would.
@@ -240,18 +264,23 @@ func (r *rig) metricsAddress() string {
 // goroutines returns how many goroutines the manager says that it has.
 func (r *rig) goroutines() int {
 	r.Helper()
+	n, err := strconv.Atoi(r.metric(goroutineCount))
+	must(r, err)
+	return n
+}
+
+// metric returns the value that a line of the manager's metrics has; empty if there is none.
+func (r *rig) metric(line *regexp.Regexp) string {
+	r.Helper()
 	response, err := http.Get("http://" + r.metrics + "/metrics")
 	must(r, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	must(r, err)
-	found := goroutineCount.FindSubmatch(text)
-	if found == nil {
-		r.Fatalf("the manager does not say how many goroutines it has: %s, %.300s", response.Status, text)
+	if found := line.FindSubmatch(text); found != nil {
+		return string(found[1])
 	}
-	n, err := strconv.Atoi(string(found[1]))
-	must(r, err)
-	return n
+	return ""
 }
 
 var goroutineCount = regexp.MustCompile(`(?m)^go_goroutines (\d+)$`)

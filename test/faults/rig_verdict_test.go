@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"strings"
@@ -68,7 +69,7 @@ func (r *rig) verdict(endpoints, nodes bounds) {
 // verdictOn judges what one view has shown.
 func (r *rig) verdictOn(kind string, v *view, windows []window, b bounds) {
 	r.Helper()
-	found := judge(&history{ttl: r.ttl, lives: r.fleet.lives(), windows: windows, seen: v.sightings(), until: time.Now()}, b)
+	found := judge(&history{ttl: cmp.Or(r.silence, r.ttl), lives: r.fleet.lives(), windows: windows, seen: v.sightings(), until: time.Now()}, b)
 	r.row.add(found)
 	for i, note := range found.notes {
 		if i == 20 {
