@@ -71,6 +71,7 @@ func TestFaults(t *testing.T) {
 		for _, f := range slices.Concat(
 			faultsOfNATS(), faultsOfACluster(), faultsOfTheBucket(), faultsOfTheAPIServer(), faultsOfTheOperator(), faultsOfClocks(),
 			faultsOfTheFleet(), faultsOfTheGuard(), faultsOfPods(), faultsOfListening(), faultsOfTheStore(),
+			faultsOfRecords(), faultsOfAddresses(),
 		) {
 			if f.long && !*full {
 				continue
