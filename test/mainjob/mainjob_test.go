@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -101,8 +102,8 @@ func TestCordon(t *testing.T) {
 	cordon(true)
 	r.Within(patience, "the cordoned node to be out of rotation", r.serves(1, 2))
 	r.Within(patience, "the node to say so", func() bool {
-		c := r.node(0).Status.Conditions
-		return len(c) == 1 && c[0].Reason == rollcallv1alpha1.ReasonCordoned && c[0].Status == "False"
+		c := meta.FindStatusCondition(r.node(0).Status.Conditions, rollcallv1alpha1.ConditionReady)
+		return c != nil && c.Reason == rollcallv1alpha1.ReasonCordoned && c.Status == "False"
 	})
 	manager.Stop()
 	r.Start()

@@ -2,10 +2,13 @@ package records
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 )
@@ -15,9 +18,44 @@ func record(id, members string) string {
 	return fmt.Sprintf(`{"NodeId":%q,%s}`, id, members)
 }
 
-// entry is an entry and what its DiscoveredNode is to say. An entry with an address is served at it.
+// entry is an entry and what its DiscoveredNode is to say: the reason of its condition Ready, and what is to be found in the message of
+// RecordAccepted, or of Ready where an address is refused. An entry with an address is served at it.
 type entry struct {
 	id, value, reason, says, address string
+}
+
+// accepted returns status and reason of the condition RecordAccepted.
+func (e *entry) accepted() string {
+	switch e.reason {
+	case rollcallv1alpha1.ReasonInvalidRecord, rollcallv1alpha1.ReasonInvalidKey, rollcallv1alpha1.ReasonNodeIDMismatch:
+		return "False/" + e.reason
+	case rollcallv1alpha1.ReasonHeartbeating:
+		if e.says != "" {
+			return "True/" + rollcallv1alpha1.ReasonAcceptedWithRemarks
+		}
+	}
+	return "True/" + rollcallv1alpha1.ReasonAccepted
+}
+
+// wrong returns what the node says that is not what it is to say; empty if all is right.
+func (e *entry) wrong(dn *rollcallv1alpha1.DiscoveredNode) string {
+	ready, accepted := ready(dn), meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionRecordAccepted)
+	if ready == nil || accepted == nil {
+		return fmt.Sprintf("%+v", dn.Status.Conditions)
+	}
+	message := accepted.Message
+	if e.reason == rollcallv1alpha1.ReasonAddressRefused {
+		message = ready.Message
+	}
+	if ready.Reason != e.reason || string(accepted.Status)+"/"+accepted.Reason != e.accepted() || !strings.Contains(message, e.says) ||
+		len(message) > 1000 || strings.Contains(message, "secret") {
+		return fmt.Sprintf("%+v, %+v", ready, accepted)
+	}
+	return ""
+}
+
+func ready(dn *rollcallv1alpha1.DiscoveredNode) *metav1.Condition {
+	return meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionReady)
 }
 
 // key is the entry's key.
@@ -42,9 +80,9 @@ func everything() []entry {
 	entries := []entry{
 		{id: "text", value: "hello", reason: invalid, says: "isn't JSON"},
 		{id: "empty", reason: invalid, says: "is empty"},
-		{id: "large", value: record("large", `"Name":"`+strings.Repeat("x", 1<<20-1000)+`"`), reason: invalid, says: "the most is 262144"},
+		{id: "large", value: record("large", `"Name":"`+strings.Repeat("x", 1<<20-1000)+`"`), reason: invalid, says: "more than 65536 bytes"},
 		{id: "nested", value: record("nested", `"X":`+strings.Repeat("[", 20_000)+strings.Repeat("]", 20_000)), reason: invalid, says: "exceeded max depth"},
-		{id: "nested-metadata", value: record("nested-metadata", `"Metadata":{"a":`+strings.Repeat(`{"a":`, 20_000)+"1"+strings.Repeat("}", 20_001)), reason: invalid, says: "exceeded max depth"},
+		{id: "nested-metadata", value: record("nested-metadata", `"Metadata":{"a":`+strings.Repeat(`{"a":`, 10_000)+"1"+strings.Repeat("}", 10_001)), reason: invalid, says: "exceeded max depth"},
 		{id: "shape", value: `{"NodeId":{"a":1}}`, reason: invalid, says: "NodeId can't be a JSON object"},
 		{id: "array", value: `["a"]`, reason: invalid, says: "a JSON array"},
 		{id: "no-id", value: `{"Endpoint":"10.0.0.1:80"}`, reason: invalid, says: "NodeId is missing"},
@@ -68,7 +106,8 @@ func everything() []entry {
 		bad("user", at("me:secret@10.0.0.1"), invalid, "leave out user and password"),
 		bad("no-port", `"Endpoint":"10.0.0.1"`, invalid, "has no port"),
 		bad("nowhere", `"Name":"x"`, invalid, "there is no address"),
-		bad("label", at("10.0.0.10:1")+`,"Metadata":{"role":"`+strings.Repeat("m", 200_000)+`"}`, invalid, "the most is 131072"),
+		bad("port-string", `"Addresses":["10.0.0.1"],"Ports":[{"Port":"8080"}]`, invalid, "Ports.Port can't be a JSON string"),
+		bad("65-addresses", `"Addresses":["`+strings.Join(many(65), `","`)+`"],"Ports":[{"Port":80}]`, invalid, "at most 64"),
 		{id: "ä", value: record("ä", at("10.0.0.1")), reason: key, says: "letters, digits"},
 		{id: "star*", value: record("star*", at("10.0.0.1")), reason: key, says: "letters, digits"},
 
@@ -85,9 +124,36 @@ func everything() []entry {
 		odd("future", at("10.0.1.8")+`,"LastSeen":"2099-01-01T00:00:00Z"`, "10.0.1.8", "LastSeen is more than a day away"),
 		odd("past", at("10.0.1.9")+`,"LastSeen":"1999-01-01T00:00:00Z"`, "10.0.1.9", "LastSeen is more than a day away"),
 		odd("load", at("10.0.1.10")+`,"Load":1e300`, "10.0.1.10", ""),
+		odd("load-nan", at("10.0.2.1")+`,"Load":NaN`, "10.0.2.1", "Load is NaN, which isn't JSON"),
+		odd("load-nan-string", at("10.0.2.2")+`,"Load":"NaN"`, "10.0.2.2", `Load is the string "NaN"`),
+		odd("load-1e400", at("10.0.2.3")+`,"Load":1e400`, "10.0.2.3", "Load is a number"),
+		odd("load-string", at("10.0.2.4")+`,"Load":"0.5"`, "10.0.2.4", "Load is a string, a number is expected: read all the same"),
+		odd("seen-unix", at("10.0.2.5")+`,"LastSeen":`+fmt.Sprint(time.Now().Unix()), "10.0.2.5", "LastSeen is a number"),
+		odd("seen-blank", at("10.0.2.6")+`,"LastSeen":"`+time.Now().UTC().Format(time.DateTime)+`"`, "10.0.2.6", "LastSeen is a string"),
+		odd("metadata-number", at("10.0.2.7")+`,"Metadata":{"cores":8,"role":"web"}`, "10.0.2.7", "Metadata.cores is a number"),
+		odd("metadata-text", at("10.0.2.8")+`,"Metadata":"role=web"`, "10.0.2.8", "Metadata is"),
+		odd("name-number", at("10.0.2.9")+`,"Name":12`, "10.0.2.9", "Name is the number 12"),
+		odd("draining-text", at("10.0.2.10")+`,"Draining":"no"`, "10.0.2.10", `Draining is the string "no"`),
+		odd("owner-text", at("10.0.2.11")+`,"Owner":"me"`, "10.0.2.11", "the entry counts as somebody else's"),
+		{id: "bom", value: "\ufeff" + record("bom", at("10.0.2.12")), reason: rollcallv1alpha1.ReasonHeartbeating, says: "byte order mark", address: "10.0.2.12"},
+		{id: "string", value: strconv.Quote(record("string", at("10.0.2.13"))), reason: rollcallv1alpha1.ReasonHeartbeating, says: "JSON string", address: "10.0.2.13"},
+		odd("port-float", `"Addresses":["10.0.2.14"],"Ports":[{"Port":80.0}]`, "10.0.2.14", ""),
+		odd("at-in-path", at("10.0.2.15/users/me@example.com"), "10.0.2.15", "only the scheme, address and port of Endpoint are used"),
+		odd("second-link-local", `"Addresses":["10.0.3.1","fe80::1"],"Ports":[{"Port":80}]`, "10.0.3.1", "the address fe80::1 is a link-local address, so it is left out"),
+		odd("first-loopback", `"Addresses":["127.0.0.1","10.0.3.2"],"Ports":[{"Port":80}]`, "10.0.3.2", "the address 127.0.0.1 is a loopback address, so it is left out"),
+		odd("first-not-allowed", `"Addresses":["192.168.7.7","10.0.3.3"],"Ports":[{"Port":80}]`, "10.0.3.3", "the address 192.168.7.7 is outside of allowedCIDRs, so it is left out"),
+		odd("64-addresses", `"Addresses":["10.0.3.4","`+strings.Join(many(63), `","`)+`"],"Ports":[{"Port":80}]`, "10.0.3.4", ""),
 		odd("strings", at("10.0.1.11")+`,"Name":"a\u0000\ud800","Zone":"not a label \u0007","Metadata":{"\u0000":"\u0000"}`, "10.0.1.11", ""),
 	}
 	return entries
+}
+
+// many returns addresses that no endpoint shows beside another one of their family.
+func many(n int) (addresses []string) {
+	for i := range n {
+		addresses = append(addresses, fmt.Sprintf("10.0.200.%d", i+1))
+	}
+	return addresses
 }
 
 func policy(s *rollcallv1alpha1.NodeRegistrySpec) {
@@ -120,13 +186,8 @@ func TestEveryBadRecordHasItsReasonAndDisturbsNothing(t *testing.T) {
 	nodes := r.nodes()
 	for _, e := range entries {
 		dn := nodes[e.key()]
-		ready := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionReady)
-		if ready == nil || ready.Reason != e.reason || !strings.Contains(ready.Message, e.says) {
-			t.Errorf("%.40s says %+v, want %s with %q", e.id, ready, e.reason, e.says)
-			continue
-		}
-		if len(ready.Message) > 1000 || strings.Contains(ready.Message, "secret") {
-			t.Errorf("%.40s says %s", e.id, ready.Message)
+		if wrong := e.wrong(&dn); wrong != "" {
+			t.Errorf("%.40s says %s, want %s with %q", e.id, wrong, e.accepted(), e.says)
 		}
 	}
 	r.Within(patience, "the endpoints of those that are only odd", r.serves(served...))
@@ -156,6 +217,52 @@ func TestARecordThatChangesShapeWithEveryHeartbeat(t *testing.T) {
 	if nodes := r.nodes(); len(nodes) != 2 || nodes["node.good"].ResourceVersion != before {
 		t.Errorf("there are %d nodes, and the good one may have been written to", len(nodes))
 	}
+}
+
+// TestWhatIsRefusedLeavesTheLastGoodRecord: a node that was known by a good record lives on it, over a restart as well, and what can be
+// read of a refused one counts.
+func TestWhatIsRefusedLeavesTheLastGoodRecord(t *testing.T) {
+	const good = `"Endpoint":"10.0.0.9:80","Zone":"z1"`
+	r := newRig(t, ordinary(), policy)
+	stop := r.start()
+	r.put("node.n", record("n", good))
+	r.Within(patience, "its endpoint", r.serves("10.0.0.9"))
+	is := func(value, reason, says string) {
+		t.Helper()
+		e := entry{id: "n", value: value, reason: reason, says: says}
+		r.put("node.n", e.value)
+		r.Within(patience, "it to say "+reason, func() bool {
+			dn := r.nodes()["node.n"]
+			accepted := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionRecordAccepted)
+			return accepted != nil && accepted.Reason == reason && strings.Contains(accepted.Message, says)
+		})
+	}
+	for _, refused := range everything() {
+		if !strings.HasPrefix(refused.accepted(), "False/") || refused.reason == rollcallv1alpha1.ReasonInvalidKey {
+			continue
+		}
+		is(strings.Replace(refused.value, strconv.Quote(refused.id), `"n"`, 1), refused.reason, refused.says)
+		if !r.serves("10.0.0.9")() {
+			t.Errorf("after the record %s there are the endpoints %v", refused.id, r.endpoints())
+		}
+		is(record("n", good), rollcallv1alpha1.ReasonAccepted, "")
+	}
+
+	is(record("n", `"Endpoint":7,"Zone":"z2"`), rollcallv1alpha1.ReasonInvalidRecord, "the last good record stays in force")
+	stop()
+	r.start()
+	r.put("node.n", record("n", `"Endpoint":7,"Zone":"z3"`))
+	r.Within(patience, "another zone", func() bool { return r.nodes()["node.n"].Spec.Zone == "z3" })
+	if dn := r.nodes()["node.n"]; !r.serves("10.0.0.9")() || dn.Status.Phase != rollcallv1alpha1.NodeReady || dn.Spec.Addresses[0] != "10.0.0.9" {
+		t.Errorf("it is served at %v, and is %+v", r.endpoints(), dn)
+	}
+	r.put("node.n", record("n", `"Endpoint":7,"Draining":true`))
+	r.Within(patience, "it to drain", r.serves())
+	// An address that never takes traffic is a decision about safety, last good or not.
+	r.put("node.n", record("n", good))
+	r.Within(patience, "its endpoint again", r.serves("10.0.0.9"))
+	r.put("node.n", record("n", `"Endpoint":"127.0.0.1:80"`))
+	r.Within(patience, "it to go", r.serves())
 }
 
 func TestLocalEntries(t *testing.T) {

@@ -1,10 +1,12 @@
 package records
 
 import (
+	"encoding/base64"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/internal/gomicrotest"
@@ -33,7 +35,7 @@ func TestForeignJSON(t *testing.T) {
 	}
 	for key, want := range map[string][2]string{
 		"machine/3": {rollcallv1alpha1.ReasonDuplicateNodeID, `"m-2"`},
-		"machine/4": {rollcallv1alpha1.ReasonInvalidRecord, "spec.record.nodeID: no such key: host"},
+		"machine/4": {rollcallv1alpha1.ReasonExpressionFailed, "spec.record.nodeID: no such key: host"},
 	} {
 		if reason, message := r.says(key); reason != want[0] || !strings.Contains(message, want[1]) {
 			t.Errorf("%s says %s: %s", key, reason, message)
@@ -101,4 +103,21 @@ func TestGoMicroRegistryAsItStands(t *testing.T) {
 			t.Errorf("%s is %s", dn.Name, dn.Status.Phase)
 		}
 	}
+}
+
+func TestGoMicroEntryOfTwoNodes(t *testing.T) {
+	r := newRig(t, ordinary(), func(s *rollcallv1alpha1.NodeRegistrySpec) {
+		s.Bucket.KeyPrefix = new("")
+		s.Record.Format = rollcallv1alpha1.FormatGoMicro
+	})
+	r.start()
+	data := base64.StdEncoding.EncodeToString([]byte(`{"name":"web","version":"1","nodes":[` +
+		`{"id":"web-1","address":"10.42.0.1:80"},{"id":"web-2","address":"10.42.0.2:80"}]}`))
+	r.put("NFXQ", `{"key":"web@web-1","data":"`+data+`"}`)
+	r.Within(patience, "the first of them", r.serves("10.42.0.1"))
+	r.Within(patience, "a remark that names the other", func() bool {
+		dn := r.nodes()["NFXQ"]
+		c := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionRecordAccepted)
+		return c != nil && c.Reason == rollcallv1alpha1.ReasonAcceptedWithRemarks && strings.Contains(c.Message, `not "web-2"`)
+	})
 }
