@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,6 +35,9 @@ type fleet struct {
 	size                        int
 	// moves counts how often each node has changed its address.
 	moves []int
+	// counting has each node count its heartbeats in its metadata, which are in beats.
+	counting bool
+	beats    int
 }
 
 // newFleet makes the bucket and lets so many nodes register.
@@ -74,7 +78,14 @@ func recordOf(n, moves int) discovery.Node {
 }
 
 // current returns the nth node as it is now, in JSON.
-func (f *fleet) current(n int) ([]byte, error) { return discovery.Encode(recordOf(n, f.moves[n])) }
+func (f *fleet) current(n int) ([]byte, error) {
+	node := recordOf(n, f.moves[n])
+	if f.counting {
+		f.beats++
+		node.Metadata["requests"] = strconv.Itoa(f.beats)
+	}
+	return discovery.Encode(node)
+}
 
 func subject(bucket, id string) string { return "$KV." + bucket + "." + keyPrefix + id }
 

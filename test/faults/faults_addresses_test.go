@@ -1,9 +1,9 @@
 package faults
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -174,7 +174,7 @@ func cloneNodes(r *rig, n int) {
 		}})
 		poll(r.T, patience, "the nodes to say that their keys are shared", func() bool { return r.remarked(cloned, "two writers") })
 		poll(r.T, patience, "the Events", func() bool { return len(r.toldOf(rollcallv1alpha1.ReasonKeyShared)) == twins })
-		poll(r.T, patience, "the metric", func() bool { return r.metric(sharedKeys) == fmt.Sprint(twins) })
+		poll(r.T, patience, "the metric", func() bool { return r.metric(sharedKeys) == strconv.Itoa(twins) })
 		pass(r.ttl)
 		r.fleet.writes(writing{})
 		poll(r.T, patience, "the metric to be 0 again", func() bool { return r.metric(sharedKeys) == "0" })

@@ -71,8 +71,8 @@ func (s *spoiler) record(id, address string) []byte {
 	}
 	rnd := rand.New(rand.NewPCG(s.seed, h.Sum64()+n))
 	value, how := good.spoil(rnd)
-	said := append(s.said[id], fmt.Sprintf("%s %s: %.200q", clock(time.Now()), how, value))
-	s.said[id] = said[max(0, len(said)-remembered):]
+	s.said[id] = append(s.said[id], fmt.Sprintf("%s %s: %.200q", clock(time.Now()), how, value))
+	s.said[id] = s.said[id][max(0, len(s.said[id])-remembered):]
 	return value
 }
 
@@ -113,7 +113,7 @@ func (x *member) text() string {
 
 // goodRecord returns a record that says where its node is in one of three ways.
 func goodRecord(id, address string, way int) members {
-	quoted := func(text string) string { return strconv.Quote(text) }
+	quoted := strconv.Quote
 	endpoint := member{name: "Endpoint", value: quoted("http://" + address + ":8080")}
 	reach := members{
 		{name: "Addresses", value: "[" + quoted(address) + "]"},

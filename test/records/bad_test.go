@@ -128,7 +128,7 @@ func everything() []entry {
 		odd("load-nan-string", at("10.0.2.2")+`,"Load":"NaN"`, "10.0.2.2", `Load is the string "NaN"`),
 		odd("load-1e400", at("10.0.2.3")+`,"Load":1e400`, "10.0.2.3", "Load is a number"),
 		odd("load-string", at("10.0.2.4")+`,"Load":"0.5"`, "10.0.2.4", "Load is a string, a number is expected: read all the same"),
-		odd("seen-unix", at("10.0.2.5")+`,"LastSeen":`+fmt.Sprint(time.Now().Unix()), "10.0.2.5", "LastSeen is a number"),
+		odd("seen-unix", at("10.0.2.5")+`,"LastSeen":`+strconv.FormatInt(time.Now().Unix(), 10), "10.0.2.5", "LastSeen is a number"),
 		odd("seen-blank", at("10.0.2.6")+`,"LastSeen":"`+time.Now().UTC().Format(time.DateTime)+`"`, "10.0.2.6", "LastSeen is a string"),
 		odd("metadata-number", at("10.0.2.7")+`,"Metadata":{"cores":8,"role":"web"}`, "10.0.2.7", "Metadata.cores is a number"),
 		odd("metadata-text", at("10.0.2.8")+`,"Metadata":"role=web"`, "10.0.2.8", "Metadata is"),
