@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -8,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/record"
@@ -476,5 +480,56 @@ func TestASuccessorServesAtOnce(t *testing.T) {
 	at("old", `{"Name":"http","Port":80},{"Name":"metrics","Port":9100}`)
 	if node := f.Node("reg.old"); node.Silent || node.Traffic() != TrafficReady {
 		t.Errorf("it is back, and yet %+v", node)
+	}
+}
+
+// slow is a Reader that takes its time.
+type slow struct{ clock *clocktesting.FakeClock }
+
+func (s slow) Read(key string, _ []byte) record.Content {
+	s.clock.Step(longest)
+	return record.Content{Node: discovery.Node{ID: key, Endpoint: "10.0.0.1:80"}}
+}
+func (slow) KeyHoldsID() bool { return false }
+
+// TestReadingTakesAShare has more to read than a registry may at once: it rests, and what needs no reading does not wait.
+func TestReadingTakesAShare(t *testing.T) {
+	p := foreignPolicy()
+	f := newFleet(t, p)
+	p.Record.Reader = slow{f.clock}
+	f.SetPolicy(p)
+	f.list(kv.CauseStart)
+	const count = 3 * burst / 20_000
+	for n := range count {
+		f.Mirror.Entry(kv.Entry{Key: id(n), Revision: uint64(n + 1), Written: f.clock.Now(), Operation: kv.Put})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.Read(ctx)
+	}()
+	rests := func(context.Context) (bool, error) { return f.clock.HasWaiters(), nil }
+	if err := wait.PollUntilContextTimeout(ctx, time.Millisecond, 10*time.Second, true, rests); err != nil {
+		t.Fatalf("it never rests: %v", err)
+	}
+	read := f.State().Records.Entries
+	if read < count/3-batchSize || read > count/3+2*batchSize {
+		t.Errorf("it rests after %d of %d", read, count)
+	}
+	f.Mirror.Entry(kv.Entry{Key: id(0), Revision: count + 1, Operation: kv.Unregister})
+	if got := f.State().Records; got.Entries != read-1 {
+		t.Errorf("after an unregistration there are %d of %d", got.Entries, read)
+	}
+	f.clock.Step(tooLong)
+	f.Arrived(f.clock.Now())
+	if !f.State().Records.TooSlow {
+		t.Error("nobody says that it is too slow")
+	}
+	cancel()
+	<-done
+	f.read()
+	if got := f.State().Records; got.Entries != count-1 || got.TooSlow {
+		t.Errorf("in the end there are %+v", got)
 	}
 }
