@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -91,7 +92,7 @@ func TestWhatCanBeReadOfARefusedRecordCounts(t *testing.T) {
 			Node: discovery.Node{Draining: true, Zone: "b", Metadata: map[string]string{"role": "db"}, Load: new(2.0)}, Err: errors.New("no port"),
 		},
 		"worse":  {Err: errors.New("no JSON"), Unread: true},
-		"failed": {Node: discovery.Node{ID: "x", Endpoint: "10.0.0.2:80"}, Failing: []string{"spec.record.zone", "spec.record.metadata"}},
+		"failed": {Node: discovery.Node{ID: "x", Endpoint: "10.0.0.2:80"}, Failing: []string{"spec.record.zone", "spec.record.metadata"}, LeftOut: []string{"Zone", "Metadata"}},
 	}
 	f.put("node.x", "good")
 	f.put("node.x", "bad")
@@ -110,6 +111,39 @@ func TestWhatCanBeReadOfARefusedRecordCounts(t *testing.T) {
 	}
 	if records := f.State().Records; records.Failing["spec.record.zone"] != 1 || records.Refused != 0 {
 		t.Errorf("counted are %+v", records)
+	}
+}
+
+// TestWhatCannotBeReadStaysAsItWas spoils what a label, the zone and the drain come from.
+func TestWhatCannotBeReadStaysAsItWas(t *testing.T) {
+	const known = `"Endpoint":"10.0.0.1:80","Zone":"a","Name":"x","Draining":true,"Metadata":{"role":"web","rack":"7"}`
+	for _, members := range []string{
+		`"Endpoint":"10.0.0.1:80","Zone":{},"Name":[],"Draining":"perhaps","Metadata":5`,
+		`"Endpoint":"10.0.0.1:80","Zone":["a"],"Name":{},"Draining":{},"Metadata":{"role":["web"],"rack":{}}`,
+		`"Endpoint":"10.0.0.1:80","Zone":,"Name":undefined,"Draining":None,"Metadata":{"role":undefined,"rack":}`,
+		`"Endpoint":5,"Draining":true`,
+		`"Endpoint":"name:80","Draining":true,"Metadata":{}`,
+	} {
+		f := newFleet(t, testPolicy)
+		f.put("node.x", `{"NodeId":"x",`+known+`}`)
+		before := f.Node("reg.x")
+		f.take()
+		f.put("node.x", `{"NodeId":"x",`+members+`}`)
+		after := f.Node("reg.x")
+		if after.Zone != "a" || after.DisplayName != "x" || after.Traffic() != TrafficTerminating || !maps.Equal(after.Metadata, before.Metadata) ||
+			!maps.Equal(after.Labels, before.Labels) {
+			t.Errorf("%s: %+v", members, after)
+		}
+		if len(after.Remarks) == 0 && after.Refusal.Reason == "" {
+			t.Errorf("%s is not remarked", members)
+		}
+	}
+	// What the record no longer says is no longer so.
+	f := newFleet(t, testPolicy)
+	f.put("node.x", `{"NodeId":"x",`+known+`}`)
+	f.put("node.x", `{"NodeId":"x","Endpoint":"10.0.0.1:80"}`)
+	if node := f.Node("reg.x"); node.Zone != "" || node.Labels["role"] != "" || node.Traffic() != TrafficReady {
+		t.Errorf("%+v", node)
 	}
 }
 

@@ -31,6 +31,8 @@ type Facts struct {
 	Good bool
 	// Refusal is why the last record was refused; its zero value if it was accepted.
 	Refusal Fault
+	// leftOut are the members of the last record that only inform and of which something could not be read.
+	leftOut []string
 	// Failing are the fields of the NodeRegistry whose expressions fail for the last record.
 	Failing []string
 	// Notes are what is odd about the record, but does no harm.
