@@ -138,6 +138,15 @@ func TestWhatCannotBeReadStaysAsItWas(t *testing.T) {
 			t.Errorf("%s is not remarked", members)
 		}
 	}
+	var many []string
+	for n := range 2000 {
+		many = append(many, fmt.Sprintf(`"a%d":""`, n))
+	}
+	full := newFleet(t, testPolicy)
+	full.put("node.x", `{"NodeId":"x","Endpoint":"10.0.0.1:80","Metadata":{"role":"web",`+strings.Join(many, ",")+`}}`)
+	if node := full.Node("reg.x"); node.Labels["role"] != "web" || len(node.Metadata) != rollcallv1alpha1.MaxMetadataEntries || len(node.Remarks) != 1 {
+		t.Errorf("of many entries there are %d, with the labels %v: %v", len(node.Metadata), node.Labels, node.Remarks)
+	}
 	// What the record no longer says is no longer so.
 	f := newFleet(t, testPolicy)
 	f.put("node.x", `{"NodeId":"x",`+known+`}`)

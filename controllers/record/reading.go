@@ -92,20 +92,8 @@ func (f *Facts) fill(last *Facts) {
 			metadata = map[string]string{}
 		}
 		maps.Copy(metadata, f.Metadata)
-		f.Metadata = holdable(metadata)
+		f.Metadata = metadata
 	}
-}
-
-// holdable returns as much of the metadata as a DiscoveredNode holds: the first entries by name.
-func holdable(metadata map[string]string) map[string]string {
-	if len(metadata) <= rollcallv1alpha1.MaxMetadataEntries {
-		return metadata
-	}
-	first := make(map[string]string, rollcallv1alpha1.MaxMetadataEntries)
-	for _, name := range slices.Sorted(maps.Keys(metadata))[:rollcallv1alpha1.MaxMetadataEntries] {
-		first[name] = metadata[name]
-	}
-	return first
 }
 
 func (r *Reading) read(x *kv.Entry, p *Policy) {
@@ -193,22 +181,22 @@ func (f *Facts) reach(record *discovery.Node) Fault {
 	return Fault{}
 }
 
-// inform takes over the members that only inform, as much of them as a DiscoveredNode holds.
+// inform takes over the members that only inform, and says what of them a DiscoveredNode does not hold.
 func (f *Facts) inform(record *discovery.Node) {
 	if record.Owner != nil && record.Owner.Cluster != "" {
 		f.Origin = record.Owner.Cluster
 	}
-	f.Draining, f.DisplayName, f.Zone, f.Metadata = record.Draining, record.Name, record.Zone, holdable(record.Metadata)
+	f.Draining, f.DisplayName, f.Zone, f.Metadata = record.Draining, record.Name, record.Zone, record.Metadata
 	if runes := []rune(record.Name); len(record.Name) > rollcallv1alpha1.MaxDisplayNameLength && len(runes) > rollcallv1alpha1.MaxDisplayNameLength {
 		f.DisplayName = string(runes[:rollcallv1alpha1.MaxDisplayNameLength])
 		f.note("Name has more than %d characters: the rest is left out", rollcallv1alpha1.MaxDisplayNameLength)
 	}
 	if utf8.RuneCountInString(record.Zone) > rollcallv1alpha1.MaxZoneLength {
-		f.Zone = ""
+		f.Zone, f.leftOut = "", append(f.leftOut, memberZone)
 		f.note("Zone has more than %d characters: it is left out", rollcallv1alpha1.MaxZoneLength)
 	}
 	if len(record.Metadata) > rollcallv1alpha1.MaxMetadataEntries {
-		f.note("Metadata has more than %d entries: the first by name are used", rollcallv1alpha1.MaxMetadataEntries)
+		f.note("Metadata has more than %d entries: the first by name are shown", rollcallv1alpha1.MaxMetadataEntries)
 	}
 }
 
