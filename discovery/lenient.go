@@ -254,15 +254,16 @@ func (m *mender) refusal(r *record) error {
 // inform takes over what was read of a member that informs, and says so.
 func (m *mender) inform(x *member, value []byte, expected string, steady bool) {
 	if x.kind() == kindNull {
-		m.remarks.add(x.name, "isn't JSON, taken for null")
+		m.remarks.leave(x.name, "isn't JSON, taken for null")
 		return
 	}
-	made := "left out"
-	if value != nil {
-		m.keep(x.quoted, value)
-		made = "read all the same"
+	detail := x.describe(steady) + ", " + expected + " is expected: "
+	if value == nil {
+		m.remarks.leave(x.name, detail+"left out")
+		return
 	}
-	m.remarks.add(x.name, x.describe(steady)+", "+expected+" is expected: "+made)
+	m.keep(x.quoted, value)
+	m.remarks.add(x.name, detail+"read all the same")
 }
 
 // metadata takes over the entries one by one.

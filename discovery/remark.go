@@ -14,6 +14,8 @@ type Remark struct {
 	Member string
 	// Detail is for people: what stands there, at most 40 characters of it, and what was made of that.
 	Detail string
+	// LeftOut is true if nothing was made of what stands there.
+	LeftOut bool
 }
 
 // String returns the remark in one line.
@@ -37,8 +39,14 @@ type remarks struct {
 	more int
 }
 
-func (r *remarks) add(member, detail string) {
-	next := Remark{member, detail}
+func (r *remarks) add(member, detail string) { r.put(Remark{Member: member, Detail: detail}) }
+
+// leave says that a member was left out.
+func (r *remarks) leave(member, detail string) {
+	r.put(Remark{Member: member, Detail: detail, LeftOut: true})
+}
+
+func (r *remarks) put(next Remark) {
 	switch {
 	case len(r.found) > 0 && r.found[len(r.found)-1] == next:
 	case len(r.found) < maxFound:
@@ -68,7 +76,7 @@ func (r *remarks) limited() []Remark {
 	})
 	all = slices.Compact(all)
 	if more := r.more + len(all) - maxRemarks; more > 0 {
-		all = append(all[:maxRemarks:maxRemarks], Remark{recordMember, fmt.Sprintf("has %d more oddities", more)})
+		all = append(all[:maxRemarks:maxRemarks], Remark{Member: RemarkOnRecord, Detail: fmt.Sprintf("has %d more oddities", more)})
 	}
 	return all
 }

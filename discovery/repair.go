@@ -13,8 +13,8 @@ import (
 // maxWraps bounds how often the object may be wrapped in a JSON string.
 const maxWraps = 3
 
-// recordMember is the member that remarks on the value as a whole name.
-const recordMember = "record"
+// RemarkOnRecord is the member that remarks on the value as a whole name.
+const RemarkOnRecord = "record"
 
 // Repair turns what writers take for JSON into JSON. JSON itself is returned as it is. Otherwise byte order marks and
 // what JSON doesn't know as white space are skipped, UTF-16 is read, and a JSON string that holds an object is unwrapped.
@@ -45,12 +45,12 @@ func unwrap(value []byte) ([]byte, remarks) {
 	value = bytes.TrimSpace(value)
 	if text, ok := fromUTF16(value); ok {
 		value = bytes.TrimSpace(text)
-		found.add(recordMember, "is UTF-16, read all the same")
+		found.add(RemarkOnRecord, "is UTF-16, read all the same")
 	}
 	for wraps := 0; ; wraps++ {
 		if bare := trimMarks(value); len(bare) < len(value) {
 			value = bare
-			found.add(recordMember, "has a byte order mark or a null character around it, which is skipped")
+			found.add(RemarkOnRecord, "has a byte order mark or a null character around it, which is skipped")
 		}
 		if wraps == maxWraps || len(value) == 0 || value[0] != '"' {
 			return value, found
@@ -60,7 +60,7 @@ func unwrap(value []byte) ([]byte, remarks) {
 			return value, found
 		}
 		value = bytes.TrimSpace([]byte(inner))
-		found.add(recordMember, "is a JSON string that holds the object, which is unwrapped")
+		found.add(RemarkOnRecord, "is a JSON string that holds the object, which is unwrapped")
 	}
 }
 
@@ -149,7 +149,7 @@ func (r *repairer) oddValue(format string, args ...any) {
 	if r.quiet {
 		return
 	}
-	member := recordMember
+	member := RemarkOnRecord
 	if len(r.path) > 0 {
 		member = memberPath(r.path)
 	}
@@ -181,7 +181,7 @@ func (r *repairer) space() {
 		default:
 			return
 		}
-		r.remarks.add(recordMember, "has white space that JSON doesn't know, which is skipped")
+		r.remarks.add(RemarkOnRecord, "has white space that JSON doesn't know, which is skipped")
 	}
 }
 
@@ -244,7 +244,7 @@ func (r *repairer) more(closing byte, first bool) (bool, error) {
 }
 
 func (r *repairer) surplus() {
-	r.remarks.add(recordMember, "has a comma too many, which is skipped")
+	r.remarks.add(RemarkOnRecord, "has a comma too many, which is skipped")
 }
 
 func (r *repairer) array() error {
@@ -317,7 +317,7 @@ func (r *repairer) name() error {
 	if r.at == start {
 		return r.unexpected("where the name of a member is expected")
 	}
-	r.remarks.add(recordMember, "has names of members without double quotes, read all the same")
+	r.remarks.add(RemarkOnRecord, "has names of members without double quotes, read all the same")
 	r.out = append(r.out, '"')
 	r.out = append(r.out, r.src[start:r.at]...)
 	r.out = append(r.out, '"')

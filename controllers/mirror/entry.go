@@ -199,7 +199,7 @@ func (e *entry) snapshot(registry types.NamespacedName, changed time.Time) *Node
 		Namespace: registry.Namespace, Registry: registry.Name, Name: e.name,
 		Key: strings.ToValidUTF8(e.key, "\uFFFD"), ID: e.facts.ID,
 		DisplayName: e.facts.DisplayName, Addresses: e.facts.Shown(), Ports: e.facts.Ports,
-		Zone: e.facts.Zone, Metadata: e.facts.Metadata, Labels: e.facts.Labels,
+		Zone: e.facts.Zone, Metadata: e.facts.ShownMetadata(), Labels: e.facts.Labels,
 		Phase: phase, Reason: reason, Message: message, Cordoned: e.cordoned,
 		Refusal: e.facts.Refusal, Remarks: e.remarks(), Silent: e.hushed || phase == rollcallv1alpha1.NodeStale, Shared: e.turns.shared(),
 		Load: e.load, LastHeartbeat: e.written, Revision: e.revision, Changed: changed, FirstSeen: e.firstSeen,

@@ -59,7 +59,7 @@ func (f *fleet) SetPolicy(p Policy) {
 
 // read reads everything that waits to be read.
 func (f *fleet) read() {
-	for f.readSome() {
+	for f.readSome() > 0 {
 	}
 }
 

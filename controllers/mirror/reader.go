@@ -16,6 +16,8 @@ const (
 	// take at once: enough to list a large fleet whose expressions cost what they usually do.
 	share = 250_000
 	burst = 2_000_000
+	// longest is how long a record takes to be read at most: as long as an expression may cost.
+	longest = 20 * time.Millisecond
 	// tooLong is for how long a message may wait to be read before somebody should know.
 	tooLong = 5 * time.Second
 )
@@ -30,12 +32,16 @@ func (m *Mirror) Read(ctx context.Context) {
 			return
 		case <-m.wake:
 		}
-		for more := true; more && ctx.Err() == nil; {
+		for ctx.Err() == nil {
 			began := m.clock.Now()
-			more = m.readSome()
+			read := m.readSome()
+			if read == 0 {
+				break
+			}
 			now := m.clock.Now()
-			took := min(burst, int(now.Sub(began).Microseconds()))
-			m.rest(ctx, limiter.ReserveN(now, took).DelayFrom(now))
+			// A process that was stopped meanwhile has read no longer for it.
+			took := min(now.Sub(began), time.Duration(read)*longest, burst*time.Microsecond)
+			m.rest(ctx, limiter.ReserveN(now, int(took.Microseconds())).DelayFrom(now))
 		}
 	}
 }
@@ -51,14 +57,14 @@ func (m *Mirror) rest(ctx context.Context, wait time.Duration) {
 	}
 }
 
-// readSome reads the messages that have waited longest, without the Mirror's lock, and applies what they say. It returns
-// false if there were none.
-func (m *Mirror) readSome() bool {
+// readSome reads the messages that have waited longest, without the Mirror's lock, and applies what they say. It returns how
+// many there were.
+func (m *Mirror) readSome() int {
 	m.mu.Lock()
 	policy, batch := m.table.policy, m.table.unread.take(batchSize)
 	m.mu.Unlock()
 	if len(batch) == 0 {
-		return false
+		return 0
 	}
 	readings := make([]*record.Reading, len(batch))
 	for i, w := range batch {
@@ -72,5 +78,5 @@ func (m *Mirror) readSome() bool {
 	m.table.unread.reading = nil
 	m.proceed()
 	m.finish(m.link.now(m.clock))
-	return true
+	return len(batch)
 }

@@ -1,13 +1,18 @@
 package mirror
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/record"
@@ -87,7 +92,7 @@ func TestWhatCanBeReadOfARefusedRecordCounts(t *testing.T) {
 			Node: discovery.Node{Draining: true, Zone: "b", Metadata: map[string]string{"role": "db"}, Load: new(2.0)}, Err: errors.New("no port"),
 		},
 		"worse":  {Err: errors.New("no JSON"), Unread: true},
-		"failed": {Node: discovery.Node{ID: "x", Endpoint: "10.0.0.2:80"}, Failing: []string{"spec.record.zone", "spec.record.metadata"}},
+		"failed": {Node: discovery.Node{ID: "x", Endpoint: "10.0.0.2:80"}, Failing: []string{"spec.record.zone", "spec.record.metadata"}, LeftOut: []string{"Zone", "Metadata"}},
 	}
 	f.put("node.x", "good")
 	f.put("node.x", "bad")
@@ -106,6 +111,48 @@ func TestWhatCanBeReadOfARefusedRecordCounts(t *testing.T) {
 	}
 	if records := f.State().Records; records.Failing["spec.record.zone"] != 1 || records.Refused != 0 {
 		t.Errorf("counted are %+v", records)
+	}
+}
+
+// TestWhatCannotBeReadStaysAsItWas spoils what a label, the zone and the drain come from.
+func TestWhatCannotBeReadStaysAsItWas(t *testing.T) {
+	const known = `"Endpoint":"10.0.0.1:80","Zone":"a","Name":"x","Draining":true,"Metadata":{"role":"web","rack":"7"}`
+	for _, members := range []string{
+		`"Endpoint":"10.0.0.1:80","Zone":{},"Name":[],"Draining":"perhaps","Metadata":5`,
+		`"Endpoint":"10.0.0.1:80","Zone":["a"],"Name":{},"Draining":{},"Metadata":{"role":["web"],"rack":{}}`,
+		`"Endpoint":"10.0.0.1:80","Zone":,"Name":undefined,"Draining":None,"Metadata":{"role":undefined,"rack":}`,
+		`"Endpoint":5,"Draining":true`,
+		`"Endpoint":"name:80","Draining":true,"Metadata":{}`,
+	} {
+		f := newFleet(t, testPolicy)
+		f.put("node.x", `{"NodeId":"x",`+known+`}`)
+		before := f.Node("reg.x")
+		f.take()
+		f.put("node.x", `{"NodeId":"x",`+members+`}`)
+		after := f.Node("reg.x")
+		if after.Zone != "a" || after.DisplayName != "x" || after.Traffic() != TrafficTerminating || !maps.Equal(after.Metadata, before.Metadata) ||
+			!maps.Equal(after.Labels, before.Labels) {
+			t.Errorf("%s: %+v", members, after)
+		}
+		if len(after.Remarks) == 0 && after.Refusal.Reason == "" {
+			t.Errorf("%s is not remarked", members)
+		}
+	}
+	var many []string
+	for n := range 2000 {
+		many = append(many, fmt.Sprintf(`"a%d":""`, n))
+	}
+	full := newFleet(t, testPolicy)
+	full.put("node.x", `{"NodeId":"x","Endpoint":"10.0.0.1:80","Metadata":{"role":"web",`+strings.Join(many, ",")+`}}`)
+	if node := full.Node("reg.x"); node.Labels["role"] != "web" || len(node.Metadata) != rollcallv1alpha1.MaxMetadataEntries || len(node.Remarks) != 1 {
+		t.Errorf("of many entries there are %d, with the labels %v: %v", len(node.Metadata), node.Labels, node.Remarks)
+	}
+	// What the record no longer says is no longer so.
+	f := newFleet(t, testPolicy)
+	f.put("node.x", `{"NodeId":"x",`+known+`}`)
+	f.put("node.x", `{"NodeId":"x","Endpoint":"10.0.0.1:80"}`)
+	if node := f.Node("reg.x"); node.Zone != "" || node.Labels["role"] != "" || node.Traffic() != TrafficReady {
+		t.Errorf("%+v", node)
 	}
 }
 
@@ -476,5 +523,56 @@ func TestASuccessorServesAtOnce(t *testing.T) {
 	at("old", `{"Name":"http","Port":80},{"Name":"metrics","Port":9100}`)
 	if node := f.Node("reg.old"); node.Silent || node.Traffic() != TrafficReady {
 		t.Errorf("it is back, and yet %+v", node)
+	}
+}
+
+// slow is a Reader that takes its time.
+type slow struct{ clock *clocktesting.FakeClock }
+
+func (s slow) Read(key string, _ []byte) record.Content {
+	s.clock.Step(longest)
+	return record.Content{Node: discovery.Node{ID: key, Endpoint: "10.0.0.1:80"}}
+}
+func (slow) KeyHoldsID() bool { return false }
+
+// TestReadingTakesAShare has more to read than a registry may at once: it rests, and what needs no reading does not wait.
+func TestReadingTakesAShare(t *testing.T) {
+	p := foreignPolicy()
+	f := newFleet(t, p)
+	p.Record.Reader = slow{f.clock}
+	f.SetPolicy(p)
+	f.list(kv.CauseStart)
+	const count = 3 * burst / 20_000
+	for n := range count {
+		f.Mirror.Entry(kv.Entry{Key: id(n), Revision: uint64(n + 1), Written: f.clock.Now(), Operation: kv.Put})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.Read(ctx)
+	}()
+	rests := func(context.Context) (bool, error) { return f.clock.HasWaiters(), nil }
+	if err := wait.PollUntilContextTimeout(ctx, time.Millisecond, 10*time.Second, true, rests); err != nil {
+		t.Fatalf("it never rests: %v", err)
+	}
+	read := f.State().Records.Entries
+	if read < count/3-batchSize || read > count/3+2*batchSize {
+		t.Errorf("it rests after %d of %d", read, count)
+	}
+	f.Mirror.Entry(kv.Entry{Key: id(0), Revision: count + 1, Operation: kv.Unregister})
+	if got := f.State().Records; got.Entries != read-1 {
+		t.Errorf("after an unregistration there are %d of %d", got.Entries, read)
+	}
+	f.clock.Step(tooLong)
+	f.Arrived(f.clock.Now())
+	if !f.State().Records.TooSlow {
+		t.Error("nobody says that it is too slow")
+	}
+	cancel()
+	<-done
+	f.read()
+	if got := f.State().Records; got.Entries != count-1 || got.TooSlow {
+		t.Errorf("in the end there are %+v", got)
 	}
 }

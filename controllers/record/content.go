@@ -1,6 +1,11 @@
 package record
 
-import "github.com/rollcall-dev/rollcall/discovery"
+import (
+	"slices"
+	"strings"
+
+	"github.com/rollcall-dev/rollcall/discovery"
+)
 
 // Content is what a Reader makes of a value.
 type Content struct {
@@ -11,6 +16,8 @@ type Content struct {
 	// Failing are the fields of the NodeRegistry, such as spec.record.zone, whose expressions can't be evaluated over the value.
 	// Nothing was read of the parts that they give.
 	Failing []string
+	// LeftOut are the members of Rollcall's record, such as Zone, that only inform and of which something could not be read.
+	LeftOut []string
 	// Err is why the record is refused, a *discovery.RecordError; nil if it is accepted.
 	Err error
 	// Unread is true if nothing could be read at all. It is false for a refused record of which Node holds the rest.
@@ -34,6 +41,17 @@ func (codec) KeyHoldsID() bool { return true }
 // Read implements Reader.
 func (codec) Read(_ string, value []byte) (c Content) {
 	c.Node, c.Remarks, c.Err = discovery.Decode(value)
-	c.Unread = unread(c.Err)
+	c.Unread, c.LeftOut = unread(c.Err), leftOut(c.Remarks)
 	return c
+}
+
+// leftOut returns the members of which something was left out.
+func leftOut(remarks []discovery.Remark) (members []string) {
+	for _, r := range remarks {
+		member, _, _ := strings.Cut(r.Member, ".")
+		if r.LeftOut && !slices.Contains(members, member) {
+			members = append(members, member)
+		}
+	}
+	return members
 }

@@ -3,6 +3,7 @@ package record
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -31,6 +32,8 @@ type Facts struct {
 	Good bool
 	// Refusal is why the last record was refused; its zero value if it was accepted.
 	Refusal Fault
+	// leftOut are the members of the last record that only inform and of which something could not be read.
+	leftOut []string
 	// Failing are the fields of the NodeRegistry whose expressions fail for the last record.
 	Failing []string
 	// Notes are what is odd about the record, but does no harm.
@@ -92,6 +95,18 @@ func (f *Facts) Shown() []netip.Addr {
 		return f.Allowed
 	}
 	return f.Addresses
+}
+
+// ShownMetadata returns as much of the metadata as a DiscoveredNode holds: the first entries by name.
+func (f *Facts) ShownMetadata() map[string]string {
+	if len(f.Metadata) <= rollcallv1alpha1.MaxMetadataEntries {
+		return f.Metadata
+	}
+	first := make(map[string]string, rollcallv1alpha1.MaxMetadataEntries)
+	for _, name := range slices.Sorted(maps.Keys(f.Metadata))[:rollcallv1alpha1.MaxMetadataEntries] {
+		first[name] = f.Metadata[name]
+	}
+	return first
 }
 
 // Published returns the addresses that endpoints are made of: the first of each family.

@@ -1,6 +1,9 @@
 package record
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"slices"
+)
 
 // fingerprint is a hash of what a message says of its node. Two that differ have the same one with a probability of 2⁻⁶⁴, and
 // nobody who writes records can bring that about, since the seed is of this process alone.
@@ -23,7 +26,7 @@ func fingerprintOf(f *Facts, unread bool) fingerprint {
 		addresses, ports, notes, failures int
 	}{
 		f.ID, f.DisplayName, f.Zone, f.Origin, f.Anonymous, f.Draining, unread, f.Refusal,
-		len(f.Addresses), len(f.Ports), len(f.Notes), len(f.Failing),
+		len(f.Addresses), len(f.Ports), len(f.Notes), len(f.Failing) + len(f.leftOut),
 	})
 	for _, address := range f.Addresses {
 		maphash.WriteComparable(&h, address)
@@ -34,7 +37,7 @@ func fingerprintOf(f *Facts, unread bool) fingerprint {
 	for _, note := range f.Notes {
 		maphash.WriteComparable(&h, note)
 	}
-	for _, field := range f.Failing {
+	for _, field := range slices.Concat(f.Failing, f.leftOut) {
 		maphash.WriteComparable(&h, field)
 	}
 	maphash.WriteComparable(&h, sumOf(f.Metadata))

@@ -75,7 +75,7 @@ func (s *service) record() ([]byte, []discovery.Remark, error) {
 	for _, metadata := range []json.RawMessage{s.Metadata, first.Metadata} {
 		var some map[string]json.RawMessage
 		if len(metadata) > 0 && json.Unmarshal(metadata, &some) != nil {
-			remarks = append(remarks, discovery.Remark{Member: "metadata", Detail: "is no object: left out"})
+			remarks = append(remarks, discovery.Remark{Member: "metadata", Detail: "is no object: left out", LeftOut: true})
 		}
 		maps.Copy(all, some)
 	}

@@ -73,47 +73,50 @@ func decodeAny(value []byte) (any, []discovery.Remark, error) {
 	return seen, remarks, nil
 }
 
-const memberNodeID, memberEndpoint, memberMetadata = "NodeId", "Endpoint", "Metadata"
+const memberNodeID, memberEndpoint, memberZone, memberMetadata = "NodeId", "Endpoint", "Zone", "Metadata"
 
 // someID stands where an expression gives the node ID.
 var someID = json.RawMessage(`"-"`)
 
 // own reads what the members of Rollcall's own record say of a node, except for what an expression replaces. Of a foreign
 // record, one whose node ID is an expression's, a member that means something else there is left out without a remark.
-func (m *Mapping) own(text []byte) (discovery.Node, []discovery.Remark, error) {
+func (m *Mapping) own(text []byte) (c Content) {
 	anonymous := m.spec.NodeID != ""
 	if text[0] != '{' {
-		if anonymous {
-			return discovery.Node{}, nil, nil
+		if !anonymous {
+			c = codec{}.Read("", text)
 		}
-		return discovery.Decode(text)
+		return c
 	}
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(text, &all); err != nil {
-		return discovery.Node{}, nil, wrongShape("the value", err)
+		c.Err = wrongShape("the value", err)
+		return c
 	}
 	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return m.replaces(name) })
 	if anonymous {
 		all[memberNodeID] = someID
 	}
-	node, remarks, err := decodeMembers(all)
-	if anonymous && m.spec.Format != rollcallv1alpha1.FormatGoMicro && len(remarks) > 0 {
-		maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return odd(remarks, name) })
-		node, _, err = decodeMembers(all)
-		remarks = nil
+	c = readMembers(all)
+	if anonymous && m.spec.Format != rollcallv1alpha1.FormatGoMicro && len(c.Remarks) > 0 {
+		left := c.LeftOut
+		maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return odd(c.Remarks, name) })
+		c = readMembers(all)
+		c.Remarks, c.LeftOut = nil, left
 	}
 	if anonymous {
-		node.ID = ""
+		c.Node.ID = ""
 	}
-	return node, remarks, err
+	return c
 }
 
-func decodeMembers(all map[string]json.RawMessage) (discovery.Node, []discovery.Remark, error) {
+func readMembers(all map[string]json.RawMessage) (c Content) {
 	text, err := json.Marshal(all)
 	if err != nil {
-		return discovery.Node{}, nil, wrongShape("the value", err)
+		c.Err = wrongShape("the value", err)
+		return c
 	}
-	return discovery.Decode(text)
+	return codec{}.Read("", text)
 }
 
 // odd returns true if there is a remark on a member. What is in Metadata may be anything.

@@ -96,16 +96,27 @@ func (m *Mapping) decode(c *Content, key string, value []byte) ([]byte, string, 
 	if err != nil {
 		return nil, key, err
 	}
-	bare := m.bare(c.Remarks)
-	node, remarks, err := m.own(record)
-	if err == nil {
-		err = bare
+	own := m.own(record)
+	if own.Err == nil {
+		own.Err = m.bare(c.Remarks)
 	}
 	if m.spec.Format == rollcallv1alpha1.FormatGoMicro {
-		remarks, err = renamed(remarks, err)
+		own.Remarks, own.Err = renamed(own.Remarks, own.Err)
 	}
-	c.Node, c.Remarks = node, append(c.Remarks, remarks...)
-	return content, key, err
+	c.Node, c.LeftOut = own.Node, own.LeftOut
+	c.doubt(c.Remarks)
+	c.Remarks = append(c.Remarks, own.Remarks...)
+	return content, key, own.Err
+}
+
+// doubt says that something in the value could not be read as it stands, and so perhaps what a part comes from.
+func (c *Content) doubt(remarks []discovery.Remark) {
+	for _, r := range remarks {
+		if r.Member != discovery.RemarkOnRecord {
+			c.LeftOut = append(c.LeftOut, memberZone, memberMetadata)
+			return
+		}
+	}
 }
 
 // bare refuses a needed text that was no JSON: what discovery.Repair made of it is a guess.
@@ -133,6 +144,7 @@ func (m *Mapping) evaluate(c *Content, key string, content []byte) {
 		}
 		return
 	}
+	c.doubt(remarks)
 	c.Remarks = append(c.Remarks, remarks...)
 	for _, e := range m.expressions {
 		result, err := e.program.Evaluate(map[string]any{variableKey: key, variableValue: value})
@@ -142,6 +154,7 @@ func (m *Mapping) evaluate(c *Content, key string, content []byte) {
 		}
 		if len(left) > 0 {
 			c.Remarks = append(c.Remarks, discovery.Remark{Member: e.part.field, Detail: "gives no string, number or boolean for " + listed(left) + ": left out"})
+			c.LeftOut = append(c.LeftOut, e.part.member)
 		}
 		if err != nil {
 			c.fail(e.part, err)
@@ -153,6 +166,7 @@ func (m *Mapping) evaluate(c *Content, key string, content []byte) {
 func (c *Content) fail(p *part, err error) {
 	c.Failing = append(c.Failing, p.field)
 	if p.informs {
+		c.LeftOut = append(c.LeftOut, p.member)
 		c.Remarks = append(c.Remarks, discovery.Remark{Member: p.field, Detail: expression.Plain("fails: "+err.Error(), expression.MaxDetail)})
 	} else if c.Err == nil {
 		c.Err = expression.Failed(p.field, err)

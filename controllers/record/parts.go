@@ -34,12 +34,6 @@ type part struct {
 	apply func(*discovery.Node, ref.Val) (left []string, err error)
 }
 
-// The fields of the parts that only inform.
-const (
-	fieldZone     = "spec.record.zone"
-	fieldMetadata = "spec.record.metadata"
-)
-
 // parts are all parts, in the order of evaluation.
 var parts = []part{
 	{
@@ -68,15 +62,15 @@ var parts = []part{
 		},
 	},
 	{
-		field: fieldZone, source: func(r *rollcallv1alpha1.Record) string { return r.Zone },
-		member: "Zone", informs: true, kind: cel.StringType, expected: "a string",
+		field: "spec.record.zone", source: func(r *rollcallv1alpha1.Record) string { return r.Zone },
+		member: memberZone, informs: true, kind: cel.StringType, expected: "a string",
 		apply: func(n *discovery.Node, v ref.Val) (_ []string, err error) {
 			n.Zone, err = text(v, rollcallv1alpha1.MaxZoneLength)
 			return nil, err
 		},
 	},
 	{
-		field: fieldMetadata, source: func(r *rollcallv1alpha1.Record) string { return r.Metadata },
+		field: "spec.record.metadata", source: func(r *rollcallv1alpha1.Record) string { return r.Metadata },
 		member: memberMetadata, informs: true, kind: cel.MapType(cel.StringType, cel.DynType), expected: "a map of strings",
 		apply: func(n *discovery.Node, v ref.Val) (left []string, err error) {
 			n.Metadata, left, err = metadata(v)

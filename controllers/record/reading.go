@@ -1,6 +1,7 @@
 package record
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -62,19 +63,37 @@ func (r *Reading) Onto(last *Facts) Facts {
 	if f.Anonymous && !last.Anonymous {
 		f.ID, f.Anonymous = last.ID, false // A broken record is not to change names.
 	}
-	if slices.Contains(f.Failing, fieldZone) {
-		f.Zone = last.Zone
+	if r.unread {
+		f.Draining, f.Origin = last.Draining, last.Origin
 	}
-	if slices.Contains(f.Failing, fieldMetadata) {
-		f.Metadata = last.Metadata
-	}
-	if r.unread && last.Good {
-		f.DisplayName, f.Zone, f.Metadata, f.Draining, f.Origin = last.DisplayName, last.Zone, last.Metadata, last.Draining, last.Origin
-	}
+	f.fill(last)
 	if f.Accepted() {
 		return f
 	}
 	return f.Refused(f.Refusal, last)
+}
+
+// fill takes what could not be read of the members that only inform from what was known before. A refused record that lacks
+// them has not taken them back.
+func (f *Facts) fill(last *Facts) {
+	missing := func(member string) bool { return !f.Accepted() || slices.Contains(f.leftOut, member) }
+	if missing("Name") {
+		f.DisplayName = cmp.Or(f.DisplayName, last.DisplayName)
+	}
+	if missing(memberZone) {
+		f.Zone = cmp.Or(f.Zone, last.Zone)
+	}
+	if slices.Contains(f.leftOut, "Draining") {
+		f.Draining = last.Draining
+	}
+	if missing(memberMetadata) {
+		metadata := maps.Clone(last.Metadata)
+		if metadata == nil {
+			metadata = map[string]string{}
+		}
+		maps.Copy(metadata, f.Metadata)
+		f.Metadata = metadata
+	}
 }
 
 func (r *Reading) read(x *kv.Entry, p *Policy) {
@@ -89,7 +108,7 @@ func (r *Reading) read(x *kv.Entry, p *Policy) {
 		return
 	}
 	c := p.reader().Read(x.Key, x.Value)
-	r.unread, f.Failing = c.Unread, c.Failing
+	r.unread, f.Failing, f.leftOut = c.Unread, c.Failing, c.LeftOut
 	for _, remark := range c.Remarks {
 		f.Notes = append(f.Notes, remark.String())
 	}
@@ -162,7 +181,7 @@ func (f *Facts) reach(record *discovery.Node) Fault {
 	return Fault{}
 }
 
-// inform takes over the members that only inform, as much of them as a DiscoveredNode holds.
+// inform takes over the members that only inform, and says what of them a DiscoveredNode does not hold.
 func (f *Facts) inform(record *discovery.Node) {
 	if record.Owner != nil && record.Owner.Cluster != "" {
 		f.Origin = record.Owner.Cluster
@@ -173,15 +192,11 @@ func (f *Facts) inform(record *discovery.Node) {
 		f.note("Name has more than %d characters: the rest is left out", rollcallv1alpha1.MaxDisplayNameLength)
 	}
 	if utf8.RuneCountInString(record.Zone) > rollcallv1alpha1.MaxZoneLength {
-		f.Zone = ""
+		f.Zone, f.leftOut = "", append(f.leftOut, memberZone)
 		f.note("Zone has more than %d characters: it is left out", rollcallv1alpha1.MaxZoneLength)
 	}
 	if len(record.Metadata) > rollcallv1alpha1.MaxMetadataEntries {
-		f.Metadata = make(map[string]string, rollcallv1alpha1.MaxMetadataEntries)
-		for _, name := range slices.Sorted(maps.Keys(record.Metadata))[:rollcallv1alpha1.MaxMetadataEntries] {
-			f.Metadata[name] = record.Metadata[name]
-		}
-		f.note("Metadata has more than %d entries: the first by name are used", rollcallv1alpha1.MaxMetadataEntries)
+		f.note("Metadata has more than %d entries: the first by name are shown", rollcallv1alpha1.MaxMetadataEntries)
 	}
 }
 

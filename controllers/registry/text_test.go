@@ -156,6 +156,24 @@ func TestPaceOfWrites(t *testing.T) {
 	}
 }
 
+// What follows from an edit is told at once, however much was told before.
+func TestNewsAfterAnEdit(t *testing.T) {
+	var times writeTimes
+	name := types.NamespacedName{}
+	for range 100 {
+		times.set(name, true, epoch)
+	}
+	registry, o := &rollcallv1alpha1.NodeRegistry{}, serving()
+	o.now = epoch
+	if rest, _ := times.wait(name, registry, statusOf(registry, o), o.now); rest <= 0 {
+		t.Error("a hundred news at once have no end")
+	}
+	times.edited(name)
+	if rest, news := times.wait(name, registry, statusOf(registry, o), o.now); rest > 0 || !news {
+		t.Errorf("after an edit it waits for %s", rest)
+	}
+}
+
 // A status that says something else is told at once after a time of rest.
 func TestNewsAfterARest(t *testing.T) {
 	var times writeTimes

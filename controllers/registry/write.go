@@ -27,6 +27,9 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 	if rest := o.untold(); rest > 0 && len(registry.Status.Conditions) > 0 {
 		return ctrl.Result{RequeueAfter: rest}, nil
 	}
+	if registry.Status.ObservedGeneration != registry.Generation {
+		c.written.edited(name)
+	}
 	status := statusOf(registry, o)
 	wait, news := c.written.wait(name, registry, status, o.now)
 	if wait > 0 {
@@ -153,6 +156,15 @@ func (w *writeTimes) set(name types.NamespacedName, news bool, now time.Time) {
 		}
 		written.paid = written.paid.Add(newsPace)
 	}
+	w.put(name, written)
+}
+
+// edited has what follows from an edit told at once, whatever was told before: a person waits for it.
+func (w *writeTimes) edited(name types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	written := w.at[name]
+	written.paid = time.Time{}
 	w.put(name, written)
 }
 

@@ -76,6 +76,6 @@ func (s *visible) hide(format string, args ...any) (any, bool) {
 	if len(s.path) > 0 {
 		member = Plain(strings.Join(s.path[max(0, len(s.path)-4):], "."), maxQuote)
 	}
-	s.remarks = append(s.remarks, discovery.Remark{Member: member, Detail: fmt.Sprintf(format, args...)})
+	s.remarks = append(s.remarks, discovery.Remark{Member: member, Detail: fmt.Sprintf(format, args...), LeftOut: true})
 	return nil, false
 }
