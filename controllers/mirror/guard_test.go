@@ -319,3 +319,23 @@ func TestNotSuperseded(t *testing.T) {
 		})
 	}
 }
+
+// TestSupersededInOnePass: the process pauses for a moment, so that those that were replaced are found silent in the pass in which
+// the first deadline comes near.
+func TestSupersededInOnePass(t *testing.T) {
+	f := newFleet(t, testPolicy)
+	f.beat(12)
+	f.pass(testTTL/3 - 700*time.Millisecond)
+	f.beats(seq(0, 12)...)
+	for range 2 {
+		f.pass(testTTL / 4)
+		for n := range 12 {
+			f.beatAt(fmt.Sprintf("new-%d", n), n)
+		}
+	}
+	f.pass(testTTL/6 - 100*time.Millisecond)
+	f.wantGuard(false)
+	f.clock.Step(400 * time.Millisecond)
+	f.Arrived(f.clock.Now())
+	f.wantGuard(false)
+}

@@ -46,8 +46,12 @@ func (t silences) look(e *entry) (over bool) {
 	at, takes := t.timing.deadline(e)
 	// A gap moves deadlines and makes answers old.
 	e.due, e.confirmed = false, never
-	switch {
-	case at-lead(takes) <= clock && e.silence != held:
+	if t.overshadowed(e) {
+		t.shade(e) // The guard may count before this is settled.
+		t.mark(e)
+		t.guard.stale = true
+	}
+	if at-lead(takes) <= clock && e.silence != held {
 		e.due = true
 		if e.foreign {
 			e.confirmed = clock // Whatever the leader has under another prefix says nothing here.
@@ -55,9 +59,6 @@ func (t silences) look(e *entry) (over bool) {
 			t.overdue = append(t.overdue, e)
 		}
 		t.guard.stale = true
-	case t.overshadowed(e):
-		t.guard.stale = true
-		t.mark(e)
 	}
 	t.checks.by(e, t.timing.next(e))
 	return false
