@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rollcall-dev/rollcall/controllers/record"
@@ -17,7 +18,11 @@ func (t messages) put(x *kv.Entry, now time.Time) {
 	if !t.staging {
 		t.hear(x)
 	}
-	t.unread.push(waiting{Entry: *x, since: t.timing.clock.Now(), queued: now})
+	w := waiting{Entry: *x, heard: t.timing.clock.Hear(x.Age), queued: now}
+	if len(w.Value) > record.MaxRecordSize {
+		w.Value = slices.Clone(w.Value[:record.MaxRecordSize+1]) // It is refused for its size.
+	}
+	t.unread.push(w)
 }
 
 // hear applies a sign of life. A message that a listing shows again is one only for who knows the node from memory alone.
@@ -96,7 +101,7 @@ func (t messages) join(w *waiting, r *record.Reading) {
 	e := &entry{
 		key: w.Key, facts: r.Onto(nil), load: r.Load(""), firstSeen: w.Written, absent: never,
 		written: w.Written, ttl: w.TTL, revision: w.Revision,
-		heard: t.timing.clock.Hear(w.Age + t.timing.clock.Now() - w.since),
+		heard: w.heard,
 	}
 	t.departed.restore(e, &t.timing)
 	e.facts.Judge(t.labels, &t.policy.Record)
@@ -149,6 +154,7 @@ func (t messages) drop(key string) {
 func (t messages) miss(key string) {
 	e := t.entries[key]
 	if e == nil {
+		t.unread.drop(key)
 		t.forgo(key)
 		return
 	}
@@ -158,10 +164,12 @@ func (t messages) miss(key string) {
 	t.checks.by(e, t.timing.next(e))
 }
 
-// stage has the next listing take effect in one step, when it is complete: it is of another bucket, prefix or mapping.
-func (t messages) stage() {
+// begin forgets what waits, since every key is going to be delivered again, and nobody would tell which of these are gone. With
+// staging, the listing takes effect in one step, when it is complete: it is of another bucket, prefix or mapping.
+func (t messages) begin(staging bool) {
 	t.unread.clear()
-	t.staging, t.staged = true, stagedListing{}
+	t.excess, t.coming = excess{}, map[string]struct{}{}
+	t.staging, t.staged = staging, stagedListing{}
 }
 
 // commit applies the listing that was staged, and that those are missing which no listing shows.
@@ -177,6 +185,11 @@ func (t messages) commit() {
 		t.hear(&s.Entry)
 		t.read(&s.waiting, s.reading)
 		t.settle(s.Written)
+	}
+	for _, w := range t.unread.byKey {
+		if w.Operation == kv.Put {
+			t.hear(&w.Entry)
+		}
 	}
 	for key, e := range t.entries {
 		if e.foreign {
@@ -194,9 +207,6 @@ func (t messages) admit(now time.Time) {
 		}
 		t.out.state = true
 		w.queued = now
-		if t.coming == nil {
-			t.coming = map[string]struct{}{}
-		}
 		t.coming[w.Key] = struct{}{}
 		t.unread.push(w)
 	}

@@ -100,16 +100,17 @@ func (m *Mirror) finish(at time.Time) {
 func (m *Mirror) Listing(cause kv.Cause) {
 	m.mu.Lock()
 	m.tally.listing(cause)
-	m.link.listing, m.link.shown = cause, false
-	if cause == kv.CauseStart {
-		// Every key is delivered again, and nobody would tell which of these are gone.
-		m.table.excess, m.table.coming = excess{}, map[string]struct{}{}
-		m.table.unread.clear()
+	if cause.Gap() || !m.link.pending() {
+		m.link.listing, m.link.shown = cause, false
+	}
+	switch {
+	case cause == kv.CauseStart:
+		m.link.void = false
+		messages{&m.table}.begin(m.link.listed || m.table.staging)
+	case cause == kv.CauseRecreated && m.table.staging:
+		messages{&m.table}.begin(true)
 	}
 	if cause.Gap() {
-		if m.table.staging || cause == kv.CauseStart && m.link.listed {
-			messages{&m.table}.stage()
-		}
 		m.interrupt(nil)
 		m.out.closed = m.clock.Now().Add(listingPatience)
 	}
@@ -137,14 +138,16 @@ func (m *Mirror) interrupt(err error) {
 func (m *Mirror) Synced(b kv.Bucket) {
 	m.mu.Lock()
 	m.setBucket(b)
-	m.link.shown, m.link.end = true, m.table.unread.pushed
+	if !m.link.shown {
+		m.link.shown, m.link.end = true, m.table.unread.pushed
+	}
 	m.proceed()
 	m.finish(m.link.now(m.clock))
 }
 
 // proceed ends the listing that is under way, once what it has shown is read.
 func (m *Mirror) proceed() {
-	if !m.link.shown || !m.table.unread.read(m.link.end) {
+	if m.link.void || !m.link.shown || !m.table.unread.read(m.link.end) {
 		return
 	}
 	m.link.lastSync, m.out.state = m.clock.Now(), true
@@ -244,7 +247,8 @@ func (m *Mirror) SetPolicy(p Policy) {
 		return
 	}
 	if !m.table.policy.Record.ReadsLike(&p.Record) {
-		messages{&m.table}.stage()
+		messages{&m.table}.begin(true)
+		m.link.void = true
 		m.interrupt(nil)
 	}
 	m.table.rule(&p)

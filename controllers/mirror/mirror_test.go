@@ -59,7 +59,8 @@ func (f *fleet) SetPolicy(p Policy) {
 
 // read reads everything that waits to be read.
 func (f *fleet) read() {
-	for f.readSome() > 0 {
+	for read := 1; read > 0; {
+		read = f.readSome(f.Context())
 	}
 }
 

@@ -34,7 +34,7 @@ func (m *Mirror) Read(ctx context.Context) {
 		}
 		for ctx.Err() == nil {
 			began := m.clock.Now()
-			read := m.readSome()
+			read := m.readSome(ctx)
 			if read == 0 {
 				break
 			}
@@ -58,22 +58,21 @@ func (m *Mirror) rest(ctx context.Context, wait time.Duration) {
 }
 
 // readSome reads the messages that have waited longest, without the Mirror's lock, and applies what they say. It returns how
-// many there were.
-func (m *Mirror) readSome() int {
+// many there were. Once ctx has ended it reads no more of them: whoever begins to read again begins with a listing.
+func (m *Mirror) readSome(ctx context.Context) int {
 	m.mu.Lock()
 	policy, batch := m.table.policy, m.table.unread.take(batchSize)
 	m.mu.Unlock()
-	if len(batch) == 0 {
-		return 0
-	}
-	readings := make([]*record.Reading, len(batch))
-	for i, w := range batch {
-		readings[i] = record.Read(&w.Entry, &policy.Record)
+	readings := make([]*record.Reading, 0, len(batch))
+	for _, w := range batch {
+		if ctx.Err() == nil {
+			readings = append(readings, record.Read(&w.Entry, &policy.Record))
+		}
 	}
 	m.mu.Lock()
-	for i, w := range batch {
-		messages{&m.table}.apply(w, readings[i])
-		m.table.settle(w.Written)
+	for i, reading := range readings {
+		messages{&m.table}.apply(batch[i], reading)
+		m.table.settle(batch[i].Written)
 	}
 	m.table.unread.reading = nil
 	m.proceed()

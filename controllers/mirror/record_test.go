@@ -147,6 +147,15 @@ func TestWhatCannotBeReadStaysAsItWas(t *testing.T) {
 	if node := full.Node("reg.x"); node.Labels["role"] != "web" || len(node.Metadata) != rollcallv1alpha1.MaxMetadataEntries || len(node.Remarks) != 1 {
 		t.Errorf("of many entries there are %d, with the labels %v: %v", len(node.Metadata), node.Labels, node.Remarks)
 	}
+	// Names that change with every heartbeat do not pile up.
+	growing := newFleet(t, testPolicy)
+	growing.put("node.x", good)
+	for n := range 300 {
+		growing.put("node.x", fmt.Sprintf(`{"NodeId":"x","Endpoint":"10.0.0.1:80","Metadata":{"odd":{},"k%d":"v"}}`, n))
+	}
+	if node := growing.Node("reg.x"); node.Labels["role"] != "web" || len(node.Metadata) != 2 {
+		t.Errorf("%d entries are kept of a record that has two", len(node.Metadata))
+	}
 	// What the record no longer says is no longer so.
 	f := newFleet(t, testPolicy)
 	f.put("node.x", `{"NodeId":"x",`+known+`}`)

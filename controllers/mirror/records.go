@@ -10,7 +10,7 @@ import (
 
 // contribution is what one entry contributes to State.Records. Its slices are shared.
 type contribution struct {
-	accepted, refused, never, remarked, superseded, shared, sparse bool
+	living, accepted, refused, never, remarked, superseded, shared, sparse bool
 	// quote is why the last record was refused.
 	quote            string
 	present, failing []string
@@ -18,10 +18,15 @@ type contribution struct {
 
 func contributionOf(e *entry, t *timing) contribution {
 	f := &e.facts
+	living := e.silence != expired && !e.foreign
 	c := contribution{
+		living:   living,
 		accepted: f.Good, refused: f.Good && !f.Accepted(), never: !f.Good,
 		remarked: len(f.Remarks) > 0 || e.turns.shared(), superseded: e.superseded, shared: e.turns.shared(), sparse: t.sparse(e),
-		quote: f.Refusal.Message, failing: f.Failing,
+		quote: f.Refusal.Message,
+	}
+	if living {
+		c.failing = f.Failing
 	}
 	if f.Good {
 		c.present = f.Present
@@ -30,7 +35,7 @@ func contributionOf(e *entry, t *timing) contribution {
 }
 
 func (c *contribution) equal(o *contribution) bool {
-	return c.accepted == o.accepted && c.refused == o.refused && c.never == o.never && c.remarked == o.remarked &&
+	return c.living == o.living && c.accepted == o.accepted && c.refused == o.refused && c.never == o.never && c.remarked == o.remarked &&
 		c.superseded == o.superseded && c.shared == o.shared && c.sparse == o.sparse && c.quote == o.quote &&
 		slices.Equal(c.present, o.present) && slices.Equal(c.failing, o.failing)
 }
@@ -96,11 +101,11 @@ func (q *quotes) example() string {
 
 func (r *records) add(c *contribution, n int) {
 	s := &r.sum
-	s.Entries += n
 	for _, counted := range []struct {
 		is bool
 		in *int
 	}{
+		{c.living, &s.Entries},
 		{c.accepted, &s.Accepted},
 		{c.refused, &s.Refused},
 		{c.never, &s.NeverAccepted},

@@ -71,7 +71,7 @@ func (t silences) overshadowed(e *entry) bool {
 
 // retain forgets an expired node once it was visible for long enough.
 func (t silences) retain(e *entry) {
-	if e.back {
+	if at, _ := t.timing.expiry(e); e.back && t.timing.clock.Now() < at {
 		t.checks.by(e, t.timing.clock.Now()+recheck) // Its record is being read.
 		return
 	}
@@ -186,7 +186,7 @@ func (t silences) withhold(keys []string) {
 
 // lose makes a silent node stale or expired, whichever is its turn.
 func (t silences) lose(e *entry) {
-	e.due, e.confirmed, e.since = false, never, t.timing.clock.Now()
+	e.due, e.confirmed, e.since, e.back = false, never, t.timing.clock.Now(), false
 	t.guard.stale = true
 	if at, _ := t.timing.expiry(e); at > e.since {
 		e.silence = stale
@@ -225,7 +225,7 @@ func (t silences) accept() (released int) {
 
 // kept returns true for a node that is silent and has its traffic still.
 func (t silences) kept(e *entry) bool {
-	return e.counts() && e.silence != stale && e.silence != expired &&
+	return e.counts() && !e.back && e.silence != stale && e.silence != expired &&
 		(e.silence == held || e.due || t.timing.wouldBeSilent(e) || t.guard.active && t.timing.silent(e))
 }
 

@@ -17,6 +17,8 @@ type link struct {
 	// to which everything belongs to it.
 	shown bool
 	end   int
+	// void is true from another way to read records until another session lists: what the old one lists does not count.
+	void bool
 	// listed is true once the bucket was listed completely since start; lastSync is when that was the last time.
 	listed   bool
 	lastSync time.Time
@@ -26,6 +28,9 @@ type link struct {
 	bucket kv.Bucket
 	store  standing
 }
+
+// pending returns true while a listing after a gap was shown and is not read yet.
+func (l *link) pending() bool { return l.shown && l.listing.Gap() }
 
 // alike returns true if a status says the same of both.
 func alike(a, b *kv.Bucket) bool {

@@ -21,6 +21,8 @@ type table struct {
 
 	entries map[string]*entry // by key
 	names   map[string]*entry // by the name of the DiscoveredNode
+	// foreign counts the entries without the prefix of the policy, which take no place below MaxNodes.
+	foreign int
 	ids     identities
 	sites   sites
 	// excess are the messages of keys beyond MaxNodes, coming the keys of those that are being read since a place is free.
@@ -46,6 +48,9 @@ func (t *table) insert(e *entry) {
 	e.check, e.confirmed = never, never
 	e.index = unqueued
 	t.entries[e.key] = e
+	if e.foreign {
+		t.foreign++
+	}
 	t.guard.stale = true
 	t.mark(e)
 	t.checks.by(e, t.timing.next(e))
@@ -54,6 +59,9 @@ func (t *table) insert(e *entry) {
 // remove forgets an entry. Whoever waited for its name gets it.
 func (t *table) remove(e *entry) {
 	delete(t.entries, e.key)
+	if e.foreign {
+		t.foreign--
+	}
 	t.checks.drop(e)
 	t.sites.leave(e)
 	if t.names[e.name] == e {
@@ -79,9 +87,11 @@ func (t *table) cordon(name string, cordoned bool) {
 func (t *table) rule(p *Policy) {
 	t.policy, t.labels = p, record.NewLabeller(t.registry.Name, p.Record.Labels)
 	t.timing.staleAfter, t.timing.retain, t.timing.grace = p.StaleAfter, p.RetainExpired, p.grace(t.timing.ttl)
-	t.guard.stale, t.out.state = true, true
+	t.guard.stale, t.out.state, t.foreign = true, true, 0
 	for key, e := range t.entries {
-		e.foreign = !strings.HasPrefix(key, p.Record.KeyPrefix)
+		if e.foreign = !strings.HasPrefix(key, p.Record.KeyPrefix); e.foreign {
+			t.foreign++
+		}
 		if !e.foreign && !p.Record.Mirrors(key, e.facts.Origin) {
 			t.remove(e)
 			continue
@@ -204,6 +214,10 @@ func (t *table) yield(e, former *entry) {
 		e.cordoned = e.cordoned || former.cordoned // A person cordoned the name.
 		if former.foreign {
 			e.firstSeen = former.firstSeen
+			if !e.facts.Good {
+				e.facts = e.facts.Refused(e.facts.Refusal, &former.facts)
+				e.facts.Judge(t.labels, &t.policy.Record)
+			}
 		}
 		t.remove(former)
 	default:
@@ -245,5 +259,5 @@ func (t *table) publish(e *entry, at time.Time) {
 
 // full returns true if no more entries are mirrored, with so many that are about to be.
 func (t *table) full(coming int) bool {
-	return t.policy.MaxNodes > 0 && len(t.entries)+coming >= t.policy.MaxNodes
+	return t.policy.MaxNodes > 0 && len(t.entries)-t.foreign+coming >= t.policy.MaxNodes
 }

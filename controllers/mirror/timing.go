@@ -135,5 +135,5 @@ func lead(takes time.Duration) time.Duration { return min(ahead, takes/6) }
 // late returns true for an entry that died while it waited.
 func (t *timing) late(w *waiting) bool {
 	life := t.life(w.TTL)
-	return life > 0 && t.clock.Now()-w.since+w.Age >= life
+	return life > 0 && t.clock.Now()-w.heard.At+w.heard.Age >= life
 }

@@ -57,9 +57,11 @@ func (t *turns) over(now, window time.Duration) bool { return t.back > 0 && now-
 func (r reach) hash() uint64 {
 	var h maphash.Hash
 	h.SetSeed(placeSeed)
+	var addresses uint64 // in whatever order
 	for _, address := range r.addresses {
-		maphash.WriteComparable(&h, address)
+		addresses += maphash.Comparable(placeSeed, address)
 	}
+	maphash.WriteComparable(&h, addresses)
 	for _, port := range r.ports {
 		maphash.WriteComparable(&h, port)
 	}

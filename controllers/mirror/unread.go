@@ -4,13 +4,14 @@ import (
 	"time"
 
 	"github.com/rollcall-dev/rollcall/discovery/kv"
+	"github.com/rollcall-dev/rollcall/discovery/liveness"
 )
 
 // waiting is a message that waits to be read, or for a place below MaxNodes.
 type waiting struct {
 	kv.Entry
-	// since is when on the listening clock it came.
-	since time.Duration
+	// heard is the sign of life that it was when it came.
+	heard liveness.Heard
 	// queued is when on the local clock it came.
 	queued time.Time
 }
@@ -45,19 +46,18 @@ func (u *unread) push(w waiting) {
 
 // take takes out as many messages as that, the first that came first.
 func (u *unread) take(most int) []*waiting {
-	n := min(most, len(u.order))
-	batch := u.order[:n:n]
-	if u.order = u.order[n:]; len(u.order) == 0 {
-		u.order = nil
-	}
-	u.reading = make(map[string]*waiting, n)
-	for _, w := range batch {
-		if u.byKey[w.Key] == w {
-			delete(u.byKey, w.Key)
+	var batch []*waiting
+	u.reading = map[string]*waiting{}
+	for len(u.order) > 0 && len(batch) < most {
+		w := u.order[0]
+		u.order = u.order[1:]
+		u.done++
+		delete(u.byKey, w.Key)
+		if w.Operation == kv.Put {
 			u.reading[w.Key] = w
+			batch = append(batch, w)
 		}
 	}
-	u.done += n
 	return batch
 }
 
@@ -71,7 +71,9 @@ func (u *unread) current(w *waiting) bool { return u.reading[w.Key] == w }
 
 // drop forgets what is known of the key.
 func (u *unread) drop(key string) {
-	delete(u.byKey, key)
+	if w := u.byKey[key]; w != nil { // A later message of the key gets its place.
+		*w = waiting{Entry: kv.Entry{Key: key, Operation: kv.Unregister}, queued: w.queued}
+	}
 	delete(u.reading, key)
 }
 

@@ -32,6 +32,8 @@ type Facts struct {
 	Good bool
 	// Refusal is why the last record was refused; its zero value if it was accepted.
 	Refusal Fault
+	// whole is the metadata as it was when it could last be read completely.
+	whole map[string]string
 	// leftOut are the members of the last record that only inform and of which something could not be read.
 	leftOut []string
 	// Failing are the fields of the NodeRegistry whose expressions fail for the last record.
@@ -139,8 +141,9 @@ func (f *Facts) Judge(l *Labeller, p *Policy) {
 		f.Verdict = faulty(rollcallv1alpha1.ReasonAddressRefused, "%s", strings.Join(refused, "; "))
 	}
 	f.Remarks = f.Notes
-	if f.source == 0 {
-		return // Notes that were written down are all that was to be remarked.
+	if f.source == 0 { // What was written down is all that was to be remarked, and all that is known.
+		f.whole = f.Metadata
+		return
 	}
 	f.Remarks = slices.Concat(f.Notes, made.unfit)
 	if f.Usable() {

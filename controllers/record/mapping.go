@@ -53,9 +53,6 @@ func Compile(spec rollcallv1alpha1.Record) (*Mapping, error) {
 	return m, nil
 }
 
-// Spec returns what the Mapping was compiled from.
-func (m *Mapping) Spec() rollcallv1alpha1.Record { return m.spec }
-
 // KeyHoldsID says whether a key is the prefix and the node ID, as it is for Rollcall's own record. Else the entry's
 // content names the node.
 func (m *Mapping) KeyHoldsID() bool {
@@ -68,13 +65,11 @@ func (m *Mapping) Read(key string, value []byte) (c Content) {
 		return codec{}.Read(key, value)
 	}
 	content, key, err := m.decode(&c, key, value)
-	if c.Err = err; unread(err) {
+	if c.Err = err; content == nil || unread(err) {
 		c.Unread = true
 		return c
 	}
-	if content != nil {
-		m.evaluate(&c, key, content)
-	}
+	m.evaluate(&c, key, content)
 	if c.Err == nil && c.Node.ID == "" {
 		c.Err = broken(discovery.ReasonMissingNodeID, "the node ID is empty")
 	}

@@ -58,6 +58,7 @@ func (r *Reading) Load(last string) string {
 func (r *Reading) Onto(last *Facts) Facts {
 	f := r.facts
 	if last == nil {
+		f.whole = f.Metadata
 		return f
 	}
 	if f.Anonymous && !last.Anonymous {
@@ -86,11 +87,10 @@ func (f *Facts) fill(last *Facts) {
 	if slices.Contains(f.leftOut, "Draining") {
 		f.Draining = last.Draining
 	}
-	if missing(memberMetadata) {
-		metadata := maps.Clone(last.Metadata)
-		if metadata == nil {
-			metadata = map[string]string{}
-		}
+	if f.whole = f.Metadata; slices.Contains(f.leftOut, memberMetadata) || !f.Accepted() && len(f.Metadata) == 0 {
+		f.whole = last.whole
+		metadata := make(map[string]string, len(f.whole)+len(f.Metadata))
+		maps.Copy(metadata, f.whole)
 		maps.Copy(metadata, f.Metadata)
 		f.Metadata = metadata
 	}

@@ -55,7 +55,7 @@ func (o *observation) example() string {
 }
 
 func (o *observation) readingTooSlow() restriction {
-	if !o.mirror.Records.TooSlow {
+	if o.suspended || o.invalid != nil || !o.mirror.Records.TooSlow {
 		return restriction{}
 	}
 	return restriction{rollcallv1alpha1.ReasonReadingTooSlow,
