@@ -260,7 +260,7 @@ func FuzzAddress(f *testing.F) {
 			t.Fatal(err)
 		}
 		facts := record.Read(&kv.Entry{Key: "node.x", Value: value}, &p.Record).Onto(nil)
-		facts.Judge(record.NewLabeller("reg", p.Record.Labels), &p.Record)
+		facts.Judge(record.NewLabeller("reg", p.Record.Labels), &p.Record, nil)
 		if facts.Verdict.Reason != "" {
 			return
 		}

@@ -104,7 +104,7 @@ func (t messages) join(w *waiting, r *record.Reading) {
 		heard: w.heard,
 	}
 	t.departed.restore(e, &t.timing)
-	e.facts.Judge(t.labels, &t.policy.Record)
+	e.facts.Judge(t.labels, &t.policy.Record, nil)
 	t.insert(e)
 }
 
@@ -124,7 +124,7 @@ func (t messages) adopt(e *entry, r *record.Reading) {
 	if id := f.Identity(); e.facts.Good && f.Accepted() && id != e.facts.Identity() && t.ids.taken(id, e) {
 		f = f.Refused(duplicateID(f.ID), &e.facts)
 	}
-	f.Judge(t.labels, &t.policy.Record)
+	f.Judge(t.labels, &t.policy.Record, e.facts.Labels)
 	e.facts, e.remembered = f, false
 	e.turns.observe(reachOf(&e.facts), t.timing.clock.Now(), t.timing.window())
 	t.guard.stale = true

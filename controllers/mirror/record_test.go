@@ -82,6 +82,20 @@ func TestARefusedAddressIsNoLastGoodOne(t *testing.T) {
 	p.Record.Denied = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}
 	f.SetPolicy(p)
 	f.wantReason("reg.x", rollcallv1alpha1.ReasonAddressRefused)
+	g := restart(f)
+	g.wantReason("reg.x", rollcallv1alpha1.ReasonAddressRefused)
+	g.SetPolicy(testPolicy)
+	g.wantLastGood()
+}
+
+func TestARecordOfAnotherNodeSaysNothing(t *testing.T) {
+	f := newFleet(t, testPolicy)
+	f.put("node.x", good)
+	f.put("node.x", `{"NodeId":"y","Endpoint":"10.0.0.2:80","Zone":"b","Draining":true,"Metadata":{"role":"db"}}`)
+	f.wantLastGood()
+	if node := f.Node("reg.x"); node.Labels["role"] != "web" || node.Zone != "a" {
+		t.Errorf("%+v", node)
+	}
 }
 
 func TestWhatCanBeReadOfARefusedRecordCounts(t *testing.T) {
@@ -121,6 +135,7 @@ func TestWhatCannotBeReadStaysAsItWas(t *testing.T) {
 		`"Endpoint":"10.0.0.1:80","Zone":{},"Name":[],"Draining":"perhaps","Metadata":5`,
 		`"Endpoint":"10.0.0.1:80","Zone":["a"],"Name":{},"Draining":{},"Metadata":{"role":["web"],"rack":{}}`,
 		`"Endpoint":"10.0.0.1:80","Zone":,"Name":undefined,"Draining":None,"Metadata":{"role":undefined,"rack":}`,
+		`"Endpoint":"10.0.0.1:80","Zone":{},"Name":{},"Draining":true,"Metadata":{"role":"no label!","rack":"7"}`,
 		`"Endpoint":5,"Draining":true`,
 		`"Endpoint":"name:80","Draining":true,"Metadata":{}`,
 	} {
@@ -130,9 +145,17 @@ func TestWhatCannotBeReadStaysAsItWas(t *testing.T) {
 		f.take()
 		f.put("node.x", `{"NodeId":"x",`+members+`}`)
 		after := f.Node("reg.x")
-		if after.Zone != "a" || after.DisplayName != "x" || after.Traffic() != TrafficTerminating || !maps.Equal(after.Metadata, before.Metadata) ||
+		if after.Zone != "a" || after.DisplayName != "x" || after.Traffic() != TrafficTerminating || after.Metadata["rack"] != "7" ||
 			!maps.Equal(after.Labels, before.Labels) {
 			t.Errorf("%s: %+v", members, after)
+		}
+		p := testPolicy
+		p.MaxNodes = 5
+		f.SetPolicy(p)
+		for _, node := range []*Node{f.Node("reg.x"), restart(f).Node("reg.x")} {
+			if !maps.Equal(node.Labels, before.Labels) {
+				t.Errorf("%s: after an edit or a restart the labels are %v", members, node.Labels)
+			}
 		}
 		if len(after.Remarks) == 0 && after.Refusal.Reason == "" {
 			t.Errorf("%s is not remarked", members)
@@ -179,8 +202,11 @@ func TestWhatNothingDependsOnIsNoChange(t *testing.T) {
 		"load":              func(n int) string { return fmt.Sprintf(`"Load":%d`, n) },
 		"a second address":  func(n int) string { return fmt.Sprintf(`"Addresses":["10.0.0.1","10.0.1.%d"]`, n) },
 		"a refused address": func(n int) string { return fmt.Sprintf(`"Addresses":["10.0.0.1","127.0.1.%d"]`, n) },
-		"owner":             func(n int) string { return fmt.Sprintf(`"Owner":{"Cluster":"","UID":"%d"}`, n) },
-		"remarks":           func(n int) string { return fmt.Sprintf(`"Zone":"%s"`, strings.Repeat("z", 253+n%2)) },
+		"order of ports": func(n int) string {
+			return []string{`"Ports":[{"Name":"a","Port":1},{"Name":"b","Port":2}]`, `"Ports":[{"Name":"b","Port":2},{"Name":"a","Port":1}]`}[n%2]
+		},
+		"owner":   func(n int) string { return fmt.Sprintf(`"Owner":{"Cluster":"","UID":"%d"}`, n) },
+		"remarks": func(n int) string { return fmt.Sprintf(`"Zone":"%s"`, strings.Repeat("z", 253+n%2)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFleet(t, testPolicy)

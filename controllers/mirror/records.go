@@ -66,7 +66,7 @@ func (r *records) replace(key string, old, now *contribution) {
 	r.never.put(key, now.quote, now.never)
 }
 
-// quotes are what was said of some keys, and one of them that is quoted for all: the same one for as long as it is there.
+// quotes are what was said of some keys, and the first of them, which is quoted for all.
 type quotes struct {
 	all    map[string]string
 	chosen string
@@ -81,13 +81,11 @@ func (q *quotes) put(key, text string, is bool) {
 	} else {
 		q.all[key] = text
 	}
-	if _, there := q.all[q.chosen]; there {
-		return
-	}
-	q.chosen = ""
-	for another := range q.all {
-		q.chosen = another
-		return
+	switch _, there := q.all[q.chosen]; {
+	case is && (key < q.chosen || !there):
+		q.chosen = key
+	case !there && len(q.all) > 0:
+		q.chosen = slices.Min(slices.Collect(maps.Keys(q.all)))
 	}
 }
 

@@ -27,7 +27,7 @@ func (t *table) seed(nodes []*rollcallv1alpha1.DiscoveredNode) {
 		}
 		e.facts.Anonymous = byKey && e.facts.ID == e.key
 		e.junior = byKey && !e.facts.Anonymous
-		e.facts.Judge(t.labels, &t.policy.Record)
+		e.facts.Judge(t.labels, &t.policy.Record, dn.Labels)
 		t.guard.active = t.guard.active || e.silence == held
 		t.insert(e)
 	}
@@ -66,7 +66,10 @@ func remembered(dn *rollcallv1alpha1.DiscoveredNode) record.Facts {
 		Draining: dn.Status.Phase == rollcallv1alpha1.NodeDraining, Origin: dn.Labels[rollcallv1alpha1.LabelOrigin],
 	}
 	accepted := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionRecordAccepted)
-	f.Good = dn.Status.Phase != rollcallv1alpha1.NodeInvalid || accepted != nil && accepted.Status == metav1.ConditionTrue
+	ready := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionReady)
+	// A node that is Invalid for its addresses alone has a good record.
+	f.Good = dn.Status.Phase != rollcallv1alpha1.NodeInvalid || accepted != nil && accepted.Status == metav1.ConditionTrue ||
+		ready != nil && ready.Reason == rollcallv1alpha1.ReasonAddressRefused
 	switch {
 	case accepted == nil && !f.Good:
 		f.Refusal = record.Fault{Reason: rollcallv1alpha1.ReasonInvalidRecord, Message: "the record has not been read yet"}

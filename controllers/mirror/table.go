@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -85,6 +86,7 @@ func (t *table) cordon(name string, cordoned bool) {
 
 // rule applies another policy. Entries that do not have its prefix stay until its listing is complete.
 func (t *table) rule(p *Policy) {
+	sameLabels := t.policy != nil && maps.Equal(t.policy.Record.Labels, p.Record.Labels)
 	t.policy, t.labels = p, record.NewLabeller(t.registry.Name, p.Record.Labels)
 	t.timing.staleAfter, t.timing.retain, t.timing.grace = p.StaleAfter, p.RetainExpired, p.grace(t.timing.ttl)
 	t.guard.stale, t.out.state, t.foreign = true, true, 0
@@ -96,7 +98,11 @@ func (t *table) rule(p *Policy) {
 			t.remove(e)
 			continue
 		}
-		e.facts.Judge(t.labels, &p.Record)
+		last := e.facts.Labels
+		if !sameLabels {
+			last = nil
+		}
+		e.facts.Judge(t.labels, &p.Record, last)
 		t.mark(e)
 	}
 	t.recheck()
@@ -216,7 +222,7 @@ func (t *table) yield(e, former *entry) {
 			e.firstSeen = former.firstSeen
 			if !e.facts.Good {
 				e.facts = e.facts.Refused(e.facts.Refusal, &former.facts)
-				e.facts.Judge(t.labels, &t.policy.Record)
+				e.facts.Judge(t.labels, &t.policy.Record, former.facts.Labels)
 			}
 		}
 		t.remove(former)

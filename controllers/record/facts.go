@@ -128,9 +128,10 @@ func Published(addresses []netip.Addr) iter.Seq[netip.Addr] {
 	}
 }
 
-// Judge fills in what follows from the policy.
-func (f *Facts) Judge(l *Labeller, p *Policy) {
-	made := l.label(f.Origin, f.Metadata)
+// Judge fills in what follows from the policy. A label that can't be made stays as it was in last, the labels that the same
+// policy made before.
+func (f *Facts) Judge(l *Labeller, p *Policy, last map[string]string) {
+	made := l.label(f.Origin, f.Metadata).keep(last)
 	f.Labels, f.Present = made.labels, made.present
 	f.Allowed, f.Verdict = f.Addresses, Fault{}
 	refused := f.allow(p)

@@ -33,9 +33,26 @@ type Labeller struct {
 // labelling is a set of labels, and what there is to say of those that could not be made.
 type labelling struct {
 	labels map[string]string
-	unfit  []string
+	// lacking are the labels that could not be made, unfit what there is to say of them.
+	lacking, unfit []string
 	// present are the labels whose metadata is there, sorted, whether or not it is a label value.
 	present []string
+}
+
+// keep returns the labels with those of before that can't be made now.
+func (l labelling) keep(before map[string]string) labelling {
+	shared := true
+	for _, label := range l.lacking {
+		value, found := before[label]
+		if !found {
+			continue
+		}
+		if shared {
+			l.labels, shared = maps.Clone(l.labels), false
+		}
+		l.labels[label] = value
+	}
+	return l
 }
 
 // NewLabeller returns a Labeller for the registry. members are Policy.Labels.
@@ -87,6 +104,7 @@ func (l *Labeller) make(origin string, metadata map[string]string) labelling {
 		case found && len(validation.IsValidLabelValue(value)) == 0:
 			made.labels[label] = value
 		case found:
+			made.lacking = append(made.lacking, label)
 			made.unfit = append(made.unfit, fmt.Sprintf("there is no label %s, since the metadata %.63q is no label value", label, member))
 		}
 	}

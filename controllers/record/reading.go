@@ -65,7 +65,7 @@ func (r *Reading) Onto(last *Facts) Facts {
 		f.ID, f.Anonymous = last.ID, false // A broken record is not to change names.
 	}
 	if r.unread {
-		f.Draining, f.Origin = last.Draining, last.Origin
+		f.Draining, f.Origin, f.DisplayName, f.Zone, f.Metadata = last.Draining, last.Origin, "", "", nil
 	}
 	f.fill(last)
 	if f.Accepted() {
@@ -119,7 +119,7 @@ func (r *Reading) read(x *kv.Entry, p *Policy) {
 		f.Refusal = refusal(c.Err)
 		return
 	}
-	if f.Refusal = f.name(c.Node.ID, p); f.Accepted() {
+	if f.Refusal = r.name(c.Node.ID, p); f.Accepted() {
 		f.Refusal = f.reach(&c.Node)
 	}
 }
@@ -150,10 +150,12 @@ func (f *Facts) identify(key string, p *Policy) Fault {
 }
 
 // name takes over the ID that the record gives its node.
-func (f *Facts) name(id string, p *Policy) Fault {
+func (r *Reading) name(id string, p *Policy) Fault {
+	f := &r.facts
 	switch {
 	case p.reader().KeyHoldsID():
 		if id != f.ID {
+			r.unread = true // It is a record of another node, whatever else it says.
 			return faulty(rollcallv1alpha1.ReasonNodeIDMismatch,
 				"the record's NodeId is %.80q, its key says %.80q: write it under the key of its own ID", id, f.ID)
 		}
@@ -178,6 +180,10 @@ func (f *Facts) reach(record *discovery.Node) Fault {
 	for _, port := range ports {
 		f.Ports = append(f.Ports, Port{Name: port.Name, Port: int32(port.Port), Protocol: corev1.Protocol(port.Protocol)})
 	}
+	// Some writers keep their ports in a map, and so give them in another order each time.
+	slices.SortFunc(f.Ports, func(a, b Port) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
+	})
 	return Fault{}
 }
 
