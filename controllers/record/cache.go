@@ -9,34 +9,52 @@ import (
 )
 
 // Cache keeps the Mapping of every NodeRegistry, so that it is compiled once for each spec.record, and an unchanged spec
-// gives the very same Mapping. The zero value is ready for use; it is safe for concurrent use.
+// gives the very same Mapping. It remembers the last one that compiled beyond an edit that does not. The zero value is ready
+// for use; it is safe for concurrent use.
 type Cache struct {
 	mu       sync.Mutex
 	compiled map[types.NamespacedName]compiled
 }
 
-type compiled struct {
-	spec    rollcallv1alpha1.Record
-	mapping *Mapping
-	err     error
+// InForce is the spec.record by which a registry is read, and its Mapping; its zero value: there is none.
+type InForce struct {
+	Spec    rollcallv1alpha1.Record
+	Mapping *Mapping
 }
 
-// Mapping returns the registry's Mapping. Its error is that of Compile.
-func (c *Cache) Mapping(registry types.NamespacedName, spec rollcallv1alpha1.Record) (*Mapping, error) {
+// compiled is the last spec that compiled, and the last that did not, with its error.
+type compiled struct {
+	good InForce
+	bad  rollcallv1alpha1.Record
+	err  error
+}
+
+// Mapping returns what is in force for the registry with that spec. With an error, which is that of Compile, it is the last
+// one that compiled.
+func (c *Cache) Mapping(registry types.NamespacedName, spec rollcallv1alpha1.Record) (InForce, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known, found := c.compiled[registry]; found && known.spec == spec {
-		return known.mapping, known.err
+	known := c.compiled[registry]
+	switch {
+	case known.good.Mapping != nil && known.good.Spec == spec:
+		return known.good, nil
+	case known.err != nil && known.bad == spec:
+		return known.good, known.err
+	}
+	m, err := Compile(spec)
+	if err != nil {
+		known.bad, known.err = spec, err
+	} else {
+		known.good = InForce{Spec: spec, Mapping: m}
 	}
 	if c.compiled == nil {
 		c.compiled = map[types.NamespacedName]compiled{}
 	}
-	m, err := Compile(spec)
-	c.compiled[registry] = compiled{spec: spec, mapping: m, err: err}
-	return m, err
+	c.compiled[registry] = known
+	return known.good, err
 }
 
-// Forget drops the Mapping of a registry that is gone.
+// Forget drops what is known of a registry that is gone.
 func (c *Cache) Forget(registry types.NamespacedName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

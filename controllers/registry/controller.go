@@ -107,23 +107,35 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	c.departures.back(req.NamespacedName)
-	mapping, invalid := c.mappings.Mapping(req.NamespacedName, registry.Spec.Record)
-	idle := registry.Spec.Suspend || invalid != nil
+	inForce, invalid := c.mappings.Mapping(req.NamespacedName, registry.Spec.Record)
+	idle := registry.Spec.Suspend || inForce.Mapping == nil
 	if idle {
 		// Before the Mirror gets its policy: without a mapping nothing may be read.
 		c.sessions.stop(req.NamespacedName)
 	}
-	m, err := c.mirror(ctx, registry, mapping)
+	read := readBy(registry, inForce)
+	m, err := c.mirror(ctx, read, inForce.Mapping)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	if !idle {
-		c.sessions.ensure(req.NamespacedName, planOf(registry), m)
+		c.sessions.ensure(req.NamespacedName, planOf(read), m)
 	}
 	if err := c.acceptExpiry(ctx, registry, m); err != nil {
 		return ctrl.Result{}, err
 	}
-	return c.writeStatus(ctx, registry, m, invalid)
+	return c.writeStatus(ctx, registry, m, recordFault{err: invalid, survived: inForce.Mapping != nil})
+}
+
+// readBy returns the registry with the spec.record that is in force: an edit of it that does not compile changes nothing,
+// while the rest of the edit takes effect.
+func readBy(registry *rollcallv1alpha1.NodeRegistry, inForce record.InForce) *rollcallv1alpha1.NodeRegistry {
+	if inForce.Mapping == nil || inForce.Spec == registry.Spec.Record {
+		return registry
+	}
+	read := registry.DeepCopy()
+	read.Spec.Record = inForce.Spec
+	return read
 }
 
 // mirror returns the registry's Mirror with its policy in force; a new one is seeded with what was last written down.

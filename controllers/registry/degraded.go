@@ -16,7 +16,7 @@ type restriction struct{ reason, message string }
 func (o *observation) degraded() metav1.Condition {
 	const kind = rollcallv1alpha1.ConditionDegraded
 	for _, find := range []func() restriction{
-		o.held, o.storeRefuses, o.connectionOutdated, o.permissionMissing, o.tooManyNodes,
+		o.recordOutdated, o.held, o.storeRefuses, o.connectionOutdated, o.permissionMissing, o.tooManyNodes,
 		o.expressionFailed, o.recordsRefused, o.readingTooSlow,
 		o.noExpiry, o.staleAfterTooShort, o.labelNotFound, o.bucketUnfit,
 	} {

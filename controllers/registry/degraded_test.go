@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,9 @@ var restrictions = []struct {
 	state  func(*observation)
 	says   []string
 }{
+	{rollcallv1alpha1.ReasonInvalidExpression, func(o *observation) {
+		o.record = recordFault{err: errors.New("spec.record.zone: no"), survived: true}
+	}, []string{"the last valid spec.record stays in force: spec.record.zone: no"}},
 	{rollcallv1alpha1.ReasonExpiryGuard, func(o *observation) {
 		o.mirror.Held = &mirror.Held{Reason: rollcallv1alpha1.HeldGuard, Silent: 3, Of: 4}
 	}, []string{"3 of 4 nodes"}},
@@ -59,7 +63,7 @@ func TestDegraded(t *testing.T) {
 				other.state(o)
 			}
 		}
-		if r.reason != rollcallv1alpha1.ReasonNoExpiry && i < 8 {
+		if r.reason != rollcallv1alpha1.ReasonNoExpiry && i < 9 {
 			o.spec.Liveness.StaleAfter = nil
 		}
 		c := o.degraded()

@@ -20,11 +20,11 @@ func heldReason(reason rollcallv1alpha1.HeldReason) string {
 	return string(reason)
 }
 
-// stops reports whether a registry that is degraded for that reason is not ready: silence removes no node, or the bucket
-// takes no heartbeat. Every other reason is worth a warning, but everything works.
+// stops reports whether a registry that is degraded for that reason is not ready: spec.record is not what is in force, silence
+// removes no node, or the bucket takes no heartbeat. Every other reason is worth a warning, but everything works.
 func stops(reason string) bool {
 	switch reason {
-	case rollcallv1alpha1.ReasonExpiryGuard, rollcallv1alpha1.ReasonStoreFull, rollcallv1alpha1.ReasonSealed,
+	case rollcallv1alpha1.ReasonInvalidExpression, rollcallv1alpha1.ReasonExpiryGuard, rollcallv1alpha1.ReasonStoreFull, rollcallv1alpha1.ReasonSealed,
 		rollcallv1alpha1.ReasonMirrorCut, rollcallv1alpha1.ReasonNobodyWrites:
 		return true
 	}

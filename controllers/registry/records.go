@@ -11,6 +11,14 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
+// recordOutdated finds that an edit of spec.record can't be used, and that the registry is read by the last one that could.
+func (o *observation) recordOutdated() restriction {
+	if o.suspended || o.record.err == nil || !o.record.survived {
+		return restriction{}
+	}
+	return restriction{rollcallv1alpha1.ReasonInvalidExpression, "the last valid spec.record stays in force: " + o.record.err.Error()}
+}
+
 // expressionFailed finds the fields of spec.record that fail for all entries.
 func (o *observation) expressionFailed() restriction {
 	r := &o.mirror.Records
@@ -55,7 +63,7 @@ func (o *observation) example() string {
 }
 
 func (o *observation) readingTooSlow() restriction {
-	if o.suspended || o.invalid != nil || !o.mirror.Records.TooSlow {
+	if o.suspended || o.invalid() != nil || !o.mirror.Records.TooSlow {
 		return restriction{}
 	}
 	return restriction{rollcallv1alpha1.ReasonReadingTooSlow,

@@ -67,7 +67,7 @@ func (s *session) stop() {
 
 // run serves one connection after the other. A planned change, to another Secret, is made without an end: see follow.
 func (s *session) run(ctx context.Context) {
-	defer s.mirror.Disconnected(context.Canceled)
+	defer s.mirror.Disconnected(nil) // That a session ends is no error of its bucket.
 	for {
 		c, err := s.link.acquire(ctx)
 		if err != nil {
@@ -123,13 +123,18 @@ func (s *session) deny(d denial) {
 }
 
 func (s *session) ensureBucket(ctx context.Context, nc *nats.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
+	bounded, cancel := context.WithTimeout(ctx, bucketTimeout)
 	defer cancel()
-	_, _, err := kv.EnsureBucket(ctx, nc, s.plan.bucket)
-	if !errors.Is(err, context.Canceled) {
+	_, _, err := kv.EnsureBucket(bounded, nc, s.plan.bucket)
+	s.note(ctx, err)
+	return err
+}
+
+// note notes why there is no bucket; nil if there is one. What fails once ctx has ended says nothing about the bucket.
+func (s *session) note(ctx context.Context, err error) {
+	if err == nil || ctx.Err() == nil {
 		s.update(func(state *sessionState) { state.bucketErr = err })
 	}
-	return err
 }
 
 // watch watches the bucket until the session is stopped or the bucket is gone. It goes over to every connection that replaces
@@ -162,8 +167,8 @@ func (s *session) watch(ctx context.Context, u *use) {
 	defer moving.Wait()
 	defer cancel()
 	moving.Go(func() { s.move(ctx, u, watcher, writer) })
-	if err := watcher.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		s.update(func(state *sessionState) { state.bucketErr = err })
+	if err := watcher.Run(ctx); err != nil {
+		s.note(ctx, err)
 	}
 }
 
@@ -269,6 +274,9 @@ type sink struct {
 
 // Disconnected implements kv.Sink.
 func (s *sink) Disconnected(err error) {
+	if errors.Is(err, context.Canceled) {
+		err = nil // It was ended, which is no error of the bucket.
+	}
 	s.Mirror.Disconnected(err)
 	switch {
 	case errors.Is(err, kv.ErrBucketNotFound):

@@ -26,8 +26,7 @@ type observation struct {
 	// registry is the name of the registry.
 	registry  types.NamespacedName
 	suspended bool
-	// invalid says why spec.record can't be used, nil if it can.
-	invalid error
+	record    recordFault
 	// spec is what is asked for.
 	spec    *rollcallv1alpha1.NodeRegistrySpec
 	session sessionState
@@ -35,12 +34,28 @@ type observation struct {
 	now     time.Time
 }
 
+// recordFault is what is wrong with spec.record; its zero value: nothing.
+type recordFault struct {
+	// err says why it can't be used, nil if it can.
+	err error
+	// survived is true if the last valid one is in force instead.
+	survived bool
+}
+
+// invalid says why nothing can be read, for spec.record can't be used and no other is known; nil if it can.
+func (o *observation) invalid() error {
+	if o.record.survived {
+		return nil
+	}
+	return o.record.err
+}
+
 // untold returns how much longer to wait before the status says that something is wrong; zero or less: it is time. An answer
 // that refuses is told at once, only silence has patience.
 func (o *observation) untold() time.Duration {
 	link := &o.session.link
 	switch {
-	case o.suspended, o.invalid != nil, link.connected && o.mirror.Reading:
+	case o.suspended, o.invalid() != nil, link.connected && o.mirror.Reading:
 		return 0
 	case !link.connected:
 		if refuses(link.err) {
@@ -97,8 +112,8 @@ func (o *observation) connected() metav1.Condition {
 	switch link := &o.session.link; {
 	case o.suspended:
 		return condition(kind, false, rollcallv1alpha1.ReasonSuspended, "spec.suspend is set: the last known state stands")
-	case o.invalid != nil:
-		return condition(kind, false, rollcallv1alpha1.ReasonInvalidExpression, "the last known state stands: "+o.invalid.Error())
+	case o.invalid() != nil:
+		return condition(kind, false, rollcallv1alpha1.ReasonInvalidExpression, "the last known state stands: "+o.invalid().Error())
 	case link.connected:
 		return condition(kind, true, rollcallv1alpha1.ReasonConnected, "the connection to NATS is up")
 	default:
@@ -134,8 +149,8 @@ func (o *observation) synced() metav1.Condition {
 	switch denied := o.denied(); {
 	case o.suspended:
 		return no(rollcallv1alpha1.ReasonSuspended, "spec.suspend is set: the last known state stands")
-	case o.invalid != nil:
-		return no(rollcallv1alpha1.ReasonInvalidExpression, "the last known state stands: "+o.invalid.Error())
+	case o.invalid() != nil:
+		return no(rollcallv1alpha1.ReasonInvalidExpression, "the last known state stands: "+o.invalid().Error())
 	case o.mirror.Reading:
 		return condition(kind, true, rollcallv1alpha1.ReasonListed, "the bucket was listed completely and is being watched")
 	case !o.session.link.connected:

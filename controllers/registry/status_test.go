@@ -67,6 +67,9 @@ func TestConditions(t *testing.T) {
 	denied := func(d denial, ago time.Duration) func(*observation) {
 		return func(o *observation) { o.session.denials = o.session.denials.add(d, o.now.Add(-ago)) }
 	}
+	invalid := func(survived bool) func(*observation) {
+		return func(o *observation) { o.record = recordFault{err: errors.New("no"), survived: survived} }
+	}
 	for _, test := range []struct {
 		name                            string
 		change                          []func(*observation)
@@ -85,6 +88,9 @@ func TestConditions(t *testing.T) {
 		{"denied to another session", []func(*observation){denied(denial{subject: "$JS.API.INFO"}, time.Second)}, "Connected", "Listed", "AsExpected", "Ready"},
 		{"no bucket", []func(*observation){stopped, denied(consumers, time.Second), func(o *observation) { o.session.bucketErr = kv.ErrBucketNotFound }}, "Connected", "BucketNotFound", "AsExpected", "BucketNotFound"},
 		{"another Secret is refused", []func(*observation){func(o *observation) { o.session.link.err = nats.ErrAuthorization }}, "Connected", "Listed", "AuthenticationFailed", "Ready"},
+		{"an invalid edit", []func(*observation){invalid(true)}, "Connected", "Listed", "InvalidExpression", "InvalidExpression"},
+		{"never valid", []func(*observation){stopped, invalid(false)}, "InvalidExpression", "InvalidExpression", "AsExpected", "InvalidExpression"},
+		{"suspended after an invalid edit", []func(*observation){stopped, invalid(true), func(o *observation) { o.suspended = true }}, "Suspended", "Suspended", "AsExpected", "Suspended"},
 		{"suspended", []func(*observation){func(o *observation) { o.suspended = true }}, "Suspended", "Suspended", "AsExpected", "Suspended"},
 	} {
 		o := healthy()

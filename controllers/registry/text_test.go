@@ -70,7 +70,8 @@ func TestWhatPeersSayFits(t *testing.T) {
 			func(o *observation) { o.mirror.Bucket.Denied = text },
 			func(o *observation) { o.mirror.Bucket.ServerVersion = text },
 			func(o *observation) { o.mirror.Bucket.History, o.mirror.Bucket.Revision = -1, math.MaxUint64 },
-			func(o *observation) { o.invalid = said },
+			func(o *observation) { o.record.err = said },
+			func(o *observation) { o.record = recordFault{err: said, survived: true} },
 			func(o *observation) { o.mirror.Records.Refused, o.mirror.Records.Example = 1, text },
 			func(o *observation) { o.mirror.Records.Missing = []string{text, text, text, text} },
 			func(o *observation) {

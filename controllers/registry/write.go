@@ -18,9 +18,9 @@ import (
 )
 
 // writeStatus writes the status if it says anything new: at once if a condition changed, else at its pace.
-func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1.NodeRegistry, m *mirror.Mirror, invalid error) (ctrl.Result, error) {
+func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1.NodeRegistry, m *mirror.Mirror, wrong recordFault) (ctrl.Result, error) {
 	name := client.ObjectKeyFromObject(registry)
-	o := &observation{registry: name, suspended: registry.Spec.Suspend, invalid: invalid, spec: &registry.Spec, mirror: m.State(), now: c.clock.Now()}
+	o := &observation{registry: name, suspended: registry.Spec.Suspend, record: wrong, spec: &registry.Spec, mirror: m.State(), now: c.clock.Now()}
 	if session := c.sessions.get(name); session != nil {
 		o.session = session.snapshot()
 	}

@@ -52,8 +52,8 @@ func TestForeignJSON(t *testing.T) {
 	if _, message := r.condition("Ready"); !strings.Contains(message, "spec.record.zone") || !strings.Contains(message, `"valu.rack"`) || !strings.Contains(message, "undeclared reference to 'valu'") {
 		t.Errorf("the condition says %s", message)
 	}
-	r.put("machine/5", `{"host":"m-5","net":{"ip":"10.0.0.5","port":80},"tags":{}}`)
 	stop()
+	r.put("machine/5", `{"host":"m-5","net":{"ip":"10.0.0.5","port":80},"tags":{}}`)
 	r.start()
 	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Record.Zone = "1" })
 	r.Within(patience, "the other condition", func() bool {
@@ -72,6 +72,39 @@ func TestForeignJSON(t *testing.T) {
 	r.remove("machine/2")
 	r.Within(patience, "the heir's endpoint", r.serves("10.0.0.1", "10.0.0.3", "10.0.0.5"))
 	r.Within(patience, "the heir's name", func() bool { return r.nodes()["machine/3"].Name == "fleet.m-2" })
+}
+
+// While an edit does not compile, the last mapping that did is in force, and everything else goes on.
+func TestAnInvalidEditStopsNothing(t *testing.T) {
+	r := newRig(t, ordinary(), machines)
+	r.start()
+	r.put("machine/1", `{"host":"m-1","net":{"ip":"10.0.0.1","port":80},"tags":{},"rack":"r7"}`)
+	r.put("machine/2", `{"host":"m-2","net":{"ip":"10.0.0.2","port":80},"tags":{}}`)
+	r.Within(patience, "both", r.serves("10.0.0.1", "10.0.0.2"))
+	r.Within(patience, "the registry to be Ready", r.is("Ready", "True/Ready"))
+
+	// The rest of the edit takes effect.
+	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) {
+		s.Record.Zone, s.Labels = "value.", map[string]string{"rack": "rack"}
+	})
+	r.Within(patience, "the condition", r.is("Ready", "False/InvalidExpression"))
+	if _, message := r.condition("Ready"); !strings.Contains(message, "the last valid spec.record stays in force: spec.record.zone") {
+		t.Errorf("the condition says %s", message)
+	}
+	for kind, want := range map[string]string{"Connected": "True/Connected", "Synced": "True/Listed", "Degraded": "True/InvalidExpression"} {
+		if got, message := r.condition(kind); got != want {
+			t.Errorf("%s is %s: %s", kind, got, message)
+		}
+	}
+	r.remove("machine/2")
+	r.Within(patience, "the one that stayed", r.serves("10.0.0.1"))
+	r.put("machine/3", `{"host":"m-3","net":{"ip":"10.0.0.3","port":80},"tags":{"rack":"r8"}}`)
+	r.Within(patience, "the new one", r.serves("10.0.0.1", "10.0.0.3"))
+	r.Within(patience, "its label", func() bool { return r.nodes()["machine/3"].Labels["rack"] == "r8" })
+
+	r.edit(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Record.Zone = "value.?rack" })
+	r.Within(patience, "the registry to be Ready", r.is("Ready", "True/Ready"))
+	r.Within(patience, "the zone", func() bool { return r.nodes()["machine/1"].Spec.Zone == "r7" })
 }
 
 func TestGoMicroRegistryAsItStands(t *testing.T) {
