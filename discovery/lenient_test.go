@@ -273,6 +273,8 @@ func TestRefusals(t *testing.T) {
 		`{"NodeId":"n","Ports":[{"Port":80.0000000000000000000000000001}]}`: "Ports.Port can't be a JSON number 80.0000000000000000000000000001, an integer is expected",
 		`{"NodeId":"n","Ports":[{"Port":0x50}]}`:                            "Ports isn't JSON, an array is expected",
 		`{"NodeId":"n","Ports":[{"Port":80.0,"Name":7}]}`:                   "Ports.Name can't be a JSON number, a string is expected",
+		`{"NodeId":"n","Ports":{"a":1}}`:                                    "Ports can't be a JSON object, an array is expected",
+		`{"NodeId":"n","Ports":[7]}`:                                        "Ports can't be a JSON number, an object is expected",
 		`{"NodeId":"n","Addresses":[7]}`:                                    "Addresses can't be a JSON number, a string is expected",
 		`{"NodeId":"n","Addresses":"10.0.0.5"}`:                             "Addresses can't be a JSON string, an array is expected",
 		`{"NodeId":"n","Endpoint":{"password":"secret"}}`:                   "Endpoint can't be a JSON object, a string is expected",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"reflect"
 	"time"
 )
 
@@ -113,16 +114,16 @@ func decodeError(err error) error {
 
 // expected says in JSON's words what the member should have been.
 func expected(e *json.UnmarshalTypeError) string {
-	switch e.Type.String() {
-	case "string":
+	switch e.Type.Kind() {
+	case reflect.String:
 		return "a string"
-	case "bool":
+	case reflect.Bool:
 		return "true or false"
-	case "int":
+	case reflect.Int:
 		return "an integer"
-	case "float64":
+	case reflect.Float64:
 		return "a number"
-	case "[]string", "[]discovery.recordPort":
+	case reflect.Slice:
 		return "an array"
 	}
 	return "an object"

@@ -105,7 +105,8 @@ const (
 )
 
 // Reasons of the condition RecordAccepted of a DiscoveredNode. It is False for the reasons InvalidRecord, InvalidKey,
-// NodeIDMismatch and ExpressionFailed.
+// NodeIDMismatch, ExpressionFailed and DuplicateNodeID; the last one for a node that was known and now gives the ID of another
+// node: it keeps the ID that it had.
 const (
 	// ReasonAccepted means that everything in the record could be read. There is nothing to do.
 	ReasonAccepted = "Accepted"

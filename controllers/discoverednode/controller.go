@@ -85,7 +85,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("discoverednode").
 		For(&rollcallv1alpha1.DiscoveredNode{}).
-		Watches(&rollcallv1alpha1.NodeRegistry{}, handler.EnqueueRequestsFromMapFunc(c.ofRegistry), builder.WithPredicates(created())).
+		Watches(&rollcallv1alpha1.NodeRegistry{}, handler.EnqueueRequestsFromMapFunc(c.ofRegistry), builder.WithPredicates(relevant())).
 		WatchesRawSource(&c.queue).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
@@ -167,11 +167,16 @@ func (c *Controller) ofRegistry(_ context.Context, registry client.Object) []rec
 	return requests
 }
 
-// created lets through the NodeRegistries that are new, also where the watch took one for another of its name.
-func created() predicate.Predicate {
+// relevant lets through the NodeRegistries that are new, also where the watch took one for another of its name, and those with
+// another statusInterval: a shorter one counts at once.
+func relevant() predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc:  func(event.CreateEvent) bool { return true },
-		UpdateFunc:  func(e event.UpdateEvent) bool { return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() },
+		CreateFunc: func(event.CreateEvent) bool { return true },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, known := e.ObjectOld.(*rollcallv1alpha1.NodeRegistry)
+			after, is := e.ObjectNew.(*rollcallv1alpha1.NodeRegistry)
+			return known && is && (before.UID != after.UID || interval(before) != interval(after))
+		},
 		DeleteFunc:  func(event.DeleteEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -124,6 +125,51 @@ func TestACounterCostsAWriteAnInterval(t *testing.T) {
 	if got := r.object().Spec.Metadata["counter"]; got != time.Duration(589).String() {
 		t.Errorf("with it the counter %s was written", got)
 	}
+}
+
+// A shorter statusInterval has all nodes of the registry looked at, and what waits is written within it. Other changes of the
+// registry have none looked at.
+func TestAShorterStatusInterval(t *testing.T) {
+	r := newRig(t, time.Hour)
+	r.count("2")
+	r.reconcile()
+	registry := registryOf(time.Hour)
+	passes := func(change func(*rollcallv1alpha1.NodeRegistry)) bool {
+		after := registry.DeepCopy()
+		change(after)
+		return relevant().Update(event.UpdateEvent{ObjectOld: registry, ObjectNew: after})
+	}
+	shorten := func(registry *rollcallv1alpha1.NodeRegistry) { registry.Spec.StatusInterval.Duration = time.Minute }
+	for name, test := range map[string]struct {
+		change func(*rollcallv1alpha1.NodeRegistry)
+		want   bool
+	}{
+		"another interval": {shorten, true},
+		"the default":      {func(registry *rollcallv1alpha1.NodeRegistry) { registry.Spec.StatusInterval = nil }, true},
+		"another object":   {func(registry *rollcallv1alpha1.NodeRegistry) { registry.UID = "v" }, true},
+		"another label":    {func(registry *rollcallv1alpha1.NodeRegistry) { registry.Labels = map[string]string{"a": "b"} }, false},
+		"another limit":    {func(registry *rollcallv1alpha1.NodeRegistry) { registry.Spec.MaxNodes = new(int32) }, false},
+	} {
+		if got := passes(test.change); got != test.want {
+			t.Errorf("%s: the nodes are looked at: %t", name, got)
+		}
+	}
+	stored := &rollcallv1alpha1.NodeRegistry{}
+	if err := r.client.Get(t.Context(), client.ObjectKeyFromObject(registry), stored); err != nil {
+		t.Fatal(err)
+	}
+	shorten(stored)
+	if err := r.client.Update(t.Context(), stored); err != nil {
+		t.Fatal(err)
+	}
+	r.writes = 0
+	rest := r.reconcile().RequeueAfter
+	if rest <= 0 || rest > time.Minute {
+		t.Fatalf("it is looked at again after %s", rest)
+	}
+	r.clock.SetTime(began.Add(rest))
+	r.reconcile()
+	r.wantWrites(1, "within the interval")
 }
 
 // What somebody else changes is put back at once, although the node may change the same without a write.

@@ -118,10 +118,11 @@ const (
 )
 
 func compare(got, want *rollcallv1alpha1.DiscoveredNode) difference {
+	invalid := got.Status.Phase == rollcallv1alpha1.NodeInvalid && want.Status.Phase == rollcallv1alpha1.NodeInvalid
 	sameSpec, sameStatus := equality.Semantic.DeepEqual(got.Spec, want.Spec), equality.Semantic.DeepEqual(got.Status, want.Status)
 	switch {
 	case !maps.Equal(got.Labels, want.Labels) || !slices.EqualFunc(got.OwnerReferences, want.OwnerReferences, sameOwner),
-		!sameSpec && !equality.Semantic.DeepEqual(essence(got.Spec), essence(want.Spec)),
+		!sameSpec && !equality.Semantic.DeepEqual(essence(got.Spec, invalid), essence(want.Spec, invalid)),
 		!sameStatus && gistOf(&got.Status) != gistOf(&want.Status):
 		return visible
 	case !sameSpec:
@@ -133,9 +134,12 @@ func compare(got, want *rollcallv1alpha1.DiscoveredNode) difference {
 	}
 }
 
-// essence returns of a spec what an endpoint or a person's decision depends on.
-func essence(spec rollcallv1alpha1.DiscoveredNodeSpec) rollcallv1alpha1.DiscoveredNodeSpec {
+// essence returns of a spec what an endpoint or a person's decision depends on. A node that is and stays invalid has no endpoint.
+func essence(spec rollcallv1alpha1.DiscoveredNodeSpec, invalid bool) rollcallv1alpha1.DiscoveredNodeSpec {
 	spec.DisplayName, spec.Metadata, spec.Addresses = "", nil, published(spec.Addresses)
+	if invalid {
+		spec.Addresses, spec.Ports = nil, nil
+	}
 	return spec
 }
 

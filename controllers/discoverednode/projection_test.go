@@ -41,6 +41,15 @@ func TestCompare(t *testing.T) {
 	refuse := func(reason, message string) func(*mirror.Node) {
 		return func(n *mirror.Node) { n.Refusal = record.Fault{Reason: reason, Message: message} }
 	}
+	invalid := func(change func(*mirror.Node)) func(*mirror.Node) {
+		return func(n *mirror.Node) {
+			n.Phase, n.Reason = rollcallv1alpha1.NodeInvalid, rollcallv1alpha1.ReasonAddressRefused
+			change(n)
+		}
+	}
+	address := func(n *mirror.Node) { n.Addresses[0] = netip.MustParseAddr("10.1.0.2") }
+	ports := func(n *mirror.Node) { n.Ports = []record.Port{{Name: "http", Port: 8081, Protocol: "TCP"}} }
+	nothing := func(*mirror.Node) {}
 	for name, test := range map[string]struct {
 		before, after func(*mirror.Node)
 		want          difference
@@ -56,16 +65,24 @@ func TestCompare(t *testing.T) {
 		"a second address": {nil, func(n *mirror.Node) { n.Addresses[1] = netip.MustParseAddr("172.17.0.2") }, described},
 		"a refusal":        {nil, refuse("InvalidRecord", "a"), visible},
 		"accepted again":   {refuse("InvalidRecord", "a"), refuse("", ""), visible},
-		"the address":      {nil, func(n *mirror.Node) { n.Addresses[0] = netip.MustParseAddr("10.1.0.2") }, visible},
+		"the address":      {nil, address, visible},
 		"the IPv6 address": {nil, func(n *mirror.Node) { n.Addresses[2] = netip.MustParseAddr("fd00::2") }, visible},
 		"another order":    {nil, func(n *mirror.Node) { n.Addresses[0], n.Addresses[1] = n.Addresses[1], n.Addresses[0] }, visible},
-		"a port":           {nil, func(n *mirror.Node) { n.Ports = []record.Port{{Name: "http", Port: 8081, Protocol: "TCP"}} }, visible},
+		"a port":           {nil, ports, visible},
 		"the zone":         {nil, func(n *mirror.Node) { n.Zone = "b" }, visible},
 		"a label":          {nil, func(n *mirror.Node) { n.Labels = map[string]string{"role": "db"} }, visible},
 		"the ID":           {nil, func(n *mirror.Node) { n.ID = "web-2" }, visible},
 		"the phase":        {nil, func(n *mirror.Node) { n.Phase = rollcallv1alpha1.NodeStale }, visible},
 		"the reason":       {nil, func(n *mirror.Node) { n.Reason = rollcallv1alpha1.ReasonCordoned }, visible},
 		"a cordon":         {nil, func(n *mirror.Node) { n.Cordoned = true }, visible},
+
+		"the address while invalid":    {invalid(nothing), invalid(address), described},
+		"the ports while invalid":      {invalid(nothing), invalid(ports), described},
+		"no address any more":          {invalid(nothing), invalid(func(n *mirror.Node) { n.Addresses, n.Ports = nil, nil }), described},
+		"the message while invalid":    {invalid(nothing), invalid(func(n *mirror.Node) { n.Message = "127.0.0.2 is refused" }), lazy},
+		"another reason while invalid": {invalid(nothing), invalid(func(n *mirror.Node) { n.Reason = "InvalidRecord" }), visible},
+		"invalid with another address": {nil, invalid(address), visible},
+		"no longer invalid":            {invalid(nothing), nothing, visible},
 	} {
 		n := healthy()
 		if test.before != nil {

@@ -28,12 +28,13 @@ type turn struct {
 func newSchedule() *schedule { return &schedule{objects: map[types.NamespacedName]turn{}} }
 
 // next returns how long it is until the object's turn; zero or less: it is due. An object that is new to the schedule gets
-// a turn at random within the interval, so that 10,000 objects after a restart are not all due at once.
+// a turn at random within the interval, so that 10,000 objects after a restart are not all due at once; so does one whose turn is
+// farther away than that, for the interval was longer.
 func (s *schedule) next(name types.NamespacedName, interval time.Duration, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	object := s.objects[name]
-	if object.due.IsZero() {
+	if object.due.IsZero() || object.due.Sub(now) > interval {
 		object.due = now.Add(interval/2 + rand.N(interval/2+1)) //nolint:gosec // Spreads load: nothing depends on it being unforeseeable.
 		s.objects[name] = object
 	}

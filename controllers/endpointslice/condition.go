@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
 // maxMessage bounds the API server's words in a condition.
@@ -83,18 +84,36 @@ func portlessMessage(portless map[string]struct{}) string {
 	return fmt.Sprintf("More than %d nodes have none of the Service's target ports, and so no endpoint.", magnitude(len(portless)))
 }
 
-// conflictMessage says who lost which address and port to whom.
+// conflictMessage says who lost which address and port to whom. What there is to do comes first, for the names may be longer than
+// the message.
 func (p *placement) conflictMessage() string {
-	const cure = "Give each node its own, unless they are one server."
 	if n := len(p.conflicts); n > namedNodes {
-		return fmt.Sprintf("More than %d ports of nodes are shown for another node that gives the same address. %s", magnitude(n), cure)
+		return fmt.Sprintf("More than %d ports of nodes are shown for another node that gives the same address. "+
+			"Give each node its own, unless they are one server.", magnitude(n))
 	}
 	var told []string
 	for c := range p.conflicts {
-		told = append(told, fmt.Sprintf("%s of node %s is shown for %s", c.claim, c.loser.node, p.holders[c.claim][0].key.node))
+		told = append(told, fmt.Sprintf("%s is shown for %s and not for %s", c.claim, p.holders[c.claim][0].key.node, c.loser.node))
 	}
 	slices.Sort(told)
-	return fmt.Sprintf("Several nodes give the same address and port: %s. %s", strings.Join(told, ", "), cure)
+	return record.Bounded(fitting("Several nodes give the same address and port; give each its own, unless they are one server: ", told))
+}
+
+// fitting returns the text followed by as many of the items as there is room for in a message, but at least one, and how many more
+// there are.
+func fitting(text string, items []string) string {
+	const room = record.MaxMessage - len(", and 5 more.")
+	for i, item := range items {
+		switch {
+		case i == 0:
+		case len(text)+len(", ")+len(item) > room:
+			return fmt.Sprintf("%s, and %d more.", text, len(items)-i)
+		default:
+			text += ", "
+		}
+		text += item
+	}
+	return text + "."
 }
 
 // magnitude returns the largest of namedNodes and the powers of ten that is less than n.

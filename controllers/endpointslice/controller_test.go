@@ -342,7 +342,7 @@ func TestSharedAddress(t *testing.T) {
 	o.edit(web, func() { web.Annotations[rollcallv1alpha1.AnnotationNodeSelector] = "role in (web, db)" })
 	o.hasReason(rollcallv1alpha1.ReasonAddressShared)
 	condition := o.condition("web")
-	if want := "10.0.0.9:8080/TCP of node catga.users is shown for catga.orders"; condition.Status != metav1.ConditionTrue ||
+	if want := "10.0.0.9:8080/TCP is shown for catga.orders and not for catga.users"; condition.Status != metav1.ConditionTrue ||
 		!strings.Contains(condition.Message, want) {
 		t.Errorf("the condition is %v, want True and %q", condition, want)
 	}

@@ -3,8 +3,10 @@ package endpointslice
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -151,7 +153,7 @@ func TestConflicts(t *testing.T) {
 	same := func(id string, change ...func(*mirror.Node)) *mirror.Node {
 		return but(newNode("reg", id, "10.0.0.5", "fd00::5"), all(change...))
 	}
-	const cure = " Give each node its own, unless they are one server."
+	const prefix = "Several nodes give the same address and port; give each its own, unless they are one server: "
 	tests := map[string]struct {
 		service *corev1.Service
 		nodes   []*mirror.Node
@@ -159,23 +161,28 @@ func TestConflicts(t *testing.T) {
 	}{
 		"a shared port": {
 			newService(withMetrics), []*mirror.Node{same("b", port(81), metrics), same("a", metrics)},
-			"10.0.0.5:9100/TCP of node reg.b is shown for reg.a.",
+			"10.0.0.5:9100/TCP is shown for reg.a and not for reg.b.",
 		},
 		"two families": {
 			newService(families("IPv4", "IPv6")), []*mirror.Node{same("b"), same("a")},
-			"10.0.0.5:8080/TCP of node reg.b is shown for reg.a, [fd00::5]:8080/TCP of node reg.b is shown for reg.a.",
+			"10.0.0.5:8080/TCP is shown for reg.a and not for reg.b, [fd00::5]:8080/TCP is shown for reg.a and not for reg.b.",
 		},
 		"no ports": {
 			newService(headless, ports()), []*mirror.Node{same("b"), same("a")},
-			"10.0.0.5 of node reg.b is shown for reg.a.",
+			"10.0.0.5 is shown for reg.a and not for reg.b.",
 		},
 		"two losers": {
 			newService(), []*mirror.Node{same("a"), same("b"), same("c", older)},
-			"10.0.0.5:8080/TCP of node reg.a is shown for reg.c, 10.0.0.5:8080/TCP of node reg.b is shown for reg.c.",
+			"10.0.0.5:8080/TCP is shown for reg.c and not for reg.a, 10.0.0.5:8080/TCP is shown for reg.c and not for reg.b.",
+		},
+		"more than there is room for": {
+			newService(), []*mirror.Node{same("a"), same("b"), same("c"), same("d"), same("e"), same("f")},
+			"10.0.0.5:8080/TCP is shown for reg.a and not for reg.b, 10.0.0.5:8080/TCP is shown for reg.a and not for reg.c, " +
+				"10.0.0.5:8080/TCP is shown for reg.a and not for reg.d, and 2 more.",
 		},
 		"the loser lives on its last good record": {
 			newService(), []*mirror.Node{same("a", older, isLastGood), same("b")},
-			"10.0.0.5:8080/TCP of node reg.a is shown for reg.b.",
+			"10.0.0.5:8080/TCP is shown for reg.b and not for reg.a.",
 		},
 		"the loser is silent":   {service: newService(), nodes: []*mirror.Node{same("a", older, isSilent), same("b")}},
 		"the loser is held":     {service: newService(), nodes: []*mirror.Node{same("a", older, isHeld), same("b")}},
@@ -188,7 +195,7 @@ func TestConflicts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t, test.service, test.nodes...)
 			c.full()
-			want := &outcome{"True", rollcallv1alpha1.ReasonAddressShared, "Several nodes give the same address and port: " + test.want + cure}
+			want := &outcome{"True", rollcallv1alpha1.ReasonAddressShared, prefix + test.want}
 			if test.want == "" {
 				want = synced(newPlacement(c.shape))
 			}
@@ -196,6 +203,29 @@ func TestConflicts(t *testing.T) {
 				t.Errorf("the outcome is %+v, want %+v", got, want)
 			}
 		})
+	}
+}
+
+// TestLongConflicts: long names make no long message, and what is cut off is the same whatever order the nodes come in.
+func TestLongConflicts(t *testing.T) {
+	var nodes []*mirror.Node
+	for i := range namedNodes + 1 {
+		nodes = append(nodes, newNode("reg", strings.Repeat(string(rune('a'+i)), 240), "10.0.0.5"))
+	}
+	messages := map[string]struct{}{}
+	for range 20 {
+		c := newCluster(t, newService(), nodes...)
+		c.full()
+		messages[synced(c.placement).message] = struct{}{}
+		nodes = append(nodes[1:], nodes[0])
+	}
+	for message := range messages {
+		if n := utf8.RuneCountInString(message); n != record.MaxMessage || !strings.Contains(message, "10.0.0.5:8080/TCP is shown for reg.") {
+			t.Errorf("the message has %d characters: %s", n, message)
+		}
+	}
+	if len(messages) != 1 {
+		t.Errorf("%d messages for the same nodes: %v", len(messages), messages)
 	}
 }
 

@@ -32,6 +32,9 @@ func ofRegistry(service *corev1.Service) {
 	service.Spec.Ports[0].TargetPort = intstr.FromInt32(8080)
 }
 
+// byRole has the Service select by the role as well, which comes from the metadata, and by the port's number, whatever its name.
+func byRole(service *corev1.Service) { service.Spec.Ports[0].TargetPort = intstr.FromInt32(8080) }
+
 // prompt has the DiscoveredNodes follow what nothing depends on as often as that is possible.
 func prompt(spec *rollcallv1alpha1.NodeRegistrySpec) {
 	spec.StatusInterval = &metav1.Duration{Duration: time.Second}
@@ -72,12 +75,12 @@ func (r *rig) accepted(status metav1.ConditionStatus, reason string) {
 }
 
 // spoilMembers lets all nodes spoil their records for so many seconds, while some die and some unregister. Afterwards nothing is left of
-// it.
+// it. The Service selects by a label, so a role that can't be read must not cost traffic either.
 func spoilMembers(r *rig, seconds int) {
 	records := newSpoiler(*seed)
 	records.behave(true)
 	s := usual()
-	s.write, s.interval, s.registry, s.service = writing{record: records.record}, 100*time.Millisecond, prompt, ofRegistry
+	s.write, s.interval, s.registry, s.service = writing{record: records.record}, 100*time.Millisecond, prompt, byRole
 	r.set(s)
 	before := r.discovered()
 	records.behave(false)

@@ -15,6 +15,8 @@ import (
 	"time"
 	"unicode/utf16"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/rollcall-dev/rollcall/discovery"
 )
 
@@ -22,7 +24,7 @@ import (
 // seed, its ID and how often it has written, and on nothing else.
 //
 // What a record plainly says is left out, since it counts: another address or port than before, an address that never takes
-// traffic, and that the node drains.
+// traffic, that the node drains, and that its role is another one, or none.
 type spoiler struct {
 	seed uint64
 
@@ -168,16 +170,22 @@ func (m members) spoil(rnd *rand.Rand) (value []byte, how string) {
 		x = &x.inner[rnd.IntN(len(x.inner))]
 		how += "." + x.name
 	}
-	switch rnd.IntN(8) {
+	way := rnd.IntN(8)
+	if way == 1 && (x.name == "Metadata" || x.name == "role") {
+		way = 7 // Without them the record says that there is no role.
+	}
+	switch way {
 	case 0:
 		x.name = strings.ToLower(x.name)
 	case 1:
 		// The name is not the member's any more, so it is missing.
 		x.name += "\u0000"
 	case 2:
-		spoilt = append(spoilt, member{name: spoilt[rnd.IntN(len(spoilt))].name, value: junk(rnd, "Draining")})
+		name := spoilt[rnd.IntN(len(spoilt))].name
+		spoilt = append(spoilt, member{name: name, value: junk(rnd, "Draining", name)})
 	case 3:
-		spoilt = append(spoilt, member{name: otherMembers[rnd.IntN(len(otherMembers))], value: junk(rnd, "Draining")})
+		name := otherMembers[rnd.IntN(len(otherMembers))]
+		spoilt = append(spoilt, member{name: name, value: junk(rnd, "Draining", name)})
 	default:
 		x.value, x.inner = junk(rnd, x.name), nil
 	}
@@ -187,13 +195,29 @@ func (m members) spoil(rnd *rand.Rand) (value []byte, how string) {
 // otherMembers are what a record may have besides, or have another time.
 var otherMembers = []string{"NodeId", "nodeid", "Endpoint", "ENDPOINT", "Addresses", "Ports", "Name", "Zone", "Metadata", "Load", "LastSeen", "Owner", "Unknown", "", "\u0000"}
 
-// junk returns a value that a member may be spoilt with; it may be no JSON.
-func junk(rnd *rand.Rand, name string) string {
-	value := junkValues[rnd.IntN(len(junkValues))]
-	if name == "Draining" && drains.MatchString(value) {
-		return `"perhaps"`
+// junk returns a value that members of those names may be spoilt with; it may be no JSON.
+func junk(rnd *rand.Rand, names ...string) string {
+	for {
+		value := junkValues[rnd.IntN(len(junkValues))]
+		if !slices.ContainsFunc(names, func(name string) bool { return counts(name, value) }) {
+			return value
+		}
 	}
-	return value
+}
+
+// counts returns true for a value by which a member plainly says something else than the good record.
+func counts(name, value string) bool {
+	switch name {
+	case "Draining":
+		return drains.MatchString(value)
+	case "Metadata":
+		return value == "null" || strings.HasPrefix(value, "{")
+	case "role":
+		text := strings.Trim(value, "'")
+		_ = json.Unmarshal([]byte(value), &text) // What is no JSON string stands as it is.
+		return len(validation.IsValidLabelValue(text)) == 0
+	}
+	return false
 }
 
 // drains matches what may be read as true.
@@ -246,6 +270,9 @@ func (m members) spoilWhole(rnd *rand.Rand) (value []byte, how string) {
 		return raw, "raw bytes"
 	case 11:
 		at := rnd.IntN(len(good))
+		for within(good, at, `"Metadata"`) || within(good, at, `"role"`) {
+			at = rnd.IntN(len(good))
+		}
 		odd := []byte{0x00, 0x01, '\n', 0x1b, 0x7f, 0x80, 0xc3, 0xff}
 		return slices.Concat(good[:at], odd[rnd.IntN(len(odd)):][:1], good[at:]), "a byte more"
 	case 12:
@@ -257,6 +284,12 @@ func (m members) spoilWhole(rnd *rand.Rand) (value []byte, how string) {
 	default:
 		return bytes.ReplaceAll(good, []byte(`,`), []byte(" ,\r\n\t")), "white space"
 	}
+}
+
+// within returns true if what is inserted there gives the member another name.
+func within(record []byte, at int, quotedName string) bool {
+	start := bytes.Index(record, []byte(quotedName))
+	return at > start && at < start+len(quotedName)
 }
 
 func utf16le(text string) []byte {
@@ -271,7 +304,7 @@ func utf16le(text string) []byte {
 func TestSpoiler(t *testing.T) {
 	s := newSpoiler(1)
 	const each = 2000
-	spoilt := 0
+	spoilt, roles := 0, map[string]int{}
 	for i := range 6 {
 		id := fmt.Sprintf("web-%d", i)
 		for n := range each {
@@ -286,13 +319,37 @@ func TestSpoiler(t *testing.T) {
 			case n > 0 && (err != nil || len(remarks) > 0):
 				spoilt++
 			}
+			roles[role(value)]++
 		}
 	}
 	if spoilt < 3*each {
 		t.Errorf("only %d of %d records are odd", spoilt, 6*each)
 	}
+	if roles["another"] > 0 || roles["left out"] < each/10 || roles["unfit"] < each/100 {
+		t.Errorf("the roles are %v", roles)
+	}
 	again := newSpoiler(1)
 	if a, b := newSpoiler(1), again; !bytes.Equal(a.record("x", "10.1.0.1")[:20], b.record("x", "10.1.0.1")[:20]) {
 		t.Error("the seed does not decide")
 	}
+}
+
+// role says what a record says of its node's role.
+func role(value []byte) string {
+	node, remarks, err := discovery.Decode(value)
+	said, found := node.Metadata["role"]
+	leaves := func(remark discovery.Remark) bool {
+		return remark.LeftOut && (remark.Member == "Metadata" || remark.Member == "Metadata.role")
+	}
+	switch {
+	case said == "web":
+		return "web"
+	case found && len(validation.IsValidLabelValue(said)) > 0:
+		return "unfit"
+	case !found && err != nil:
+		return "refused"
+	case !found && slices.ContainsFunc(remarks, leaves):
+		return "left out"
+	}
+	return "another"
 }
