@@ -19,10 +19,10 @@ func faultsOfRecords() []fault {
 	return []fault{
 		{name: "odd members", run: func(r *rig) { spoilMembers(r, times(5, 60)) }},
 		{name: "all records refused", run: func(r *rig) { refuseAll(r, times(1, 3)) }},
-		{name: "mapping edited to one that fails", run: func(r *rig) { editMapping(r, times(1, 2)) }},
+		{name: "mapping edited to one that fails", long: true, run: func(r *rig) { editMapping(r, times(1, 2)) }},
 		{name: "key prefix edited", run: func(r *rig) { editPrefix(r, times(4, 40)) }},
-		{name: "key prefix edited to one that nobody has", run: func(r *rig) { mistypePrefix(r, times(1, 3)) }},
-		{name: "labels edited to what no record has", run: func(r *rig) { editLabels(r, times(2, 4)) }},
+		{name: "key prefix edited to one that nobody has", long: true, run: func(r *rig) { mistypePrefix(r, times(1, 3)) }},
+		{name: "labels edited to what no record has", long: true, run: func(r *rig) { editLabels(r, times(2, 4)) }},
 	}
 }
 

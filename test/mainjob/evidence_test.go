@@ -182,13 +182,13 @@ func TestAFleetThatIsCutOffIsHeldInSpiteOfStaleAfter(t *testing.T) {
 	const count = 100
 	r := newRig(t)
 	r.bucket(time.Minute)
-	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Liveness.StaleAfter = seconds(2) })
+	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Liveness.StaleAfter = seconds(4) })
 	r.service("web")
 	r.startReady()
 	r.beatAll(0, count)
 	r.Within(patience, "all endpoints", r.serves(0, count))
 	r.beatAll(0, count)
-	r.Throughout(6*time.Second, "all endpoints", r.serves(0, count))
+	r.Throughout(8*time.Second, "all endpoints", r.serves(0, count))
 	if got := r.condition("Degraded"); got != "True/ExpiryGuard" {
 		t.Errorf("Degraded is %s", got)
 	}
