@@ -44,7 +44,8 @@ const (
 	ReasonSuspended = "Suspended"
 
 	// ReasonInvalidExpression means that a CEL expression of the spec does not compile or has the wrong type. The message
-	// names the field and the position; correct the expression.
+	// names the field and the position; correct the expression. On a NodeRegistry the last spec.record that was valid stays in
+	// force meanwhile, unless Rollcall has started since.
 	ReasonInvalidExpression = "InvalidExpression"
 
 	// ReasonRegistryNotFound means that the NodeRegistry that a PodRegistration names, or that the annotation of an empty Service
