@@ -65,6 +65,20 @@ func remembered(dn *rollcallv1alpha1.DiscoveredNode) record.Facts {
 		ID: dn.Spec.NodeID, DisplayName: dn.Spec.DisplayName, Zone: dn.Spec.Zone, Metadata: dn.Spec.Metadata,
 		Draining: dn.Status.Phase == rollcallv1alpha1.NodeDraining, Origin: dn.Labels[rollcallv1alpha1.LabelOrigin],
 	}
+	rememberAcceptance(&f, dn)
+	for _, address := range dn.Spec.Addresses {
+		if addr, err := netip.ParseAddr(address); err == nil {
+			f.Addresses = append(f.Addresses, addr)
+		}
+	}
+	for _, port := range dn.Spec.Ports {
+		f.Ports = append(f.Ports, record.Port{Name: port.Name, Port: port.Port, Protocol: corev1.Protocol(port.Protocol)})
+	}
+	return f
+}
+
+// rememberAcceptance takes over whether the node has a good record, and what was said of its last one.
+func rememberAcceptance(f *record.Facts, dn *rollcallv1alpha1.DiscoveredNode) {
 	accepted := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionRecordAccepted)
 	ready := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionReady)
 	// A node that is Invalid for its addresses alone has a good record.
@@ -79,13 +93,4 @@ func remembered(dn *rollcallv1alpha1.DiscoveredNode) record.Facts {
 	case accepted.Reason == rollcallv1alpha1.ReasonAcceptedWithRemarks:
 		f.Notes = []string{accepted.Message}
 	}
-	for _, address := range dn.Spec.Addresses {
-		if addr, err := netip.ParseAddr(address); err == nil {
-			f.Addresses = append(f.Addresses, addr)
-		}
-	}
-	for _, port := range dn.Spec.Ports {
-		f.Ports = append(f.Ports, record.Port{Name: port.Name, Port: port.Port, Protocol: corev1.Protocol(port.Protocol)})
-	}
-	return f
 }
