@@ -16,6 +16,7 @@ import (
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
+// stored is the last message of a key.
 type stored struct {
 	value    string
 	revision uint64
@@ -23,6 +24,7 @@ type stored struct {
 	deleted  bool
 }
 
+// world is a bucket, whoever follows it, and a Mirror, to which anything may happen in any order.
 type world struct {
 	t     *testing.T
 	r     *rand.Rand
@@ -48,13 +50,18 @@ func (w *world) nodesChanged(changes []Change) {
 		}
 	}
 }
+
 func (w *world) registrySettled(types.NamespacedName) {}
-func (w *world) stateChanged(types.NamespacedName)    {}
+
+func (w *world) stateChanged(types.NamespacedName) {}
 
 func (w *world) now() time.Time { return w.clk.Now() }
+
 func (w *world) bucket() kv.Bucket {
 	return kv.Bucket{Name: "b", TTL: testTTL, ServerTime: w.now(), ReceivedAt: w.now()}
 }
+
+// entry returns the last message of a key as a listing shows it.
 func (w *world) entry(key string) kv.Entry {
 	s := w.bkt[key]
 	e := kv.Entry{Key: key, Revision: s.revision, Written: s.written, Age: w.now().Sub(s.written)}
@@ -65,6 +72,8 @@ func (w *world) entry(key string) kv.Entry {
 	}
 	return e
 }
+
+// deliver shows the last message of a key, if the Watcher has not shown it yet.
 func (w *world) deliver(key string) {
 	s := w.bkt[key]
 	if s.revision <= w.known[key] || len(key) < len(w.p.Record.KeyPrefix) || key[:len(w.p.Record.KeyPrefix)] != w.p.Record.KeyPrefix {
@@ -73,6 +82,8 @@ func (w *world) deliver(key string) {
 	w.known[key] = s.revision
 	w.m.Entry(w.entry(key))
 }
+
+// expire removes the keys that are past their TTL.
 func (w *world) expire() {
 	for key, s := range w.bkt {
 		if w.now().Sub(s.written) >= testTTL {
@@ -80,6 +91,7 @@ func (w *world) expire() {
 		}
 	}
 }
+
 func (w *world) put(key, value string) {
 	w.rev++
 	w.bkt[key] = &stored{value: value, revision: w.rev, written: w.now()}
@@ -87,6 +99,7 @@ func (w *world) put(key, value string) {
 		w.deliver(key)
 	}
 }
+
 func (w *world) del(key string) {
 	if s := w.bkt[key]; s == nil || s.deleted {
 		return
@@ -97,6 +110,8 @@ func (w *world) del(key string) {
 		w.deliver(key)
 	}
 }
+
+// list begins a listing, and shows a part of it or all.
 func (w *world) list(cause kv.Cause, part bool) {
 	if cause == kv.CauseStart {
 		w.known = map[string]uint64{}
@@ -121,6 +136,8 @@ func (w *world) list(cause kv.Cause, part bool) {
 		w.sync()
 	}
 }
+
+// sync ends a listing.
 func (w *world) sync() {
 	for _, key := range slices.SortedFunc(maps.Keys(w.bkt), func(a, b string) int { return int(w.bkt[a].revision) - int(w.bkt[b].revision) }) {
 		w.deliver(key)
@@ -138,12 +155,16 @@ func (w *world) sync() {
 		w.m.Absent(absent)
 	}
 }
+
 func (w *world) readSome() { w.m.readSome(w.t.Context()) }
+
+// drain reads everything that waits.
 func (w *world) drain() {
 	for read := 1; read > 0; {
 		read = w.m.readSome(w.t.Context())
 	}
 }
+
 func (w *world) pass(d time.Duration) {
 	for ; d > 0; d -= arrival {
 		w.clk.Step(arrival)
@@ -157,6 +178,7 @@ func (w *world) pass(d time.Duration) {
 		}
 	}
 }
+
 func (w *world) value(key string) string {
 	ids := key[len(key)-1:]
 	n := int(key[len(key)-1] - 'a')
@@ -180,6 +202,7 @@ func (w *world) value(key string) string {
 	return fmt.Sprintf(`{"NodeId":%q,"Endpoint":"http://10.0.0.%d:80","Metadata":{"role":"web"}}`, ids, n)
 }
 
+// check compares the Mirror with itself and, in the end, with the bucket.
 func (w *world) check(final bool) {
 	t := &w.m.table
 	sum := newRecords()
@@ -202,11 +225,6 @@ func (w *world) check(final bool) {
 			i := t.ids[id]
 			if i == nil || !slices.Contains(i.all, e) || e.duplicate != (i.holder != e) {
 				w.t.Fatalf("%v\n%s: ids are wrong", w.log, key)
-			}
-			for _, o := range i.all {
-				if o != i.holder && o.outranks(i.holder) && !o.foreign {
-					w.log = append(w.log, "!outranked "+key)
-				}
 			}
 		}
 		if e.indexed.id != e.facts.Identity() {
@@ -325,16 +343,13 @@ func TestModelIDs(t *testing.T) {
 		}
 		for key := range w.m.table.entries {
 			if s := w.bkt[key]; s == nil || s.deleted {
-				e := w.m.table.entries[key]
-				for _, o := range w.m.table.entries {
-					t.Logf("%s %s silence %v counts %v dup %v super %v acc %v heard %+v bkt %v", o.key, o.facts.ID, o.silence, o.counts(), o.duplicate, o.superseded, o.accepted, o.heard, w.bkt[o.key] != nil)
-				}
-				t.Fatalf("seed %d %v\n%s is still there: %s %s back %v staging %v since %v heard %+v now %v check %v index %v due %v confirmed %v guard %+v listening %v", seed, w.log, key, e.node.Phase, e.node.Reason, e.back, w.m.table.staging, e.since, e.heard, w.m.table.timing.clock.Now(), e.check, e.index, e.due, e.confirmed, w.m.table.guard, w.m.table.timing.clock.Listening())
+				t.Fatalf("seed %d %v\n%s is still there: %+v", seed, w.log, key, w.m.table.entries[key].node)
 			}
 		}
 	}
 }
 
+// TestModel has a few nodes, and anything happen to them.
 func TestModel(t *testing.T) {
 	for seed := range uint64(400) {
 		w := &world{t: t, r: rand.New(rand.NewPCG(seed, 1)), bkt: map[string]*stored{}, known: map[string]uint64{}, view: map[string]*Node{}}
