@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rollcall-dev/rollcall/controllers/record"
@@ -135,7 +136,7 @@ func (t messages) adopt(e *entry, r *record.Reading) {
 func (t messages) unregister(x *kv.Entry) {
 	t.unread.drop(x.Key)
 	if t.staging {
-		t.staged.put(x.Key, staged{})
+		t.staged.put(x.Key, staged{waiting: waiting{Entry: *x}})
 		return
 	}
 	t.drop(x.Key)
@@ -148,6 +149,15 @@ func (t messages) drop(key string) {
 		t.remove(e)
 	}
 	t.forgo(key)
+}
+
+// dropForeign applies an unregistration to a node that was under another prefix when it was heard last: with that prefix
+// nobody hears of it any more.
+func (t messages) dropForeign(x *kv.Entry) {
+	id := strings.TrimPrefix(x.Key, t.policy.Record.KeyPrefix)
+	if e := t.ids.holder(id); e != nil && e.foreign && x.Revision > e.revision && x.Written.After(e.written) {
+		t.drop(e.key)
+	}
 }
 
 // miss applies that a key is not in the bucket. That alone is no unregistration: the node goes at its deadline.
@@ -180,6 +190,7 @@ func (t messages) commit() {
 		s := all.byKey[key]
 		if s.reading == nil {
 			t.drop(key)
+			t.dropForeign(&s.Entry)
 			continue
 		}
 		t.hear(&s.Entry)

@@ -284,6 +284,30 @@ func TestAnotherKeyPrefixTakesEffectInOneStep(t *testing.T) {
 	}
 }
 
+// TestUnregisteredUnderBothPrefixes has nodes leave under both prefixes while the prefix is edited, and one that left the new
+// prefix long ago.
+func TestUnregisteredUnderBothPrefixes(t *testing.T) {
+	f := newFleet(t, testPolicy)
+	deleted := func(key string, age time.Duration) kv.Entry {
+		f.revision++
+		return kv.Entry{Key: key, Revision: f.revision, Written: f.link.now(f.clock).Add(-age), Age: age, Operation: kv.Unregister}
+	}
+	long := deleted("x.n1", time.Second)
+	f.bothPrefixes("node.", 1, 2, 3)
+	f.pass(time.Second)
+	p := testPolicy
+	p.Record.KeyPrefix = "x."
+	f.SetPolicy(p)
+	f.Listing(kv.CauseStart)
+	f.Entry(long)
+	f.Entry(deleted("x.n2", 0))
+	f.bothPrefixes("x.", 3)
+	f.Synced(f.bucket(testTTL))
+	f.want(1, rollcallv1alpha1.NodeReady)
+	f.want(2, gone)
+	f.want(3, rollcallv1alpha1.NodeReady)
+}
+
 func TestAKeyPrefixThatNobodyHasTakesNothing(t *testing.T) {
 	f := newFleet(t, testPolicy)
 	f.bothPrefixes("node.", 1, 2, 3)

@@ -2,7 +2,7 @@ package mirror
 
 import "github.com/rollcall-dev/rollcall/controllers/record"
 
-// staged is a message that waits for the end of a listing; its zero value stands for a deletion.
+// staged is a message that waits for the end of a listing. A deletion has no reading.
 type staged struct {
 	waiting
 	reading *record.Reading

@@ -266,9 +266,15 @@ func editLabels(r *rig, n int) {
 	}
 	stop()
 	r.judge()
-	for id, node := range r.discovered() {
-		if node.Labels["role"] != "web" {
-			r.Errorf("%s has the labels %v", id, node.Labels)
+	labelledAgain := func() bool {
+		for _, node := range r.discovered() {
+			if node.Labels["role"] != "web" {
+				return false
+			}
 		}
+		return true
+	}
+	if !wait(patience, labelledAgain) {
+		r.Error("nodes lack the label again that was theirs")
 	}
 }
