@@ -86,6 +86,9 @@ func (t messages) read(w *waiting, r *record.Reading) {
 	case !t.policy.Record.Mirrors(w.Key, r.Origin()):
 		t.drop(w.Key)
 	case e != nil:
+		if w.Revision > e.revision && w.Written.After(e.written) {
+			t.hear(&w.Entry) // When it came, the first message of its key was being read.
+		}
 		t.adopt(e, r)
 	case t.full(0):
 		t.out.state = t.excess.put(*w) || t.out.state

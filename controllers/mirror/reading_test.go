@@ -424,6 +424,23 @@ func TestGoMicroKeepsLabels(t *testing.T) {
 	}
 }
 
+// TestHeartbeatWhileTheFirstMessageIsRead comes while nobody knows the node yet.
+func TestHeartbeatWhileTheFirstMessageIsRead(t *testing.T) {
+	h := &hooked{}
+	p := testPolicy
+	p.Record.Reader = h
+	f := newFleet(t, p)
+	h.hook = func() {
+		f.clock.Step(arrival)
+		f.Arrived(f.clock.Now())
+		f.Mirror.Entry(f.raw("node.x", rec("x", 1)))
+	}
+	f.put("node.x", rec("x", 1))
+	if n := f.Node("reg.x"); n.Revision != f.revision {
+		t.Errorf("revision %d is shown of %d", n.Revision, f.revision)
+	}
+}
+
 // TestReadStopsBetweenRecords ends the reading while a record is read: nobody waits for the others.
 func TestReadStopsBetweenRecords(t *testing.T) {
 	h := &hooked{}

@@ -20,7 +20,7 @@ import (
 func faultsOfAddresses() []fault {
 	return []fault{
 		{name: "second address that all nodes share", long: true, run: func(r *rig) { shareSecondAddress(r, times(3, 30)) }},
-		{name: "killed, and back under a new ID", run: func(r *rig) { comeBackAnew(r, times(3, 20)) }},
+		{name: "killed, and back under a new ID", long: true, run: func(r *rig) { comeBackAnew(r, times(3, 20)) }},
 		{name: "13 nodes killed, 12 back under new IDs", long: true, run: func(r *rig) { powerCut(r, times(1, 4)) }},
 		{name: "address taken over from a node that unregistered", long: true, run: func(r *rig) { reuseAddresses(r, times(10, 100)) }},
 		{name: "blue and green at one address", run: func(r *rig) { blueGreen(r, times(6, 60)) }},
