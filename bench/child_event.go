@@ -4,6 +4,8 @@ import (
 	"context"
 	"flag"
 	"log/slog"
+	"runtime"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,9 +31,8 @@ type simulation struct {
 	child  *child
 	slices *endpointslice.Controller
 	nodes  *discoverednode.Controller
-	// changed has what the projections have to look at; told says that the entry being taken in changed anything.
+	// changed has what the projections have to look at.
 	changed chan []mirror.Change
-	told    bool
 }
 
 // runEvent takes in the events of a bucket, as the manager does. Seen counts those that it is done with.
@@ -50,6 +51,7 @@ func runEvent(ctx context.Context, args []string, c *child) error {
 	defer connection.Close()
 	s := newSimulation(c)
 	go s.project(ctx, *size)
+	go s.Read(ctx)
 	watcher, err := kv.NewWatcher(connection, kv.WatcherOptions{
 		Bucket: *bucket, KeyPrefix: keyPrefix, Logger: slog.New(slog.DiscardHandler),
 	}, s)
@@ -70,21 +72,25 @@ func newSimulation(c *child) *simulation {
 	}
 	store.OnNodes(s.slices.NodesChanged)
 	store.OnNodes(s.nodes.NodesChanged)
-	store.OnNodes(func(changes []mirror.Change) {
-		s.told = true
-		s.changed <- changes
-	})
+	store.OnNodes(func(changes []mirror.Change) { s.changed <- changes })
 	s.Mirror = store.Add(simulatedRegistry, mirror.Policy{
 		Record: record.Policy{KeyPrefix: keyPrefix, Labels: map[string]string{"role": "role"}},
 	}, nil, nil)
 	return s
 }
 
-// Entry implements kv.Sink.
+// Entry implements kv.Sink. It waits until the message is read, so that every message is seen: the Mirror reads the last one of
+// a key alone. What changes nothing is done with then.
 func (s *simulation) Entry(e kv.Entry) {
-	s.told = false
+	name := record.Name(simulatedRegistry.Name, strings.TrimPrefix(e.Key, keyPrefix))
+	before := s.Mirror.Node(name)
 	s.Mirror.Entry(e)
-	if !s.told {
+	node := s.Mirror.Node(name)
+	for e.Operation == kv.Put && (node == nil || node.Revision < e.Revision) {
+		runtime.Gosched()
+		node = s.Mirror.Node(name)
+	}
+	if before != nil && node != nil && node.Changed.Equal(before.Changed) {
 		s.child.seen.Add(1)
 	}
 }
