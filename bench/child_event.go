@@ -83,12 +83,12 @@ func newSimulation(c *child) *simulation {
 // a key alone. What changes nothing is done with then.
 func (s *simulation) Entry(e kv.Entry) {
 	name := record.Name(simulatedRegistry.Name, strings.TrimPrefix(e.Key, keyPrefix))
-	before := s.Mirror.Node(name)
+	before := s.Node(name)
 	s.Mirror.Entry(e)
-	node := s.Mirror.Node(name)
+	node := s.Node(name)
 	for e.Operation == kv.Put && (node == nil || node.Revision < e.Revision) {
 		runtime.Gosched()
-		node = s.Mirror.Node(name)
+		node = s.Node(name)
 	}
 	if before != nil && node != nil && node.Changed.Equal(before.Changed) {
 		s.child.seen.Add(1)
