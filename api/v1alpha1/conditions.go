@@ -14,11 +14,11 @@ const (
 	// is being watched. Until then endpoints are added and updated, but never removed.
 	ConditionSynced = "Synced"
 
-	// ConditionBucketAsRequested says whether a NodeRegistry's bucket is what spec.bucket asks for. Only what spec.bucket sets
+	// ConditionBucketAsRequested is True while a NodeRegistry's bucket has the settings that spec.bucket asks for. Only what spec.bucket sets
 	// is compared. It informs: Ready does not depend on it.
 	ConditionBucketAsRequested = "BucketAsRequested"
 
-	// ConditionRecordAccepted says whether the last record that a DiscoveredNode's entry held was accepted. A node that was
+	// ConditionRecordAccepted is True if the last record of a DiscoveredNode's entry was accepted. A node that was
 	// known before keeps its last good facts, and with them its traffic, while its records are refused.
 	ConditionRecordAccepted = "RecordAccepted"
 
