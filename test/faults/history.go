@@ -82,6 +82,12 @@ type window struct {
 	nodesOnly bool
 }
 
+// firstStart returns the window in which a manager starts that has seen nothing before. That is a gap, which may end at any
+// time from then on.
+func firstStart(at time.Time, grace time.Duration) window {
+	return window{from: at, back: at, holds: true, grace: grace}
+}
+
 // late returns until when things may be late because of the window.
 func (w *window) late() time.Time {
 	if w.to.IsZero() {

@@ -42,6 +42,8 @@ func TestJudge(t *testing.T) {
 	partial := outage
 	partial.might = true
 	edit := window{from: at(10), to: at(10), settle: time.Second, excused: true}
+	start := firstStart(at(0), ttl)
+	start.to = at(1)
 	// Half a second in every two, and half a second to come back.
 	var gaps []window
 	for n := 0.0; n < 30; n += 2 {
@@ -100,6 +102,10 @@ func TestJudge(t *testing.T) {
 		"died between gaps, gone too early":        {lives: []life{diedAt(lived(0, 9), 9.5)}, windows: gaps, seen: blinks(0.1, 12.9), removed: 1, missed: 1},
 		"died, lost again, gone after one grace":   {lives: []life{diedAt(lived(0, 9.9), 9.95)}, windows: losses, seen: blinks(0.1, 18.3)},
 		"died, lost again, gone within it":         {lives: []life{diedAt(lived(0, 9.9), 9.95)}, windows: losses, seen: blinks(0.1, 18.1), removed: 1, missed: 1},
+		"died in a start, gone in time":            {lives: []life{diedAt(lived(0.2, 0.5), 0.6)}, windows: []window{start}, seen: blinks(0.8, 4.6)},
+		"died in a start, gone after the grace":    {lives: []life{diedAt(lived(0.2, 0.5), 0.6)}, windows: []window{start}, seen: blinks(0.8, 5.9)},
+		"died in a start, there after the grace":   {lives: []life{diedAt(lived(0.2, 0.5), 0.6)}, windows: []window{start}, seen: blinks(0.8, 6.1), stale: 1},
+		"heard since a start, gone too late":       {lives: []life{diedAt(lived(0.2, 1.1), 1.2)}, windows: []window{start}, seen: blinks(0.8, 6.2), stale: 1},
 		"nobody":                                   {seen: blinks(3), stale: 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -170,7 +170,7 @@ func (r *rig) set(s setting) {
 	if s.idle {
 		return
 	}
-	starting := r.broken(window{})
+	starting := r.broken(firstStart(time.Now(), r.ttl))
 	r.begin()
 	r.fleet.join(s.nodes)
 	r.settle()
