@@ -183,7 +183,7 @@ func (f *fleet) random(n int) int {
 func (f *fleet) adopt(id, address string, began, acked time.Time, first time.Duration) {
 	ctx, stop := context.WithCancel(f.ctx)
 	m := &machine{id: id, address: address, stop: stop, done: make(chan struct{})}
-	m.life = life{entity: f.named.of(id, address), sent: began, acked: acked, beatSent: began, beatAcked: acked}
+	m.life = life{entity: f.named.of(id, address), id: id, sent: began, acked: acked, beatSent: began, beatAcked: acked}
 	f.mu.Lock()
 	f.nodes[id] = m
 	f.mu.Unlock()

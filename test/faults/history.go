@@ -20,8 +20,8 @@ const (
 
 // life is one stay of a node in the registry, at one address: what the node did, and when the server acknowledged it.
 type life struct {
-	// entity is the node's ID and address.
-	entity string
+	// entity is what is judged: the node at its address, or the address alone. id is the node's.
+	entity, id string
 	// sent is when it first tried to register, acked when that was acknowledged.
 	sent, acked time.Time
 	// beatSent and beatAcked are those of the last heartbeat that was acknowledged, the registration being the first.

@@ -107,6 +107,19 @@ func (j *judgement) mustLeave(l *life) time.Time {
 	return at
 }
 
+// mustBeGone returns the latest time at which something may still be there after the last of the lives. Where an entity is an
+// address, a node that died there before has a time of its own, which ends with no other node.
+func (j *judgement) mustBeGone(lives []life) time.Time {
+	last := &lives[len(lives)-1]
+	at := j.mustLeave(last)
+	for i := range lives {
+		if before := &lives[i]; before.id != last.id {
+			at = later(at, j.mustLeave(before))
+		}
+	}
+	return at
+}
+
 // forget is mustLeave of a life that unregistered. That it did is in the bucket for one TTL: if nobody could read it in that
 // time, its key is just missing, and missing keys have their grace.
 func (j *judgement) forget(l *life) time.Time {
@@ -187,7 +200,7 @@ func (j *judgement) absences(entity string, lives []life) {
 func (j *judgement) remains(entity string, lives []life) {
 	for i := range lives {
 		l := &lives[i]
-		gone := span{j.mustLeave(l), j.until}
+		gone := span{j.mustBeGone(lives[:i+1]), j.until}
 		if i+1 < len(lives) {
 			gone.to = lives[i+1].sent
 		}

@@ -21,6 +21,11 @@ func diedAt(l life, when float64) life {
 	return l
 }
 
+func withID(id string, l life) life {
+	l.id = id
+	return l
+}
+
 func unregisteredAt(l life, when float64) life {
 	l.end, l.endSent, l.endAcked = unregistered, at(when), at(when)
 	return l
@@ -44,6 +49,8 @@ func TestJudge(t *testing.T) {
 	edit := window{from: at(10), to: at(10), settle: time.Second, excused: true}
 	start := firstStart(at(0), ttl)
 	start.to = at(1)
+	lenient := start
+	lenient.grace = 2 * ttl
 	// Half a second in every two, and half a second to come back.
 	var gaps []window
 	for n := 0.0; n < 30; n += 2 {
@@ -106,6 +113,9 @@ func TestJudge(t *testing.T) {
 		"died in a start, gone after the grace":    {lives: []life{diedAt(lived(0.2, 0.5), 0.6)}, windows: []window{start}, seen: blinks(0.8, 5.9)},
 		"died in a start, there after the grace":   {lives: []life{diedAt(lived(0.2, 0.5), 0.6)}, windows: []window{start}, seen: blinks(0.8, 6.1), stale: 1},
 		"heard since a start, gone too late":       {lives: []life{diedAt(lived(0.2, 1.1), 1.2)}, windows: []window{start}, seen: blinks(0.8, 6.2), stale: 1},
+		"another dead at the address, in a grace":  {lives: []life{withID("1", diedAt(lived(0.2, 0.5), 0.6)), withID("2", diedAt(lived(1.2, 1.5), 1.6))}, windows: []window{lenient}, seen: blinks(0.8, 9.9)},
+		"another dead at the address, for ever":    {lives: []life{withID("1", diedAt(lived(0.2, 0.5), 0.6)), withID("2", diedAt(lived(1.2, 1.5), 1.6))}, windows: []window{lenient}, seen: blinks(0.8), stale: 1},
+		"the same was back, and died":              {lives: []life{diedAt(lived(0.2, 0.5), 0.6), diedAt(lived(1.2, 1.5), 1.6)}, windows: []window{lenient}, seen: blinks(0.8, 9.9), stale: 1},
 		"nobody":                                   {seen: blinks(3), stale: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
