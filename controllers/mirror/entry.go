@@ -81,11 +81,10 @@ type entry struct {
 	hushed bool
 	turns  turns
 
-	// indexed is what the table has indexed the entry by, counted what it contributes to the counts, nil for nothing, and node
-	// what was published last. marked is true while the entry
-	// waits for settle.
+	// indexed is what the table has indexed the entry by, counted what it contributes to the counts, and node what was published
+	// last. marked is true while the entry waits for settle.
 	indexed index
-	counted *contribution
+	counted contribution
 	node    *Node
 	marked  bool
 

@@ -60,7 +60,7 @@ func (t messages) pace(e *entry, x *kv.Entry) {
 		e.interval = gap
 	}
 	e.interval += (gap - e.interval) / smoothing
-	if t.timing.sparse(e) != e.counted.sparse {
+	if t.timing.sparse(e) != e.counted.is[countSparse] {
 		t.count(e)
 	}
 }

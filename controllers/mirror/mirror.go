@@ -41,7 +41,7 @@ type Mirror struct {
 	table table
 	link  link
 	out   outbox
-	tally tally
+	tally Tally
 }
 
 var _ kv.Sink = &Mirror{}
@@ -50,7 +50,7 @@ var _ kv.Sink = &Mirror{}
 func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollcallv1alpha1.DiscoveredNode, c clock.Clock, o observer) *Mirror {
 	m := &Mirror{
 		registry: registry, clock: c, observer: o, link: link{since: c.Now()}, wake: make(chan struct{}, 1),
-		out: outbox{phases: map[rollcallv1alpha1.NodePhase]int{}},
+		out: outbox{phases: map[rollcallv1alpha1.NodePhase]int{}}, tally: newTally(),
 	}
 	m.table = table{
 		registry: registry, entries: map[string]*entry{}, names: map[string]*entry{}, ids: identities{}, sites: sites{},
@@ -99,7 +99,7 @@ func (m *Mirror) finish(at time.Time) {
 // Listing implements kv.Observer.
 func (m *Mirror) Listing(cause kv.Cause) {
 	m.mu.Lock()
-	m.tally.listing(cause)
+	m.tally.Listings[cause]++
 	if cause.Gap() || !m.link.pending() {
 		m.link.listing, m.link.shown = cause, false
 	}
@@ -194,7 +194,7 @@ func (m *Mirror) Arrived(at time.Time) {
 // Entry implements kv.Observer.
 func (m *Mirror) Entry(x kv.Entry) {
 	m.mu.Lock()
-	m.tally.event(x.Operation)
+	m.tally.Events[x.Operation]++
 	switch x.Operation {
 	case kv.Put:
 		messages{&m.table}.put(&x, m.clock.Now())
@@ -316,38 +316,23 @@ func (m *Mirror) Listed() bool {
 
 // State returns the state of the Mirror.
 func (m *Mirror) State() State {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	records := m.table.records.state(m.table.entries, m.table.labels.Labels())
+	records.TooSlow = m.table.unread.late
 	return State{
 		Reading: m.table.timing.clock.Listening(), Since: m.link.since, Err: m.link.err,
 		Listed: m.link.listed, LastSync: m.link.lastSync, Bucket: m.link.bucket,
 		Held: m.link.store.held(&m.table), Excess: m.table.excess.len(), Nodes: maps.Clone(m.out.phases),
-		Records: m.records(),
+		Records: records,
 	}
-}
-
-func (m *Mirror) records() Records {
-	r := m.table.records.state(m.table.labels.Labels())
-	r.TooSlow = m.table.unread.late
-	return r
 }
 
 // Tally returns what has been counted. It has an entry for every operation and cause, also for those that never occurred.
 func (m *Mirror) Tally() Tally {
-	t := Tally{
-		Events: map[kv.Operation]uint64{},
-		Listings: map[kv.Cause]uint64{
-			kv.CauseStart: 0, kv.CauseReconnect: 0, kv.CauseMissedHeartbeat: 0, kv.CauseSequenceGap: 0,
-			kv.CauseRecreated: 0, kv.CausePurged: 0, kv.CauseError: 0, kv.CausePeriodic: 0, kv.CausePlanned: 0,
-		},
-	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for operation, n := range m.tally.events {
-		t.Events[kv.Operation(operation)] = n
-	}
-	maps.Copy(t.Listings, m.tally.listings)
-	return t
+	return Tally{Events: maps.Clone(m.tally.Events), Listings: maps.Clone(m.tally.Listings)}
 }
 
 // Age returns how long ago a change was, on the clock that Node.Changed is on: the server's. A time with a monotonic

@@ -1,16 +1,29 @@
 package mirror
 
 import (
-	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
+// What is counted of the entries for State.Records.
+const (
+	countEntry = iota
+	countAccepted
+	countRefused
+	countNever
+	countRemarked
+	countSuperseded
+	countShared
+	countSparse
+	counts
+)
+
 // contribution is what one entry contributes to State.Records. Its slices are shared.
 type contribution struct {
-	living, accepted, refused, never, remarked, superseded, shared, sparse bool
+	is [counts]bool
 	// quote is why the last record was refused.
 	quote            string
 	present, failing []string
@@ -19,12 +32,10 @@ type contribution struct {
 func contributionOf(e *entry, t *timing) contribution {
 	f := &e.facts
 	living := e.silence != expired && !e.foreign
-	c := contribution{
-		living:   living,
-		accepted: f.Good, refused: f.Good && !f.Accepted(), never: !f.Good,
-		remarked: len(f.Remarks) > 0 || e.turns.shared(), superseded: e.superseded, shared: e.turns.shared(), sparse: t.sparse(e),
-		quote: f.Refusal.Message,
-	}
+	c := contribution{quote: f.Refusal.Message, is: [counts]bool{
+		countEntry: living, countAccepted: f.Good, countRefused: f.Good && !f.Accepted(), countNever: !f.Good,
+		countRemarked: len(f.Remarks) > 0 || e.turns.shared(), countSuperseded: e.superseded, countShared: e.turns.shared(), countSparse: t.sparse(e),
+	}}
 	if living {
 		c.failing = f.Failing
 	}
@@ -35,85 +46,46 @@ func contributionOf(e *entry, t *timing) contribution {
 }
 
 func (c *contribution) equal(o *contribution) bool {
-	return c.living == o.living && c.accepted == o.accepted && c.refused == o.refused && c.never == o.never && c.remarked == o.remarked &&
-		c.superseded == o.superseded && c.shared == o.shared && c.sparse == o.sparse && c.quote == o.quote &&
-		slices.Equal(c.present, o.present) && slices.Equal(c.failing, o.failing)
+	return c.is == o.is && c.quote == o.quote && slices.Equal(c.present, o.present) && slices.Equal(c.failing, o.failing)
 }
 
-// records sums up what the entries contribute to State.Records.
+// quotedBefore returns true if the entry, and not o, is the example of those whose records are refused.
+func (e *entry) quotedBefore(o *entry) bool {
+	if o == nil || e.counted.is[countRefused] != o.counted.is[countRefused] {
+		return o == nil || e.counted.is[countRefused]
+	}
+	return e.key < o.key
+}
+
+// records sums up what the entries contribute to State.Records: to count them again would read all of them each time.
 type records struct {
-	sum              Records
+	counts           [counts]int
 	present, failing map[string]int
-	// refused and never are the messages of those that are refused, by key.
-	refused, never quotes
+	// interval is how often a node heartbeats of those that do so less often than they should.
+	interval time.Duration
+	// example is the entry whose refusal is quoted; nil if it is to be found again.
+	example *entry
 }
 
-func newRecords() records {
-	return records{present: map[string]int{}, failing: map[string]int{}, refused: newQuotes(), never: newQuotes()}
-}
+func newRecords() records { return records{present: map[string]int{}, failing: map[string]int{}} }
 
-// replace takes out what a key contributed, and adds what it contributes now; nil stands for nothing.
-func (r *records) replace(key string, old, now *contribution) {
-	if old != nil {
-		r.add(old, -1)
+// replace takes out what an entry contributed, and adds what it contributes now.
+func (r *records) replace(e *entry, now contribution) {
+	r.add(&e.counted, -1)
+	r.add(&now, 1)
+	e.counted = now
+	switch {
+	case r.example == e:
+		r.example = nil
+	case r.example != nil && now.quote != "" && e.quotedBefore(r.example):
+		r.example = e
 	}
-	if now == nil {
-		now = &contribution{}
-	} else {
-		r.add(now, 1)
-	}
-	r.refused.put(key, now.quote, now.refused)
-	r.never.put(key, now.quote, now.never)
-}
-
-// quotes are what was said of some keys, and the first of them, which is quoted for all.
-type quotes struct {
-	all    map[string]string
-	chosen string
-}
-
-func newQuotes() quotes { return quotes{all: map[string]string{}} }
-
-// put adds the key or, if it is none of them, takes it out.
-func (q *quotes) put(key, text string, is bool) {
-	if !is {
-		delete(q.all, key)
-	} else {
-		q.all[key] = text
-	}
-	switch _, there := q.all[q.chosen]; {
-	case is && (key < q.chosen || !there):
-		q.chosen = key
-	case !there && len(q.all) > 0:
-		q.chosen = slices.Min(slices.Collect(maps.Keys(q.all)))
-	}
-}
-
-// example returns the key that is quoted and what was said of it; empty if there is none.
-func (q *quotes) example() string {
-	if len(q.all) == 0 {
-		return ""
-	}
-	return record.Bounded(q.chosen + ": " + q.all[q.chosen])
 }
 
 func (r *records) add(c *contribution, n int) {
-	s := &r.sum
-	for _, counted := range []struct {
-		is bool
-		in *int
-	}{
-		{c.living, &s.Entries},
-		{c.accepted, &s.Accepted},
-		{c.refused, &s.Refused},
-		{c.never, &s.NeverAccepted},
-		{c.remarked, &s.Remarked},
-		{c.superseded, &s.Superseded},
-		{c.shared, &s.Shared},
-		{c.sparse, &s.Sparse},
-	} {
-		if counted.is {
-			*counted.in += n
+	for i, is := range c.is {
+		if is {
+			r.counts[i] += n
 		}
 	}
 	for _, label := range c.present {
@@ -124,16 +96,28 @@ func (r *records) add(c *contribution, n int) {
 	}
 }
 
-// state returns the sum; labels are those that the policy makes from the metadata, sorted.
-func (r *records) state(labels []string) Records {
-	s := r.sum
-	s.Example = cmp.Or(r.refused.example(), r.never.example())
-	s.Failing = maps.Clone(r.failing)
+// state returns the sum over the entries; labels are those that the policy makes from the metadata, sorted.
+func (r *records) state(entries map[string]*entry, labels []string) Records {
+	s := Records{
+		Entries: r.counts[countEntry], Accepted: r.counts[countAccepted], Refused: r.counts[countRefused], NeverAccepted: r.counts[countNever],
+		Remarked: r.counts[countRemarked], Superseded: r.counts[countSuperseded], Shared: r.counts[countShared], Sparse: r.counts[countSparse],
+		Failing: maps.Clone(r.failing), Interval: r.interval,
+	}
 	maps.DeleteFunc(s.Failing, func(_ string, n int) bool { return n == 0 })
 	for _, label := range labels {
 		if s.Accepted > 0 && r.present[label] == 0 {
 			s.Missing = append(s.Missing, label)
 		}
+	}
+	if r.example == nil && s.Refused+s.NeverAccepted > 0 {
+		for _, e := range entries {
+			if e.counted.quote != "" && e.quotedBefore(r.example) {
+				r.example = e
+			}
+		}
+	}
+	if r.example != nil {
+		s.Example = record.Bounded(r.example.key + ": " + r.example.counted.quote)
 	}
 	return s
 }

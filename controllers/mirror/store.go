@@ -2,7 +2,9 @@ package mirror
 
 import (
 	"iter"
+	"maps"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -103,6 +105,24 @@ func (s *Store) Select(namespace string, selector labels.Selector) iter.Seq[*Nod
 			}
 		}
 	}
+}
+
+// Age returns how long ago a change in some registry of the namespace was; see Mirror.Age. If the servers of several
+// registries differ about the time, the one counts by whose clock the change is the closest.
+func (s *Store) Age(namespace string, changed time.Time) (age time.Duration, ok bool) {
+	for _, m := range s.within(namespace) {
+		if a, live := m.Age(changed); live && (!ok || a.Abs() < age.Abs()) {
+			age, ok = a, true
+		}
+	}
+	return age, ok
+}
+
+// All returns the Mirrors of all registries, in no order.
+func (s *Store) All() iter.Seq2[types.NamespacedName, *Mirror] {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return maps.All(maps.Clone(s.mirrors))
 }
 
 func (s *Store) within(namespace string) []*Mirror {

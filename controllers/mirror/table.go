@@ -72,7 +72,7 @@ func (t *table) remove(e *entry) {
 		t.mark(next)
 	}
 	t.out.gone(e.node)
-	t.records.replace(e.key, e.counted, nil)
+	t.records.replace(e, contribution{})
 	t.guard.stale = true
 }
 
@@ -201,14 +201,14 @@ func (t *table) shade(e *entry) {
 // count brings what the entry contributes to the counts up to date.
 func (t *table) count(e *entry) {
 	now := contributionOf(e, &t.timing)
-	if e.counted != nil && e.counted.equal(&now) {
+	if e.counted.equal(&now) {
 		return
 	}
-	if now.sparse {
-		t.records.sum.Interval = e.interval
+	if now.is[countSparse] {
+		t.records.interval = e.interval
 	}
-	t.records.replace(e.key, e.counted, &now)
-	e.counted, t.out.state = &now, true
+	t.records.replace(e, now)
+	t.out.state = true
 }
 
 // yield has the former holder of the entry's ID, nil for none, make room. One that has expired, or whose key has another prefix

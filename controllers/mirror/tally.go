@@ -1,14 +1,6 @@
 package mirror
 
-import (
-	"iter"
-	"maps"
-	"time"
-
-	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/rollcall-dev/rollcall/discovery/kv"
-)
+import "github.com/rollcall-dev/rollcall/discovery/kv"
 
 // Tally is what a Mirror has counted since it was made.
 type Tally struct {
@@ -18,39 +10,13 @@ type Tally struct {
 	Listings map[kv.Cause]uint64
 }
 
-// tally is the Mirror's own Tally, cheap to keep. It is guarded by the Mirror's lock.
-type tally struct {
-	events   [kv.Expire + 1]uint64
-	listings map[kv.Cause]uint64
-}
-
-func (t *tally) event(o kv.Operation) {
-	if int(o) < len(t.events) {
-		t.events[o]++
+// newTally returns one with every operation and cause, so that a metric begins at zero.
+func newTally() Tally {
+	return Tally{
+		Events: map[kv.Operation]uint64{kv.Put: 0, kv.Unregister: 0, kv.Expire: 0},
+		Listings: map[kv.Cause]uint64{
+			kv.CauseStart: 0, kv.CauseReconnect: 0, kv.CauseMissedHeartbeat: 0, kv.CauseSequenceGap: 0,
+			kv.CauseRecreated: 0, kv.CausePurged: 0, kv.CauseError: 0, kv.CausePeriodic: 0, kv.CausePlanned: 0,
+		},
 	}
-}
-
-func (t *tally) listing(c kv.Cause) {
-	if t.listings == nil {
-		t.listings = map[kv.Cause]uint64{}
-	}
-	t.listings[c]++
-}
-
-// Age returns how long ago a change in some registry of the namespace was; see Mirror.Age. If the servers of several
-// registries differ about the time, the one counts by whose clock the change is the closest.
-func (s *Store) Age(namespace string, changed time.Time) (age time.Duration, ok bool) {
-	for _, m := range s.within(namespace) {
-		if a, live := m.Age(changed); live && (!ok || a.Abs() < age.Abs()) {
-			age, ok = a, true
-		}
-	}
-	return age, ok
-}
-
-// All returns the Mirrors of all registries, in no order.
-func (s *Store) All() iter.Seq2[types.NamespacedName, *Mirror] {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return maps.All(maps.Clone(s.mirrors))
 }
