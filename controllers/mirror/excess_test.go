@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
@@ -127,23 +128,27 @@ func TestAnotherSessionFindsOutAnewWhoWaits(t *testing.T) {
 // TestExcessIsBound has more wait than the values are kept of.
 func TestExcessIsBound(t *testing.T) {
 	const count = 40
-	var x excess
-	value := make([]byte, maxExcessBytes/(count-10))
+	x := newShelf(maxExcess)
+	value := make([]byte, maxExcess/(count-10))
 	for range 2 { // what heartbeats counts once
 		for n := range count {
-			x.put(waiting{Entry: kv.Entry{Key: id(n), Value: value}})
+			x.put(waiting{Entry: kv.Entry{Key: id(n), Value: value}, reading: &record.Reading{}})
 		}
 	}
-	if x.len() != count || x.bytes > maxExcessBytes || x.bytes < maxExcessBytes-len(value) {
+	if x.len() != count || x.bytes > maxExcess || x.bytes < maxExcess-len(value) {
 		t.Fatalf("%d wait, with %d bytes", x.len(), x.bytes)
 	}
-	for n := range count - 10 {
-		if entry, ok := x.next(); !ok || entry.Key != id(n) {
-			t.Fatalf("%s is next, want %s", entry.Key, id(n))
+	n := 0
+	for w := range x.all {
+		if w.Key != id(n) || (w.reading != nil) != (n < count-10) {
+			t.Fatalf("%s is next, want %s: %v", w.Key, id(n), w.reading)
+		}
+		if n++; w.reading != nil {
+			x.drop(w.Key)
 		}
 	}
-	if entry, ok := x.next(); ok || x.len() != 10 || x.bytes != 0 {
-		t.Errorf("%q is next, and %d wait with %d bytes", entry.Key, x.len(), x.bytes)
+	if n != count || x.len() != 10 || x.bytes != 0 {
+		t.Errorf("%d waited, and %d wait with %d bytes", n, x.len(), x.bytes)
 	}
 }
 
@@ -151,7 +156,7 @@ func TestWhoWaitsWithoutAValueComesInWithItsHeartbeat(t *testing.T) {
 	f := smallFleet(t, 1)
 	f.beat(1)
 	f.beat(2)
-	f.table.excess.bytes = maxExcessBytes
+	f.table.excess.bytes = maxExcess
 	f.beat(3)
 	f.unregister(2)
 	f.unregister(1)

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ type messages struct{ *table }
 // put applies that a message with a record has come, and has it read. While another bucket, prefix or mapping is being listed
 // everything waits for the end of the listing.
 func (t messages) put(x *kv.Entry, now time.Time) {
-	if !t.staging {
+	if t.staged == nil {
 		t.hear(x)
 	}
 	w := waiting{Entry: *x, heard: t.timing.clock.Hear(x.Age), queued: now}
@@ -66,46 +67,42 @@ func (t messages) pace(e *entry, x *kv.Entry) {
 }
 
 // apply applies what was read of a message.
-func (t messages) apply(w *waiting, r *record.Reading) {
+func (t messages) apply(w *waiting) {
 	switch {
-	case !t.unread.current(w):
+	case t.unread.reading[w.Key] != w:
 		// The key was deleted, or everything is listed again.
-	case t.staging:
-		t.staged.put(w.Key, staged{waiting: *w, reading: r})
+	case t.staged != nil:
+		t.staged.put(*w)
 	default:
-		t.read(w, r)
+		t.read(w)
+		t.settle(w.Written)
 	}
 }
 
 // read applies what a message says.
-func (t messages) read(w *waiting, r *record.Reading) {
-	_, waited := t.coming[w.Key]
-	delete(t.coming, w.Key)
+func (t messages) read(w *waiting) {
 	e := t.entries[w.Key]
 	switch {
-	case !t.policy.Record.Mirrors(w.Key, r.Origin()):
+	case !t.policy.Record.Mirrors(w.Key, w.reading.Origin()):
 		t.drop(w.Key)
 	case e != nil:
 		if w.Revision > e.revision && w.Written.After(e.written) {
 			t.hear(&w.Entry) // When it came, the first message of its key was being read.
 		}
-		t.adopt(e, r)
-	case t.full(0):
+		t.adopt(e, w.reading)
+	case t.full():
 		t.out.state = t.excess.put(*w) || t.out.state
-	case waited && t.timing.late(w):
-		// It died while it waited for a place.
 	default:
 		t.forgo(w.Key)
-		t.join(w, r)
+		t.join(w)
 	}
 }
 
 // join adds a new node.
-func (t messages) join(w *waiting, r *record.Reading) {
+func (t messages) join(w *waiting) {
 	e := &entry{
-		key: w.Key, facts: r.Onto(nil), load: r.Load(""), firstSeen: w.Written, absent: never,
-		written: w.Written, ttl: w.TTL, revision: w.Revision,
-		heard: w.heard,
+		key: w.Key, facts: w.reading.Onto(nil), load: w.reading.Load(""), firstSeen: w.Written, absent: never,
+		written: w.Written, ttl: w.TTL, revision: w.Revision, heard: w.heard,
 	}
 	t.departed.restore(e, &t.timing)
 	e.facts.Judge(t.labels, &t.policy.Record, nil)
@@ -138,8 +135,8 @@ func (t messages) adopt(e *entry, r *record.Reading) {
 // unregister applies that a key was deleted.
 func (t messages) unregister(x *kv.Entry) {
 	t.unread.drop(x.Key)
-	if t.staging {
-		t.staged.put(x.Key, staged{waiting: waiting{Entry: *x}})
+	if t.staged != nil {
+		t.staged.put(waiting{Entry: *x})
 		return
 	}
 	t.drop(x.Key)
@@ -181,24 +178,20 @@ func (t messages) miss(key string) {
 // staging, the listing takes effect in one step, when it is complete: it is of another bucket, prefix or mapping.
 func (t messages) begin(staging bool) {
 	t.unread.clear()
-	t.excess, t.coming = excess{}, map[string]struct{}{}
-	t.staging, t.staged = staging, stagedListing{}
+	t.excess, t.staged = newShelf(maxExcess), nil
+	if staging {
+		t.staged = newShelf(math.MaxInt)
+	}
 }
 
 // commit applies the listing that was staged, and that those are missing which no listing shows.
 func (t messages) commit() {
 	all := t.staged
-	t.staging, t.staged = false, stagedListing{}
-	for _, key := range all.order {
-		s := all.byKey[key]
-		if s.reading == nil {
-			t.drop(key)
-			t.dropForeign(&s.Entry)
-			continue
+	t.staged = nil
+	if all != nil {
+		for w := range all.all {
+			t.shown(w)
 		}
-		t.hear(&s.Entry)
-		t.read(&s.waiting, s.reading)
-		t.settle(s.Written)
 	}
 	for _, w := range t.unread.byKey {
 		if w.Operation == kv.Put {
@@ -212,22 +205,35 @@ func (t messages) commit() {
 	}
 }
 
-// admit has those read that have waited longest, for the places that have become free.
-func (t messages) admit(now time.Time) {
-	for t.excess.len() > 0 && !t.full(len(t.coming)) {
-		w, ok := t.excess.next()
-		if !ok {
+// shown applies what a listing that was staged has shown of a key.
+func (t messages) shown(w *waiting) {
+	if w.reading == nil {
+		t.drop(w.Key)
+		t.dropForeign(&w.Entry)
+		return
+	}
+	t.hear(&w.Entry)
+	t.read(w)
+	t.settle(w.Written)
+}
+
+// admit gives the places that have become free to those that have waited longest.
+func (t messages) admit(at time.Time) {
+	for w := range t.excess.all {
+		if t.full() {
 			return
 		}
-		t.out.state = true
-		w.queued = now
-		t.coming[w.Key] = struct{}{}
-		t.unread.push(w)
+		if w.reading != nil {
+			t.forgo(w.Key)
+			if !t.timing.late(w) {
+				t.join(w)
+				t.settle(at)
+			}
+		}
 	}
 }
 
-// forgo lets a key that is gone from the bucket no longer wait for a place.
+// forgo lets a key no longer wait for a place.
 func (t messages) forgo(key string) {
-	delete(t.coming, key)
 	t.out.state = t.excess.drop(key) || t.out.state
 }

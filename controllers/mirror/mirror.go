@@ -55,7 +55,7 @@ func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollca
 	m.table = table{
 		registry: registry, entries: map[string]*entry{}, names: map[string]*entry{}, ids: identities{}, sites: sites{},
 		timing: timing{clock: liveness.NewClock(kv.DefaultSilenceLimit)}, out: &m.out,
-		departed: newDeparted(), records: newRecords(), coming: map[string]struct{}{},
+		departed: newDeparted(), records: newRecords(), excess: newShelf(maxExcess),
 	}
 	m.table.rule(&p)
 	m.table.seed(nodes)
@@ -74,10 +74,10 @@ func (m *Mirror) start() {
 // change.
 func (m *Mirror) finish(at time.Time) {
 	m.table.settle(at)
+	messages{&m.table}.admit(at)
 	now := m.clock.Now()
-	messages{&m.table}.admit(now)
 	m.out.state = m.table.unread.lateChanged(now) || m.out.state
-	if m.table.unread.len() > 0 {
+	if len(m.table.unread.order) > 0 {
 		select {
 		case m.wake <- struct{}{}:
 		default: // There is one already.
@@ -106,8 +106,8 @@ func (m *Mirror) Listing(cause kv.Cause) {
 	switch {
 	case cause == kv.CauseStart:
 		m.link.void = false
-		messages{&m.table}.begin(m.link.listed || m.table.staging)
-	case cause == kv.CauseRecreated && m.table.staging:
+		messages{&m.table}.begin(m.link.listed || m.table.staged != nil)
+	case cause == kv.CauseRecreated && m.table.staged != nil:
 		messages{&m.table}.begin(true)
 	}
 	if cause.Gap() {
@@ -139,7 +139,7 @@ func (m *Mirror) Synced(b kv.Bucket) {
 	m.mu.Lock()
 	m.setBucket(b)
 	if !m.link.shown {
-		m.link.shown, m.link.end = true, m.table.unread.pushed
+		m.link.shown, m.link.end = true, m.table.unread.end()
 	}
 	m.proceed()
 	m.finish(m.link.now(m.clock))
@@ -158,7 +158,11 @@ func (m *Mirror) proceed() {
 		m.table.timing.clock.Start()
 	}
 	m.link.listing, m.link.shown, m.out.closed = "", false, time.Time{}
-	m.out.state = m.table.excess.prune(m.table.timing.late) || m.out.state
+	for w := range m.table.excess.all {
+		if m.table.timing.late(w) {
+			messages{&m.table}.forgo(w.Key)
+		}
+	}
 }
 
 // Bucket implements kv.Observer.

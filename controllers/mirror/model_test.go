@@ -441,8 +441,8 @@ func TestModel(t *testing.T) {
 			w.drain()
 			w.check(true)
 		}
-		if s := w.m.State(); !s.Reading || w.m.table.staging || s.Excess != 0 || len(w.m.table.coming) != 0 || w.m.table.unread.len() != 0 {
-			t.Fatalf("seed %d %v\n%+v staging %v coming %v unread %v", seed, w.log, s, w.m.table.staging, w.m.table.coming, w.m.table.unread.len())
+		if s := w.m.State(); !s.Reading || w.m.table.staged != nil || s.Excess != 0 || len(w.m.table.unread.order) != 0 {
+			t.Fatalf("seed %d %v\n%+v staged %v unread %v", seed, w.log, s, w.m.table.staged, len(w.m.table.unread.order))
 		}
 		for _, key := range []string{"node.a", "node.b", "v2.c", "v2.x"} {
 			e := w.m.table.entries[key]

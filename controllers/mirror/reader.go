@@ -63,18 +63,18 @@ func (m *Mirror) readSome(ctx context.Context) int {
 	m.mu.Lock()
 	policy, batch := m.table.policy, m.table.unread.take(batchSize)
 	m.mu.Unlock()
-	readings := make([]*record.Reading, 0, len(batch))
 	for _, w := range batch {
 		if ctx.Err() == nil {
-			readings = append(readings, record.Read(&w.Entry, &policy.Record))
+			w.reading = record.Read(&w.Entry, &policy.Record)
 		}
 	}
 	m.mu.Lock()
-	for i, reading := range readings {
-		messages{&m.table}.apply(batch[i], reading)
-		m.table.settle(batch[i].Written)
+	for _, w := range batch {
+		if w.reading != nil {
+			messages{&m.table}.apply(w)
+		}
 	}
-	m.table.unread.reading = nil
+	m.table.unread.give(batch)
 	m.proceed()
 	m.finish(m.link.now(m.clock))
 	return len(batch)

@@ -38,8 +38,8 @@ func TestRelistBeforeFirstListingIsRead(t *testing.T) {
 		f.Mirror.Synced(f.bucket(testTTL))
 		f.read()
 		f.pass(time.Second)
-		if s := f.State(); !s.Reading || f.Node("reg.x") == nil || f.table.staging {
-			t.Errorf("%s: Reading %v, node %v, staging %v", cause, s.Reading, f.Node("reg.x"), f.table.staging)
+		if s := f.State(); !s.Reading || f.Node("reg.x") == nil || f.table.staged != nil {
+			t.Errorf("%s: Reading %v, node %v, staged %v", cause, s.Reading, f.Node("reg.x"), f.table.staged)
 		}
 	}
 }
@@ -261,7 +261,7 @@ func TestPutAndDeleteInTurn(t *testing.T) {
 		f.revision++
 		f.Mirror.Entry(kv.Entry{Key: "node.x", Revision: f.revision, Operation: kv.Unregister})
 	}
-	if n := f.table.unread.len(); n > 1 {
+	if n := len(f.table.unread.order); n > 1 {
 		t.Errorf("%d messages of one key wait, none of which counts", n)
 	}
 }
@@ -279,7 +279,7 @@ func TestUnreadIsBounded(t *testing.T) {
 	for _, w := range f.table.unread.order {
 		bytes += cap(w.Value)
 	}
-	if bytes > maxExcessBytes {
+	if bytes > maxExcess {
 		t.Errorf("%d MiB wait to be read, of a registry of 10 nodes", bytes>>20)
 	}
 }

@@ -408,7 +408,7 @@ func TestReadingWaits(t *testing.T) {
 		f.Mirror.Entry(message("node.x", `{"NodeId":"x","Endpoint":"http://10.0.0.2:80"}`))
 		f.want2("reg.x", TrafficReady, "10.0.0.1")
 	}
-	if got := f.table.unread.len(); got != 1 || !f.State().Records.TooSlow {
+	if got := len(f.table.unread.order); got != 1 || !f.State().Records.TooSlow {
 		t.Errorf("%d messages of one key wait: %+v", got, f.State().Records)
 	}
 	f.read()

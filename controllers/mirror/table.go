@@ -26,16 +26,13 @@ type table struct {
 	foreign int
 	ids     identities
 	sites   sites
-	// excess are the messages of keys beyond MaxNodes, coming the keys of those that are being read since a place is free.
-	excess excess
-	coming map[string]struct{}
-	unread unread
-	// staging is true while a listing is to take effect in one step, staged is what it has shown so far.
-	staging  bool
-	staged   stagedListing
-	departed departed
-	records  records
-	checks   checks
+	unread  unread
+	// excess are the messages of keys beyond MaxNodes, staged those of a listing that is to take effect in one step; nil: the
+	// listing does not.
+	excess, staged *shelf
+	departed       departed
+	records        records
+	checks         checks
 	// overdue are the entries that are due, and some that were.
 	overdue []*entry
 	marked  []*entry
@@ -263,7 +260,7 @@ func (t *table) publish(e *entry, at time.Time) {
 	e.node = next
 }
 
-// full returns true if no more entries are mirrored, with so many that are about to be.
-func (t *table) full(coming int) bool {
-	return t.policy.MaxNodes > 0 && len(t.entries)-t.foreign+coming >= t.policy.MaxNodes
+// full returns true if no more entries are mirrored.
+func (t *table) full() bool {
+	return t.policy.MaxNodes > 0 && len(t.entries)-t.foreign >= t.policy.MaxNodes
 }

@@ -3,17 +3,21 @@ package mirror
 import (
 	"time"
 
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 	"github.com/rollcall-dev/rollcall/discovery/liveness"
 )
 
-// waiting is a message that waits to be read, or for a place below MaxNodes.
+// waiting is a message that waits to be read or, once it was, for the end of a listing or a place below MaxNodes.
 type waiting struct {
 	kv.Entry
-	// heard is the sign of life that it was when it came.
-	heard liveness.Heard
-	// queued is when on the local clock it came.
+	// heard is the sign of life that it was when it came, queued when on the local clock that was.
+	heard  liveness.Heard
 	queued time.Time
+	// reading is what was read of it; nil before that, and for a deletion.
+	reading *record.Reading
+	// size is how long its value was, as long as the reading is kept.
+	size int
 }
 
 // unread holds the messages that wait to be read, one a key: a later message of a key takes the place of an earlier one. The
@@ -23,10 +27,12 @@ type unread struct {
 	order []*waiting
 	// reading are the messages that were taken and have not been given back, by key.
 	reading map[string]*waiting
-	// pushed counts the places that were given out, from 1 on, done those whose message was taken.
-	pushed, done int
+	// done counts the messages that were taken or forgotten.
+	done int
 	// late is true while a message waits for too long.
 	late bool
+	// free are messages that nobody needs any more, for use by the next ones: heartbeats would leave them to the garbage collector.
+	free []*waiting
 }
 
 // push adds a message, in the place of an earlier one of the key that is not being read yet.
@@ -36,18 +42,23 @@ func (u *unread) push(w waiting) {
 		*there = w
 		return
 	}
-	if u.byKey == nil {
-		u.byKey = map[string]*waiting{}
+	next := &waiting{}
+	if last := len(u.free) - 1; last >= 0 {
+		next, u.free = u.free[last], u.free[:last]
 	}
-	u.byKey[w.Key] = &w
-	u.order = append(u.order, &w)
-	u.pushed++
+	*next = w
+	if u.byKey == nil {
+		u.byKey, u.reading = map[string]*waiting{}, map[string]*waiting{}
+	}
+	u.byKey[w.Key] = next
+	u.order = append(u.order, next)
 }
 
+// end returns the place after the last message.
+func (u *unread) end() int { return u.done + len(u.order) }
+
 // take takes out as many messages as that, the first that came first.
-func (u *unread) take(most int) []*waiting {
-	var batch []*waiting
-	u.reading = map[string]*waiting{}
+func (u *unread) take(most int) (batch []*waiting) {
 	for len(u.order) > 0 && len(batch) < most {
 		w := u.order[0]
 		u.order = u.order[1:]
@@ -61,24 +72,25 @@ func (u *unread) take(most int) []*waiting {
 	return batch
 }
 
-// read returns true once everything up to that place has been read.
+// give gives back the messages that were taken.
+func (u *unread) give(batch []*waiting) {
+	clear(u.reading)
+	u.free = batch
+}
+
+// read returns true once everything before that place has been read.
 func (u *unread) read(place int) bool { return u.done >= place && len(u.reading) == 0 }
 
-func (u *unread) len() int { return len(u.order) }
-
-// current returns true if what was read of a message that was taken still counts.
-func (u *unread) current(w *waiting) bool { return u.reading[w.Key] == w }
-
-// drop forgets what is known of the key.
+// drop forgets what is known of the key. A later message of the key gets its place.
 func (u *unread) drop(key string) {
-	if w := u.byKey[key]; w != nil { // A later message of the key gets its place.
-		*w = waiting{Entry: kv.Entry{Key: key, Operation: kv.Unregister}, queued: w.queued}
+	if w := u.byKey[key]; w != nil {
+		w.Operation, w.Value = kv.Unregister, nil
 	}
 	delete(u.reading, key)
 }
 
 // clear forgets everything.
-func (u *unread) clear() { *u = unread{pushed: u.pushed, done: u.pushed} }
+func (u *unread) clear() { *u = unread{done: u.end()} }
 
 // lateChanged finds out whether a message waits for too long, and returns true if that is news.
 func (u *unread) lateChanged(now time.Time) bool {
