@@ -30,71 +30,59 @@ type serviceNode struct {
 	Metadata json.RawMessage `json:"metadata"`
 }
 
-// The metadata that a service's name and version become.
-const (
-	metadataService = "service"
-	metadataVersion = "version"
-)
+// microNames are go-micro's names of the members that are needed.
+var microNames = map[string]string{memberNodeID: "nodes[0].id", memberEndpoint: "nodes[0].address"}
 
 // goMicro reads an entry of go-micro's registry. It returns the members of a record of Rollcall that says the same, the
 // JSON in the envelope, and the readable key.
-func goMicro(value []byte) (record, content []byte, key string, remarks []discovery.Remark, err error) {
-	value, remarks, err = repaired("the envelope", value)
-	if err != nil {
-		return nil, nil, "", nil, err
-	}
+func (c *Content) goMicro(value []byte) (record, content []byte, key string, err error) {
 	var e envelope
-	if err := json.Unmarshal(value, &e); err != nil {
-		return nil, nil, "", nil, wrongShape("the envelope", err)
+	if _, err = c.object("the envelope", value, &e); err != nil {
+		return nil, nil, "", err
 	}
 	key, _ = e.Key.(string)
-	content, inner, err := repaired("data", e.Data)
-	if err != nil {
-		return nil, nil, "", nil, err
-	}
-	remarks = append(remarks, inner...)
 	var s service
-	if err := json.Unmarshal(content, &s); err != nil {
-		return nil, nil, "", nil, wrongShape("data", err)
+	if content, err = c.object("data", e.Data, &s); err != nil {
+		return nil, nil, "", err
 	}
-	record, more, err := s.record()
-	return record, content, key, append(remarks, more...), err
+	record, err = s.record(c)
+	return record, content, key, err
 }
 
 // record returns the record of the first of the service's nodes. discovery.Decode reads it, and with it all that is odd.
-func (s *service) record() ([]byte, []discovery.Remark, error) {
+func (s *service) record(c *Content) ([]byte, error) {
 	if len(s.Nodes) == 0 {
-		return nil, nil, broken(discovery.ReasonMissingNodeID, "nodes is empty, the first of them is expected to be the node")
+		return nil, broken(discovery.ReasonMissingNodeID, "nodes is empty, the first of them is expected to be the node")
 	}
 	var first serviceNode
 	if err := json.Unmarshal(s.Nodes[0], &first); err != nil {
-		return nil, nil, wrongShape("nodes[0]", err)
+		return nil, wrongShape("nodes[0]", err)
 	}
-	remarks := s.unread()
+	s.unread(c)
 	all := map[string]json.RawMessage{}
 	for _, metadata := range []json.RawMessage{s.Metadata, first.Metadata} {
 		var some map[string]json.RawMessage
 		if len(metadata) > 0 && json.Unmarshal(metadata, &some) != nil {
-			remarks = append(remarks, discovery.Remark{Member: "metadata", Detail: "is no object: left out", LeftOut: true})
+			c.Remarks = append(c.Remarks, discovery.Remark{Member: "metadata", Detail: "is no object: left out", LeftOut: true})
 		}
 		maps.Copy(all, some)
 	}
-	for name, text := range map[string]json.RawMessage{metadataService: s.Name, metadataVersion: s.Version} {
+	for name, text := range map[string]json.RawMessage{"service": s.Name, "version": s.Version} {
 		if len(text) > 0 && string(text) != `""` {
 			all[name] = text
 		}
 	}
 	text, err := json.Marshal(map[string]any{memberNodeID: first.ID, "Name": s.Name, memberEndpoint: first.Address, memberMetadata: all})
 	if err != nil {
-		return nil, nil, wrongShape("data", err)
+		return nil, wrongShape("data", err)
 	}
-	return text, remarks, nil
+	return text, nil
 }
 
 // unread remarks on the nodes that are not the first.
-func (s *service) unread() []discovery.Remark {
+func (s *service) unread(c *Content) {
 	if len(s.Nodes) == 1 {
-		return nil
+		return
 	}
 	var others []string
 	for _, other := range s.Nodes[1:] {
@@ -102,7 +90,7 @@ func (s *service) unread() []discovery.Remark {
 		_ = json.Unmarshal(other, &node) // one that is no object has no ID
 		others = append(others, strings.Trim(string(node.ID), `"`))
 	}
-	return []discovery.Remark{{Member: "nodes", Detail: fmt.Sprintf("has %d of them, the first is read and not %s", len(s.Nodes), listed(others))}}
+	c.Remarks = append(c.Remarks, discovery.Remark{Member: "nodes", Detail: fmt.Sprintf("has %d of them, the first is read and not %s", len(s.Nodes), listed(others))})
 }
 
 // renamed returns what discovery.Decode says of such a record with go-micro's names of the members.
@@ -111,7 +99,7 @@ func renamed(remarks []discovery.Remark, err error) ([]discovery.Remark, error) 
 		remarks[i].Member = strings.ToLower(remarks[i].Member[:1]) + remarks[i].Member[1:]
 	}
 	if wrong, ok := errors.AsType[*discovery.RecordError](err); ok {
-		for member, name := range map[string]string{memberNodeID: "nodes[0].id", memberEndpoint: "nodes[0].address"} {
+		for member, name := range microNames {
 			if rest, found := strings.CutPrefix(wrong.Detail, member+" "); found {
 				return remarks, broken(wrong.Reason, "%s %s", name, rest)
 			}

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -10,23 +9,35 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
-	"github.com/rollcall-dev/rollcall/internal/expression"
 )
 
 // maxDepth is the greatest depth to which the JSON of a foreign entry may be nested. It is decoded as a whole, unlike
 // Rollcall's own record, of which only the members are.
 const maxDepth = 100
 
-// repaired returns the JSON of a value as discovery.Repair reads it, unless it is too deep.
-func repaired(what string, value []byte) ([]byte, []discovery.Remark, error) {
+// repair returns the JSON of a value as discovery.Repair reads it, unless it is too deep.
+func (c *Content) repair(what string, value []byte) ([]byte, error) {
 	text, remarks, err := discovery.Repair(value)
 	if deeper(value, maxDepth) || err == nil && deeper(text, maxDepth) {
-		return nil, nil, broken(ReasonTooDeep, "%s is nested more than %d deep", what, maxDepth)
+		return nil, broken(ReasonTooDeep, "%s is nested more than %d deep", what, maxDepth)
 	}
 	if wrong, ok := errors.AsType[*discovery.RecordError](err); ok {
-		return nil, nil, broken(wrong.Reason, "%s: %s", what, wrong.Detail)
+		return nil, broken(wrong.Reason, "%s: %s", what, wrong.Detail)
 	}
-	return text, remarks, err
+	c.Remarks = append(c.Remarks, remarks...)
+	return text, err
+}
+
+// object reads an object, and returns its JSON.
+func (c *Content) object(what string, value []byte, into any) ([]byte, error) {
+	text, err := c.repair(what, value)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return nil, wrongShape(what, err)
+	}
+	return text, nil
 }
 
 // deeper returns true if JSON is nested more than so deep. What it says of something else is of no meaning.
@@ -61,19 +72,7 @@ func wrongShape(what string, err error) error {
 	return broken(discovery.ReasonNotJSON, "%s isn't JSON: %v", what, err)
 }
 
-// decodeAny decodes valid JSON for CEL.
-func decodeAny(value []byte) (any, []discovery.Remark, error) {
-	decoder := json.NewDecoder(bytes.NewReader(value))
-	decoder.UseNumber()
-	var decoded any
-	if err := decoder.Decode(&decoded); err != nil {
-		return nil, nil, wrongShape("the value", err)
-	}
-	seen, remarks := expression.Visible(decoded)
-	return seen, remarks, nil
-}
-
-const memberNodeID, memberEndpoint, memberZone, memberMetadata = "NodeId", "Endpoint", "Zone", "Metadata"
+const memberNodeID, memberEndpoint, memberAddresses, memberZone, memberMetadata = "NodeId", "Endpoint", "Addresses", "Zone", "Metadata"
 
 // someID stands where an expression gives the node ID.
 var someID = json.RawMessage(`"-"`)
@@ -81,40 +80,35 @@ var someID = json.RawMessage(`"-"`)
 // own reads what the members of Rollcall's own record say of a node, except for what an expression replaces. Of a foreign
 // record, one whose node ID is an expression's, a member that means something else there is left out without a remark.
 func (m *Mapping) own(text []byte) (c Content) {
-	anonymous := m.spec.NodeID != ""
-	if text[0] != '{' {
-		if !anonymous {
-			c = codec{}.Read("", text)
+	foreign := m.spec.NodeID != ""
+	var all map[string]json.RawMessage
+	if json.Unmarshal(text, &all) != nil || all == nil {
+		if !foreign {
+			c = codec{}.Read("", text) // It says what is wrong.
 		}
 		return c
 	}
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(text, &all); err != nil {
-		c.Err = wrongShape("the value", err)
-		return c
-	}
 	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return m.replaces(name) })
-	if anonymous {
+	if foreign {
 		all[memberNodeID] = someID
 	}
 	c = readMembers(all)
-	if anonymous && m.spec.Format != rollcallv1alpha1.FormatGoMicro && len(c.Remarks) > 0 {
+	if foreign && m.spec.Format != rollcallv1alpha1.FormatGoMicro && len(c.Remarks) > 0 {
 		left := c.LeftOut
 		maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return odd(c.Remarks, name) })
 		c = readMembers(all)
 		c.Remarks, c.LeftOut = nil, left
 	}
-	if anonymous {
+	if foreign {
 		c.Node.ID = ""
 	}
 	return c
 }
 
-func readMembers(all map[string]json.RawMessage) (c Content) {
+func readMembers(all map[string]json.RawMessage) Content {
 	text, err := json.Marshal(all)
 	if err != nil {
-		c.Err = wrongShape("the value", err)
-		return c
+		return Content{Err: wrongShape("the value", err)}
 	}
 	return codec{}.Read("", text)
 }

@@ -1,7 +1,11 @@
 package record
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -61,12 +65,31 @@ func (m *Mapping) KeyHoldsID() bool {
 
 // Read implements Reader.
 func (m *Mapping) Read(key string, value []byte) (c Content) {
-	if m.spec.Format != rollcallv1alpha1.FormatGoMicro && len(m.expressions) == 0 {
+	micro := m.spec.Format == rollcallv1alpha1.FormatGoMicro
+	if !micro && len(m.expressions) == 0 {
 		return codec{}.Read(key, value)
 	}
-	content, key, err := m.decode(&c, key, value)
-	if c.Err = err; content == nil || unread(err) {
-		c.Unread = true
+	var record, content []byte // what the format says of the node, and what expressions see
+	if micro {
+		record, content, key, c.Err = c.goMicro(value)
+	} else {
+		content, c.Err = c.repair("the value", value)
+		record = content
+	}
+	if c.Unread = c.Err != nil; c.Unread {
+		return c
+	}
+	own := m.own(record)
+	if own.Err == nil {
+		own.Err = m.bare(c.Remarks)
+	}
+	if micro {
+		own.Remarks, own.Err = renamed(own.Remarks, own.Err)
+	}
+	c.Node, c.Err, c.LeftOut = own.Node, own.Err, own.LeftOut
+	c.doubt(c.Remarks)
+	c.Remarks = append(c.Remarks, own.Remarks...)
+	if c.Unread = unread(c.Err); c.Unread {
 		return c
 	}
 	m.evaluate(&c, key, content)
@@ -77,40 +100,10 @@ func (m *Mapping) Read(key string, value []byte) (c Content) {
 	return c
 }
 
-// decode reads what the format says of the node, and returns the JSON and the key that the expressions see. The JSON is nil
-// where there is none.
-func (m *Mapping) decode(c *Content, key string, value []byte) ([]byte, string, error) {
-	var record, content []byte
-	var err error
-	if m.spec.Format == rollcallv1alpha1.FormatGoMicro {
-		record, content, key, c.Remarks, err = goMicro(value)
-	} else {
-		content, c.Remarks, err = repaired("the value", value)
-		record = content
-	}
-	if err != nil {
-		return nil, key, err
-	}
-	own := m.own(record)
-	if own.Err == nil {
-		own.Err = m.bare(c.Remarks)
-	}
-	if m.spec.Format == rollcallv1alpha1.FormatGoMicro {
-		own.Remarks, own.Err = renamed(own.Remarks, own.Err)
-	}
-	c.Node, c.LeftOut = own.Node, own.LeftOut
-	c.doubt(c.Remarks)
-	c.Remarks = append(c.Remarks, own.Remarks...)
-	return content, key, own.Err
-}
-
 // doubt says that something in the value could not be read as it stands, and so perhaps what a part comes from.
 func (c *Content) doubt(remarks []discovery.Remark) {
-	for _, r := range remarks {
-		if r.Member != discovery.RemarkOnRecord {
-			c.LeftOut = append(c.LeftOut, memberZone, memberMetadata)
-			return
-		}
+	if slices.ContainsFunc(remarks, func(r discovery.Remark) bool { return r.Member != discovery.RemarkOnRecord }) {
+		c.LeftOut = append(c.LeftOut, memberZone, memberMetadata)
 	}
 }
 
@@ -118,8 +111,8 @@ func (c *Content) doubt(remarks []discovery.Remark) {
 func (m *Mapping) bare(remarks []discovery.Remark) error {
 	for _, r := range remarks {
 		name, _, _ := strings.Cut(r.Member, "[")
-		for member, micro := range map[string]string{memberNodeID: "nodes[0].id", memberEndpoint: "nodes[0].address", "Addresses": ""} {
-			if (strings.EqualFold(name, member) || r.Member == micro) && !m.replaces(member) {
+		for _, member := range []string{memberNodeID, memberEndpoint, memberAddresses} {
+			if (strings.EqualFold(name, member) || r.Member == microNames[member]) && !m.replaces(member) {
 				return broken(discovery.ReasonWrongShape, "%s isn't JSON, a string is expected", r.Member)
 			}
 		}
@@ -132,24 +125,20 @@ func (m *Mapping) evaluate(c *Content, key string, content []byte) {
 	if len(m.expressions) == 0 {
 		return
 	}
-	value, remarks, err := decodeAny(content)
-	if err != nil {
-		if c.Err == nil {
-			c.Err = err
-		}
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		c.Err = cmp.Or(c.Err, wrongShape("the value", err))
 		return
 	}
+	value, remarks := expression.Visible(value)
 	c.doubt(remarks)
 	c.Remarks = append(c.Remarks, remarks...)
 	for _, e := range m.expressions {
 		result, err := e.program.Evaluate(map[string]any{variableKey: key, variableValue: value})
-		var left []string
 		if err == nil {
-			left, err = e.part.apply(&c.Node, result)
-		}
-		if len(left) > 0 {
-			c.Remarks = append(c.Remarks, discovery.Remark{Member: e.part.field, Detail: "gives no string, number or boolean for " + listed(left) + ": left out"})
-			c.LeftOut = append(c.LeftOut, e.part.member)
+			err = e.part.apply(c, result)
 		}
 		if err != nil {
 			c.fail(e.part, err)
@@ -161,9 +150,14 @@ func (m *Mapping) evaluate(c *Content, key string, content []byte) {
 func (c *Content) fail(p *part, err error) {
 	c.Failing = append(c.Failing, p.field)
 	if p.informs {
-		c.LeftOut = append(c.LeftOut, p.member)
-		c.Remarks = append(c.Remarks, discovery.Remark{Member: p.field, Detail: expression.Plain("fails: "+err.Error(), expression.MaxDetail)})
+		c.leave(p.member, p.field, expression.Plain("fails: "+err.Error(), expression.MaxDetail))
 	} else if c.Err == nil {
 		c.Err = expression.Failed(p.field, err)
 	}
+}
+
+// leave says that a member, or something of it, was left out since the expression of that field does not give it.
+func (c *Content) leave(member, field, detail string) {
+	c.LeftOut = append(c.LeftOut, member)
+	c.Remarks = append(c.Remarks, discovery.Remark{Member: field, Detail: detail})
 }

@@ -3,6 +3,7 @@ package record
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -30,8 +31,8 @@ type part struct {
 	// kind is the type that the expression gives, expected the same in words.
 	kind     *cel.Type
 	expected string
-	// apply sets the part of the node; the value is nil for null. It returns the names of what it had to leave out.
-	apply func(*discovery.Node, ref.Val) (left []string, err error)
+	// apply takes over the part; the value is nil for null.
+	apply func(*Content, ref.Val) error
 }
 
 // parts are all parts, in the order of evaluation.
@@ -39,43 +40,29 @@ var parts = []part{
 	{
 		field: "spec.record.nodeID", source: func(r *rollcallv1alpha1.Record) string { return r.NodeID },
 		member: memberNodeID, kind: cel.StringType, expected: "a string",
-		apply: func(n *discovery.Node, v ref.Val) (_ []string, err error) {
-			n.ID, err = text(v, rollcallv1alpha1.MaxKeyLength)
-			return nil, err
-		},
+		apply: func(c *Content, v ref.Val) error { return text(v, rollcallv1alpha1.MaxKeyLength, &c.Node.ID) },
 	},
 	{
 		field: "spec.record.addresses", source: func(r *rollcallv1alpha1.Record) string { return r.Addresses },
-		member: "Addresses", kind: cel.ListType(cel.StringType), expected: "a list of strings",
-		apply: func(n *discovery.Node, v ref.Val) (_ []string, err error) {
-			n.Addresses, err = addresses(v)
-			return nil, err
+		member: memberAddresses, kind: cel.ListType(cel.StringType), expected: "a list of strings",
+		apply: func(c *Content, v ref.Val) error {
+			return items(v, rollcallv1alpha1.MaxAddresses, &c.Node.Addresses, address)
 		},
 	},
 	{
 		field: "spec.record.ports", source: func(r *rollcallv1alpha1.Record) string { return r.Ports },
-		member: "Ports", kind: cel.ListType(cel.MapType(cel.StringType, cel.DynType)),
-		expected: "a list of maps with name, port and protocol",
-		apply: func(n *discovery.Node, v ref.Val) (_ []string, err error) {
-			n.Ports, err = ports(v)
-			return nil, err
-		},
+		member: "Ports", kind: cel.ListType(cel.MapType(cel.StringType, cel.DynType)), expected: "a list of maps with name, port and protocol",
+		apply: func(c *Content, v ref.Val) error { return items(v, rollcallv1alpha1.MaxPorts, &c.Node.Ports, port) },
 	},
 	{
 		field: "spec.record.zone", source: func(r *rollcallv1alpha1.Record) string { return r.Zone },
 		member: memberZone, informs: true, kind: cel.StringType, expected: "a string",
-		apply: func(n *discovery.Node, v ref.Val) (_ []string, err error) {
-			n.Zone, err = text(v, rollcallv1alpha1.MaxZoneLength)
-			return nil, err
-		},
+		apply: func(c *Content, v ref.Val) error { return text(v, rollcallv1alpha1.MaxZoneLength, &c.Node.Zone) },
 	},
 	{
 		field: "spec.record.metadata", source: func(r *rollcallv1alpha1.Record) string { return r.Metadata },
 		member: memberMetadata, informs: true, kind: cel.MapType(cel.StringType, cel.DynType), expected: "a map of strings",
-		apply: func(n *discovery.Node, v ref.Val) (left []string, err error) {
-			n.Metadata, left, err = metadata(v)
-			return left, err
-		},
+		apply: metadata,
 	},
 }
 
@@ -102,23 +89,24 @@ func fits(want, got *cel.Type) bool {
 	return true
 }
 
-// text returns a string of at most so many characters.
-func text(v ref.Val, most int) (string, error) {
+// text takes over a string of at most so many characters.
+func text(v ref.Val, most int, into *string) error {
 	if v == nil {
-		return "", nil
+		return nil
 	}
 	s, ok := v.(types.String)
 	switch {
 	case !ok:
-		return "", fmt.Errorf("it gives a value of the type %s, a string is expected", typeName(v))
+		return fmt.Errorf("it gives a value of the type %s, a string is expected", typeName(v))
 	case utf8.RuneCountInString(string(s)) > most:
-		return "", fmt.Errorf("it gives more than %d characters", most)
+		return fmt.Errorf("it gives more than %d characters", most)
 	}
-	return string(s), nil
+	*into = string(s)
+	return nil
 }
 
-// items calls yield for every item of a list, and stops at the first error.
-func items(v ref.Val, most int, yield func(index int, item ref.Val) error) error {
+// items takes over a list whose items read can read.
+func items[T any](v ref.Val, most int, into *[]T, read func(ref.Val) (T, error)) error {
 	if v == nil {
 		return nil
 	}
@@ -129,132 +117,113 @@ func items(v ref.Val, most int, yield func(index int, item ref.Val) error) error
 	case expression.SizeOf(list) > most:
 		return fmt.Errorf("it gives more than %d items", most)
 	}
-	index := 0
-	for it := list.Iterator(); it.HasNext() == types.True; index++ {
-		if err := yield(index, expression.Unwrapped(it.Next())); err != nil {
-			return err
+	var all []T
+	for it := list.Iterator(); it.HasNext() == types.True; {
+		item, err := read(expression.Unwrapped(it.Next()))
+		if err != nil {
+			return fmt.Errorf("item %d of the list%w", len(all), err)
 		}
+		all = append(all, item)
 	}
+	*into = all
 	return nil
 }
 
-// members calls yield for every member of a map whose value is not null, and stops at the first error.
-func members(v ref.Val, most int, yield func(name string, value ref.Val) error) error {
-	if v == nil {
-		return nil
-	}
+// members returns the members of a map whose value is not null.
+func members(v ref.Val, most int) (map[string]ref.Val, error) {
 	mapper, ok := v.(traits.Mapper)
 	switch {
+	case v == nil:
+		return nil, nil
 	case !ok:
-		return fmt.Errorf("it gives a value of the type %s, a map is expected", typeName(v))
+		return nil, fmt.Errorf("it gives a value of the type %s, a map is expected", typeName(v))
 	case expression.SizeOf(mapper) > most:
-		return fmt.Errorf("it gives more than %d members", most)
+		return nil, fmt.Errorf("it gives more than %d members", most)
 	}
+	all := map[string]ref.Val{}
 	for it := mapper.Iterator(); it.HasNext() == types.True; {
 		key := it.Next()
 		name, ok := key.(types.String)
 		if !ok {
-			return fmt.Errorf("a key of the map is of the type %s, a string is expected", typeName(key))
+			return nil, fmt.Errorf("a key of the map is of the type %s, a string is expected", typeName(key))
 		}
-		value := expression.Unwrapped(mapper.Get(key))
-		if value == nil {
-			continue
-		}
-		if err := yield(string(name), value); err != nil {
-			return err
+		if value := expression.Unwrapped(mapper.Get(key)); value != nil {
+			all[string(name)] = value
 		}
 	}
-	return nil
+	return all, nil
 }
 
-func addresses(v ref.Val) (all []string, err error) {
-	err = items(v, rollcallv1alpha1.MaxAddresses, func(index int, item ref.Val) error {
-		s, ok := item.(types.String)
-		switch {
-		case !ok:
-			return fmt.Errorf("item %d of the list is of the type %s, a string is expected", index, typeName(item))
-		case len(s) > rollcallv1alpha1.MaxAddressLength:
-			return fmt.Errorf("item %d of the list has more than %d bytes", index, rollcallv1alpha1.MaxAddressLength)
-		}
-		all = append(all, string(s))
-		return nil
-	})
-	return all, err
+func address(v ref.Val) (string, error) {
+	s, ok := v.(types.String)
+	switch {
+	case !ok:
+		return "", fmt.Errorf(" is of the type %s, a string is expected", typeName(v))
+	case len(s) > rollcallv1alpha1.MaxAddressLength:
+		return "", fmt.Errorf(" has more than %d bytes", rollcallv1alpha1.MaxAddressLength)
+	}
+	return string(s), nil
 }
 
-// metadata returns what can be text, and the names of what can't, sorted.
-func metadata(v ref.Val) (all map[string]string, left []string, err error) {
-	all = map[string]string{}
-	size := 0
-	err = members(v, rollcallv1alpha1.MaxMetadataEntries, func(name string, value ref.Val) error {
+// metadata takes over what can be text.
+func metadata(c *Content, v ref.Val) error {
+	given, err := members(v, rollcallv1alpha1.MaxMetadataEntries)
+	if err != nil {
+		return err
+	}
+	all, size := map[string]string{}, 0
+	var left []string
+	for name, value := range given {
 		s, ok := scalar(value)
 		if !ok {
 			left = append(left, name)
-			return nil
+			continue
 		}
 		if size += len(name) + len(s); size > expression.MaxText {
 			return fmt.Errorf("it gives more than %d bytes", expression.MaxText)
 		}
 		all[name] = s
-		return nil
-	})
-	if err != nil {
-		return nil, nil, err
 	}
-	slices.Sort(left)
-	return all, left, nil
+	if c.Node.Metadata = all; len(left) > 0 {
+		slices.Sort(left)
+		c.leave(memberMetadata, "spec.record.metadata", "gives no string, number or boolean for "+listed(left)+": left out")
+	}
+	return nil
 }
 
 // scalar returns a string, number or boolean as text.
 func scalar(v ref.Val) (string, bool) {
-	switch v := v.(type) {
-	case types.String:
-		return string(v), true
-	case types.Bool:
-		return strconv.FormatBool(bool(v)), true
-	case types.Int:
-		return strconv.FormatInt(int64(v), 10), true
-	case types.Uint:
-		return strconv.FormatUint(uint64(v), 10), true
-	case types.Double:
-		return strconv.FormatFloat(float64(v), 'g', -1, 64), true
+	switch v.(type) {
+	case types.String, types.Bool, types.Int, types.Uint, types.Double:
+		s, ok := v.ConvertToType(types.StringType).(types.String)
+		return string(s), ok
 	}
 	return "", false
 }
 
-func ports(v ref.Val) (all []discovery.Port, err error) {
-	err = items(v, rollcallv1alpha1.MaxPorts, func(index int, item ref.Val) error {
-		p, err := port(item)
-		if err != nil {
-			return fmt.Errorf("item %d of the list: %w", index, err)
-		}
-		all = append(all, p)
-		return nil
-	})
-	return all, err
-}
-
+// port returns a port. Of several members that are wrong, the first by name is told.
 func port(v ref.Val) (p discovery.Port, err error) {
-	found := false
-	err = members(v, expression.MaxText, func(name string, value ref.Val) (err error) {
-		switch name {
+	given, err := members(v, expression.MaxText)
+	if err != nil {
+		return p, fmt.Errorf(": %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		switch value := given[name]; name {
 		case "name":
-			p.Name, err = text(value, expression.MaxString)
+			err = text(value, expression.MaxString, &p.Name)
 		case "protocol":
-			p.Protocol, err = text(value, expression.MaxString)
+			err = text(value, expression.MaxString, &p.Protocol)
 		case "port":
-			found = true
 			p.Port, err = number(value)
 		default:
-			return fmt.Errorf("a port has no %.40q, only name, port and protocol", name)
+			return p, fmt.Errorf(": a port has no %.40q, only name, port and protocol", name)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return p, fmt.Errorf(": %s: %w", name, err)
 		}
-		return nil
-	})
-	if err == nil && !found {
-		err = errors.New("port is missing")
+	}
+	if given["port"] == nil {
+		err = errors.New(": port is missing")
 	}
 	return p, err
 }
