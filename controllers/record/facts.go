@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -176,22 +175,4 @@ type Fault struct{ Reason, Message string }
 
 func faulty(reason, format string, args ...any) Fault {
 	return Fault{reason, Bounded(fmt.Sprintf(format, args...))}
-}
-
-// MaxMessage is the greatest length of a message, in characters.
-const MaxMessage = 300
-
-// Bounded returns a text that others had a hand in as one line of bounded length, without control characters.
-func Bounded(text string) string {
-	// A character has at most four bytes, so what is cut here would be cut anyway.
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, text[:min(len(text), 4*MaxMessage)])
-	if runes := []rune(text); len(runes) > MaxMessage {
-		return string(runes[:MaxMessage-1]) + "…"
-	}
-	return text
 }

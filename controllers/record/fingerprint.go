@@ -1,9 +1,6 @@
 package record
 
-import (
-	"hash/maphash"
-	"slices"
-)
+import "hash/maphash"
 
 // fingerprint is a hash of what a message says of its node. Two that differ have the same one with a probability of 2⁻⁶⁴, and
 // nobody who writes records can bring that about, since the seed is of this process alone.
@@ -20,34 +17,26 @@ func fingerprintOf(f *Facts, unread bool) fingerprint {
 	var h maphash.Hash
 	h.SetSeed(fingerprintSeed)
 	maphash.WriteComparable(&h, struct {
-		id, displayName, zone, origin     string
-		anonymous, draining, unread       bool
-		refusal                           Fault
-		addresses, ports, notes, failures int
-	}{
-		f.ID, f.DisplayName, f.Zone, f.Origin, f.Anonymous, f.Draining, unread, f.Refusal,
-		len(f.Addresses), len(f.Ports), len(f.Notes), len(f.Failing) + len(f.leftOut),
-	})
-	for _, address := range f.Addresses {
-		maphash.WriteComparable(&h, address)
+		id, displayName, zone, origin string
+		anonymous, draining, unread   bool
+		refusal                       Fault
+	}{f.ID, f.DisplayName, f.Zone, f.Origin, f.Anonymous, f.Draining, unread, f.Refusal})
+	write(&h, f.Addresses)
+	write(&h, f.Ports)
+	for _, texts := range [][]string{f.Notes, f.Failing, f.leftOut} {
+		write(&h, texts)
 	}
-	for _, port := range f.Ports {
-		maphash.WriteComparable(&h, port)
+	var metadata uint64 // in whatever order
+	for name, value := range f.Metadata {
+		metadata += maphash.Comparable(fingerprintSeed, [2]string{name, value})
 	}
-	for _, note := range f.Notes {
-		maphash.WriteComparable(&h, note)
-	}
-	for _, field := range slices.Concat(f.Failing, f.leftOut) {
-		maphash.WriteComparable(&h, field)
-	}
-	maphash.WriteComparable(&h, sumOf(f.Metadata))
+	maphash.WriteComparable(&h, metadata)
 	return fingerprint(h.Sum64())
 }
 
-// sumOf returns a hash of a map that does not depend on the order of its entries.
-func sumOf(m map[string]string) (sum uint64) {
-	for name, value := range m {
-		sum += maphash.Comparable(fingerprintSeed, [2]string{name, value})
+func write[T comparable](h *maphash.Hash, all []T) {
+	maphash.WriteComparable(h, len(all))
+	for _, one := range all {
+		maphash.WriteComparable(h, one)
 	}
-	return sum
 }

@@ -1,10 +1,16 @@
 package record
 
 import (
-	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/rollcall-dev/rollcall/internal/expression"
 )
+
+// MaxMessage is the greatest length of a message, in characters.
+const MaxMessage = 300
+
+// Bounded returns a text as a message.
+func Bounded(text string) string { return expression.Plain(text, MaxMessage) }
 
 // maxNote is the greatest length of the note of an Event, in bytes. The message of a condition may be longer.
 const maxNote = 1024
@@ -12,7 +18,7 @@ const maxNote = 1024
 // Note returns a message as one line of printable characters that an Event and a condition take, whatever was put together.
 func Note(message string) string {
 	const end = "…"
-	message = printable(message)
+	message = expression.Plain(message, maxNote)
 	if len(message) <= maxNote {
 		return message
 	}
@@ -28,15 +34,4 @@ func Cut(text string, size int) string {
 		size--
 	}
 	return text[:size]
-}
-
-// printable returns the text with a blank for each character that is not printable: control characters, and those that turn
-// the direction of what follows.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, text)
 }

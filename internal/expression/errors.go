@@ -55,17 +55,16 @@ func Failed(field string, why error) error {
 	return &discovery.RecordError{Reason: ReasonFailed, Detail: Plain(field+": "+why.Error(), MaxDetail)}
 }
 
-// Plain returns the text in one line, without control characters, and cut to a length.
+// Plain returns a text that others had a hand in as one line of at most so many characters, with a blank for each that is not
+// printable: control characters, and those that turn the direction of what follows.
 func Plain(text string, length int) string {
+	// A character has at most four bytes, so what is cut here would be cut anyway.
 	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
+		if !unicode.IsPrint(r) {
 			return ' '
-		case !unicode.IsPrint(r):
-			return -1
 		}
 		return r
-	}, text)
+	}, text[:min(len(text), 4*(length+1))])
 	if runes := []rune(text); len(runes) > length {
 		return string(runes[:length-1]) + "…"
 	}
