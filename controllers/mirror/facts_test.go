@@ -259,7 +259,8 @@ func FuzzAddress(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		facts := record.Read(&kv.Entry{Key: "node.x", Value: value}, &p.Record).Onto(nil)
+		reading := record.Read(&kv.Entry{Key: "node.x", Value: value}, &p.Record)
+		facts := reading.Onto(nil)
 		facts.Judge(record.NewLabeller("reg", p.Record.Labels), &p.Record, nil)
 		if facts.Verdict.Reason != "" {
 			return

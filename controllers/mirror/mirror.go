@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/clock"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 	"github.com/rollcall-dev/rollcall/discovery/liveness"
 )
@@ -36,6 +37,8 @@ type Mirror struct {
 
 	// wake has a signal while there are messages to be read.
 	wake chan struct{}
+	// readings is where Read puts what it reads.
+	readings [batchSize]record.Reading
 
 	mu    sync.RWMutex
 	table table

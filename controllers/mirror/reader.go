@@ -63,16 +63,14 @@ func (m *Mirror) readSome(ctx context.Context) int {
 	m.mu.Lock()
 	policy, batch := m.table.policy, m.table.unread.take(batchSize)
 	m.mu.Unlock()
-	for _, w := range batch {
-		if ctx.Err() == nil {
-			w.reading = record.Read(&w.Entry, &policy.Record)
-		}
+	read := 0
+	for ; read < len(batch) && ctx.Err() == nil; read++ {
+		m.readings[read] = record.Read(&batch[read].Entry, &policy.Record)
+		batch[read].reading = &m.readings[read]
 	}
 	m.mu.Lock()
-	for _, w := range batch {
-		if w.reading != nil {
-			messages{&m.table}.apply(w)
-		}
+	for _, w := range batch[:read] {
+		messages{&m.table}.apply(w)
 	}
 	m.table.unread.give(batch)
 	m.proceed()

@@ -1,6 +1,10 @@
 package mirror
 
-import "container/list"
+import (
+	"container/list"
+
+	"k8s.io/utils/ptr"
+)
 
 // maxExcess bounds the readings that are kept of entries beyond MaxNodes, by the bytes of their values. Past that only their keys
 // are, and they wait for their next heartbeat as well.
@@ -20,6 +24,9 @@ func (s *shelf) len() int { return len(s.byKey) }
 
 // put lets the message wait, in the place of its key if that has one; added is true if it had none.
 func (s *shelf) put(w waiting) (added bool) {
+	if w.reading != nil {
+		w.reading = ptr.To(*w.reading) // Read puts another one there.
+	}
 	w.size, w.Value = len(w.Value), nil
 	element := s.byKey[w.Key]
 	if added = element == nil; added {

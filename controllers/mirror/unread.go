@@ -42,9 +42,11 @@ func (u *unread) push(w waiting) {
 		*there = w
 		return
 	}
-	next := &waiting{}
+	var next *waiting
 	if last := len(u.free) - 1; last >= 0 {
 		next, u.free = u.free[last], u.free[:last]
+	} else {
+		next = &waiting{}
 	}
 	*next = w
 	if u.byKey == nil {

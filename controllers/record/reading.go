@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,8 +33,8 @@ type Reading struct {
 }
 
 // Read reads a message of the bucket. It never fails: what can't be read gives a reading that is refused.
-func Read(x *kv.Entry, p *Policy) *Reading {
-	r := &Reading{facts: Facts{Origin: rollcallv1alpha1.OriginExternal}}
+func Read(x *kv.Entry, p *Policy) (r Reading) {
+	r.facts.Origin = rollcallv1alpha1.OriginExternal
 	r.read(x, p)
 	r.facts.Good = r.facts.Accepted()
 	r.facts.source = fingerprintOf(&r.facts, r.unread)
@@ -67,11 +66,10 @@ func (r *Reading) Onto(last *Facts) Facts {
 	if r.unread {
 		f.Draining, f.Origin, f.DisplayName, f.Zone, f.Metadata = last.Draining, last.Origin, "", "", nil
 	}
-	f.fill(last)
-	if f.Accepted() {
-		return f
+	if f.fill(last); !f.Accepted() {
+		return f.Refused(f.Refusal, last)
 	}
-	return f.Refused(f.Refusal, last)
+	return f
 }
 
 // fill takes what could not be read of the members that only inform from what was known before. A refused record that lacks
@@ -113,7 +111,7 @@ func (r *Reading) read(x *kv.Entry, p *Policy) {
 		f.Notes = append(f.Notes, remark.String())
 	}
 	f.inform(&c.Node)
-	f.Notes = append(f.Notes, notesOn(&c.Node, x.Written)...)
+	f.remark(&c.Node, x.Written)
 	r.load = loadText(c.Node.Load)
 	if c.Err != nil {
 		f.Refusal = refusal(c.Err)
@@ -226,16 +224,12 @@ func loadText(load *float64) string {
 // less.
 const maxSkew = 24 * time.Hour
 
-// notesOn says what is odd about a record, but does no harm.
-func notesOn(record *discovery.Node, written time.Time) (notes []string) {
-	if len(record.Addresses) == 0 || len(record.Ports) == 0 {
-		u, err := url.Parse(record.Endpoint)
-		if err == nil && u.Host != "" && (strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "") {
-			notes = append(notes, "only the scheme, address and port of Endpoint are used")
-		}
+// remark says what is odd about a record, but does no harm.
+func (f *Facts) remark(record *discovery.Node, written time.Time) {
+	if _, at, _ := strings.Cut(record.Endpoint, "://"); strings.ContainsAny(strings.TrimRight(at, "/?#"), "/?#") && (len(record.Addresses) == 0 || len(record.Ports) == 0) {
+		f.note("only the scheme, address and port of Endpoint are used")
 	}
 	if !record.LastSeen.IsZero() && !written.IsZero() && record.LastSeen.Sub(written).Abs() > maxSkew {
-		notes = append(notes, "LastSeen is more than a day away from the time at which the server had it")
+		f.note("LastSeen is more than a day away from the time at which the server had it")
 	}
-	return notes
 }
