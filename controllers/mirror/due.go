@@ -5,64 +5,54 @@ import (
 	"time"
 )
 
-// checks is a heap of entries, the one to be looked at first on top. Nobody but its methods may move an entry.
-type checks []*entry
+// check is when an entry is to be looked at. It counts as long as the entry says so as well.
+type check struct {
+	at time.Duration
+	*entry
+}
 
-// unqueued is the index of an entry that is not in the heap.
-const unqueued = -1
+// checks is a heap of checks, the first on top.
+type checks []check
 
 // by makes sure that the entry is looked at by that time; never is no time.
 func (c *checks) by(e *entry, at time.Duration) {
-	switch {
-	case at == never:
-	case e.index == unqueued:
+	if at < e.check {
 		e.check = at
-		heap.Push((*checkHeap)(c), e)
-	case at < e.check:
-		e.check = at
-		heap.Fix((*checkHeap)(c), e.index)
+		heap.Push(c, check{at, e})
 	}
 }
 
 // due takes out the first entry if its time has come; nil if it has not.
 func (c *checks) due(now time.Duration) *entry {
-	if len(*c) == 0 || (*c)[0].check > now {
-		return nil
+	for len(*c) > 0 && (*c)[0].at <= now {
+		if next, _ := heap.Pop(c).(check); next.at == next.check {
+			next.check = never
+			return next.entry
+		}
 	}
-	e := (*c)[0]
-	c.drop(e)
-	return e
+	return nil
 }
 
-// drop takes the entry out.
-func (c *checks) drop(e *entry) {
-	if e.index != unqueued {
-		heap.Remove((*checkHeap)(c), e.index)
-	}
+// Len implements heap.Interface.
+func (c *checks) Len() int { return len(*c) }
+
+// Less implements heap.Interface.
+func (c *checks) Less(i, j int) bool { return (*c)[i].at < (*c)[j].at }
+
+// Swap implements heap.Interface.
+func (c *checks) Swap(i, j int) { (*c)[i], (*c)[j] = (*c)[j], (*c)[i] }
+
+// Push implements heap.Interface.
+func (c *checks) Push(x any) {
+	next, _ := x.(check)
+	*c = append(*c, next)
 }
 
-// checkHeap implements heap.Interface.
-type checkHeap []*entry
-
-func (c checkHeap) Len() int           { return len(c) }
-func (c checkHeap) Less(i, j int) bool { return c[i].check < c[j].check }
-
-func (c checkHeap) Swap(i, j int) {
-	c[i], c[j] = c[j], c[i]
-	c[i].index, c[j].index = i, j
-}
-
-func (c *checkHeap) Push(x any) {
-	e := x.(*entry) //nolint:errcheck // Only by pushes.
-	e.index = len(*c)
-	*c = append(*c, e)
-}
-
-func (c *checkHeap) Pop() any {
+// Pop implements heap.Interface.
+func (c *checks) Pop() any {
 	last := len(*c) - 1
-	e := (*c)[last]
-	(*c)[last] = nil
+	next := (*c)[last]
+	(*c)[last] = check{}
 	*c = (*c)[:last]
-	e.index = unqueued
-	return e
+	return next
 }

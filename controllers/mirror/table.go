@@ -44,7 +44,6 @@ type table struct {
 // insert adds an entry.
 func (t *table) insert(e *entry) {
 	e.check, e.confirmed = never, never
-	e.index = unqueued
 	t.entries[e.key] = e
 	if e.foreign {
 		t.foreign++
@@ -60,7 +59,7 @@ func (t *table) remove(e *entry) {
 	if e.foreign {
 		t.foreign--
 	}
-	t.checks.drop(e)
+	e.check = never
 	t.sites.leave(e)
 	if t.names[e.name] == e {
 		delete(t.names, e.name)

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"hash/maphash"
+	"slices"
 	"time"
 )
 
@@ -33,18 +34,10 @@ func (t *turns) observe(r reach, now, window time.Duration) {
 	if place == t.here {
 		return
 	}
-	for _, before := range t.past {
-		if before == place {
-			t.back++
-			t.last = now
-			break
-		}
+	if slices.Contains(t.past[:], place) {
+		t.back, t.last = t.back+1, now
 	}
-	if t.here != 0 {
-		copy(t.past[1:], t.past[:])
-		t.past[0] = t.here
-	}
-	t.here = place
+	t.past, t.here = [...]uint64{t.here, t.past[0], t.past[1]}, place
 }
 
 // shared returns true if two writers take turns.
@@ -53,17 +46,10 @@ func (t *turns) shared() bool { return t.back >= often }
 // over returns true if what was noticed no longer counts.
 func (t *turns) over(now, window time.Duration) bool { return t.back > 0 && now-t.last > window }
 
-// hash returns a hash of where a node is reached; never zero.
-func (r reach) hash() uint64 {
-	var h maphash.Hash
-	h.SetSeed(placeSeed)
-	var addresses uint64 // in whatever order
-	for _, address := range r.addresses {
-		addresses += maphash.Comparable(placeSeed, address)
+// hash returns a hash of where a node is reached, in whatever order it says so; never zero.
+func (r reach) hash() (sum uint64) {
+	for at := range r.sites {
+		sum += maphash.Comparable(placeSeed, at)
 	}
-	maphash.WriteComparable(&h, addresses)
-	for _, port := range r.ports {
-		maphash.WriteComparable(&h, port)
-	}
-	return h.Sum64() | 1
+	return sum | 1
 }
