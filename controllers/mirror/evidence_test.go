@@ -158,7 +158,7 @@ func TestAgesOfAListing(t *testing.T) {
 			p.ReconnectGrace = testTTL
 			f := newFleet(t, p)
 			f.Listing(kv.CauseReconnect)
-			f.Entry(kv.Entry{Key: "node.n1", Value: []byte(`{"NodeId":"n1","Endpoint":"10.0.0.1:80"}`), Revision: 1, Written: f.link.now(f.clock).Add(-age), Age: age})
+			f.Entry(kv.Entry{Key: "node.n1", Value: []byte(`{"NodeId":"n1","Endpoint":"10.0.0.1:80"}`), Revision: 1, Written: f.now().Add(-age), Age: age})
 			f.Synced(f.bucket(testTTL))
 			f.pass(life - time.Second)
 			f.want(1, rollcallv1alpha1.NodeReady)

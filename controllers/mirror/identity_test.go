@@ -140,7 +140,7 @@ func TestDuplicateIDs(t *testing.T) {
 	f.say("k4", "other", 2)
 	f.wantReason("reg.other", rollcallv1alpha1.ReasonHeartbeating)
 	f.revision++
-	f.Entry(kv.Entry{Key: "k4", Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Unregister})
+	f.Entry(kv.Entry{Key: "k4", Revision: f.revision, Written: f.now(), Operation: kv.Unregister})
 	// Heartbeats change nothing.
 	f.take()
 	for n, key := range []string{"k3", "k2", "k1"} {
@@ -151,7 +151,7 @@ func TestDuplicateIDs(t *testing.T) {
 	}
 
 	f.revision++
-	f.Entry(kv.Entry{Key: "k1", Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Unregister})
+	f.Entry(kv.Entry{Key: "k1", Revision: f.revision, Written: f.now(), Operation: kv.Unregister})
 	if there, gone := f.shown(); !slices.Equal(there, []string{"reg.web"}) || !slices.Equal(gone, []string{second}) {
 		t.Errorf("the end of the older told %v and the end of %v", there, gone)
 	}
@@ -209,7 +209,7 @@ func TestDuplicatesSurviveARestart(t *testing.T) {
 		e := f.table.entries[key]
 		g.Entry(kv.Entry{Key: key, Value: f.values[key], Revision: e.revision, Written: e.written, Operation: kv.Put})
 	}
-	g.Synced(f.link.bucket)
+	g.Synced(f.state.Bucket)
 	if there, gone := g.shown(); len(there)+len(gone) != 0 {
 		t.Errorf("a restart told %v and the end of %v", there, gone)
 	}
@@ -219,7 +219,7 @@ func TestTheHolderIsGoneAfterARestart(t *testing.T) {
 	f := newFleet(t, foreignPolicy())
 	f.say("k1", "web", 1)
 	f.say("k2", "web", 2)
-	dn := written(f.Node(record.KeyName("reg", "k2")), f.link.now(f.clock))
+	dn := written(f.Node(record.KeyName("reg", "k2")), f.now())
 	g := &fleet{T: t, clock: f.clock}
 	g.Mirror = newMirror(f.registry, foreignPolicy(), nil, []*rollcallv1alpha1.DiscoveredNode{dn}, g.clock, g)
 	g.start()

@@ -42,9 +42,15 @@ type Mirror struct {
 
 	mu    sync.RWMutex
 	table table
-	link  link
-	out   outbox
-	tally Tally
+	// state is what does not come from the table.
+	state   State
+	listing listing
+	// void is true from another way to read records until another session lists: what the old one lists does not count.
+	void bool
+	// refusal is why the listening clock stands although the bucket is read, and since when; its zero value if it does not.
+	refusal Held
+	out     outbox
+	tally   Tally
 }
 
 var _ kv.Sink = &Mirror{}
@@ -52,7 +58,7 @@ var _ kv.Sink = &Mirror{}
 // newMirror returns a Mirror that goes on from what was written down: who was held, nil for nobody, and the nodes.
 func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollcallv1alpha1.DiscoveredNode, c clock.Clock, o observer) *Mirror {
 	m := &Mirror{
-		registry: registry, clock: c, observer: o, link: link{since: c.Now()}, wake: make(chan struct{}, 1),
+		registry: registry, clock: c, observer: o, state: State{Since: c.Now()}, wake: make(chan struct{}, 1),
 		out: outbox{phases: map[rollcallv1alpha1.NodePhase]int{}}, tally: newTally(),
 	}
 	m.table = table{
@@ -62,7 +68,7 @@ func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollca
 	}
 	m.table.rule(&p)
 	m.table.seed(nodes)
-	m.link.store.restore(h, &m.table.guard, c.Now())
+	m.restore(h)
 	m.table.settle(c.Now()) // Whoever finds the Mirror in the Store finds a Node for each key.
 	return m
 }
@@ -70,7 +76,7 @@ func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollca
 // start publishes what was written down.
 func (m *Mirror) start() {
 	m.mu.Lock()
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 }
 
 // finish ends an input: it settles what the input marked, releases the lock, then tells the observer; at is the time of the
@@ -103,13 +109,13 @@ func (m *Mirror) finish(at time.Time) {
 func (m *Mirror) Listing(cause kv.Cause) {
 	m.mu.Lock()
 	m.tally.Listings[cause]++
-	if cause.Gap() || !m.link.pending() {
-		m.link.listing, m.link.shown = cause, false
+	if cause.Gap() || !m.listing.shown || !m.listing.cause.Gap() { // One that follows a gap is not read yet.
+		m.listing = listing{cause: cause}
 	}
 	switch {
 	case cause == kv.CauseStart:
-		m.link.void = false
-		messages{&m.table}.begin(m.link.listed || m.table.staged != nil)
+		m.void = false
+		messages{&m.table}.begin(m.state.Listed || m.table.staged != nil)
 	case cause == kv.CauseRecreated && m.table.staged != nil:
 		messages{&m.table}.begin(true)
 	}
@@ -117,50 +123,50 @@ func (m *Mirror) Listing(cause kv.Cause) {
 		m.interrupt(nil)
 		m.out.closed = m.clock.Now().Add(listingPatience)
 	}
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 }
 
 // Disconnected implements kv.Observer.
 func (m *Mirror) Disconnected(err error) {
 	m.mu.Lock()
-	m.link.listing, m.link.shown, m.out.closed = "", false, time.Time{}
+	m.listing, m.out.closed = listing{}, time.Time{}
 	m.interrupt(err)
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 }
 
 // interrupt begins a gap.
 func (m *Mirror) interrupt(err error) {
 	if m.table.timing.clock.Listening() {
-		m.link.since = m.clock.Now()
+		m.state.Since = m.clock.Now()
 	}
 	m.table.timing.clock.Stop()
-	m.link.err, m.out.state = err, true
+	m.state.Err, m.out.state = err, true
 }
 
 // Synced implements kv.Observer.
 func (m *Mirror) Synced(b kv.Bucket) {
 	m.mu.Lock()
 	m.setBucket(b)
-	if !m.link.shown {
-		m.link.shown, m.link.end = true, m.table.unread.end()
+	if !m.listing.shown {
+		m.listing.shown, m.listing.end = true, m.table.unread.end()
 	}
 	m.proceed()
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 }
 
 // proceed ends the listing that is under way, once what it has shown is read.
 func (m *Mirror) proceed() {
-	if m.link.void || !m.link.shown || !m.table.unread.read(m.link.end) {
+	if m.void || !m.listing.shown || !m.table.unread.read(m.listing.end) {
 		return
 	}
-	m.link.lastSync, m.out.state = m.clock.Now(), true
-	if m.link.listing.Gap() {
+	m.state.LastSync, m.out.state = m.clock.Now(), true
+	if m.listing.cause.Gap() {
 		messages{&m.table}.commit()
-		m.out.settled = !m.link.listed
-		m.link.listed, m.link.err, m.link.since = true, nil, m.clock.Now()
+		m.out.settled = !m.state.Listed
+		m.state.Listed, m.state.Err, m.state.Since = true, nil, m.clock.Now()
 		m.table.timing.clock.Start()
 	}
-	m.link.listing, m.link.shown, m.out.closed = "", false, time.Time{}
+	m.listing, m.out.closed = listing{}, time.Time{}
 	for w := range m.table.excess.all {
 		if m.table.timing.late(w) {
 			messages{&m.table}.forgo(w.Key)
@@ -172,20 +178,22 @@ func (m *Mirror) proceed() {
 func (m *Mirror) Bucket(b kv.Bucket) {
 	m.mu.Lock()
 	m.setBucket(b)
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 }
 
 // setBucket applies what the server says of the bucket.
 func (m *Mirror) setBucket(b kv.Bucket) {
-	old := m.link.bucket
+	old := m.state.Bucket
 	if b.TTL == 0 && b.Store.Refusal == kv.Sealed {
 		// Sealing a stream takes its TTL away. What died before is dead all the same, once a person accepts it.
 		b.TTL = cmp.Or(old.TTL, m.table.policy.FallbackTTL)
 	}
-	m.link.bucket = b
+	m.state.Bucket = b
 	m.table.bucket(b.TTL, b.MessageTTL)
 	silences{&m.table}.store(b.Store)
-	m.link.store.observe(b.Store, m.clock.Now())
+	if reason := rollcallv1alpha1.HeldReason(b.Store.Refusal); m.refusal.Reason != reason {
+		m.refusal = Held{Since: m.clock.Now(), Reason: reason}
+	}
 	// The counts of who is held change while the store refuses.
 	m.out.state = m.out.state || b.Store.Refusal != "" || !alike(&old, &b)
 }
@@ -195,7 +203,7 @@ func (m *Mirror) Arrived(at time.Time) {
 	m.mu.Lock()
 	m.table.timing.clock.Arrived(at)
 	silences{&m.table}.pass(m.clock.Now())
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 }
 
 // Entry implements kv.Observer.
@@ -220,7 +228,7 @@ func (m *Mirror) Absent(keys []string) {
 	for _, key := range keys {
 		messages{&m.table}.miss(key)
 	}
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 }
 
 // Overdue implements kv.Sink.
@@ -234,14 +242,14 @@ func (m *Mirror) Overdue() []string {
 func (m *Mirror) Silent(keys []string) {
 	m.mu.Lock()
 	silences{&m.table}.confirm(keys, m.clock.Now())
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 }
 
 // Withheld implements kv.Sink.
 func (m *Mirror) Withheld(keys []string) {
 	m.mu.Lock()
 	silences{&m.table}.withhold(keys)
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 }
 
 // SetPolicy puts another policy in force, and judges again what follows from it. Another way to read records takes effect in
@@ -255,28 +263,28 @@ func (m *Mirror) SetPolicy(p Policy) {
 	}
 	if !m.table.policy.Record.ReadsLike(&p.Record) {
 		messages{&m.table}.begin(true)
-		m.link.void = true
+		m.void = true
 		m.interrupt(nil)
 	}
 	m.table.rule(&p)
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 }
 
 // SetCordoned applies what a person wrote to the DiscoveredNode of that name.
 func (m *Mirror) SetCordoned(name string, cordoned bool) {
 	m.mu.Lock()
 	m.table.cordon(name, cordoned)
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 }
 
 // AcceptExpiry lets go the nodes that are silent while State.Held says so since that time, as a person has decided, and
 // returns how many. since counts in whole seconds, as a status prints it. ok is false if nothing has been held since then.
 func (m *Mirror) AcceptExpiry(since time.Time) (released int, ok bool) {
 	m.mu.Lock()
-	if h := m.link.store.held(&m.table); h != nil && h.Since.Truncate(time.Second).Equal(since.Truncate(time.Second)) {
+	if h := m.held(); h != nil && h.Since.Truncate(time.Second).Equal(since.Truncate(time.Second)) {
 		released, ok = silences{&m.table}.accept(), true
 	}
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 	return released, ok
 }
 
@@ -318,7 +326,7 @@ func (m *Mirror) Keys() []string {
 func (m *Mirror) Listed() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.link.listed
+	return m.state.Listed
 }
 
 // State returns the state of the Mirror.
@@ -327,12 +335,9 @@ func (m *Mirror) State() State {
 	defer m.mu.Unlock()
 	records := m.table.records.state(m.table.entries, m.table.labels.Labels())
 	records.TooSlow = m.table.unread.late
-	return State{
-		Reading: m.table.timing.clock.Listening(), Since: m.link.since, Err: m.link.err,
-		Listed: m.link.listed, LastSync: m.link.lastSync, Bucket: m.link.bucket,
-		Held: m.link.store.held(&m.table), Excess: m.table.excess.len(), Nodes: maps.Clone(m.out.phases),
-		Records: records,
-	}
+	s := m.state
+	s.Reading, s.Held, s.Excess, s.Nodes, s.Records = m.table.timing.clock.Listening(), m.held(), m.table.excess.len(), maps.Clone(m.out.phases), records
+	return s
 }
 
 // Tally returns what has been counted. It has an entry for every operation and cause, also for those that never occurred.
@@ -351,7 +356,7 @@ func (m *Mirror) Age(changed time.Time) (age time.Duration, ok bool) {
 	if local := changed != changed.Round(0); local {
 		age = m.clock.Since(changed)
 	} else {
-		age = m.link.now(m.clock).Sub(changed)
+		age = m.now().Sub(changed)
 	}
-	return age, m.link.listed && age <= m.clock.Since(m.link.lastSync)
+	return age, m.state.Listed && age <= m.clock.Since(m.state.LastSync)
 }

@@ -116,7 +116,7 @@ func (f *fleet) put(key, value string) {
 		f.values = map[string][]byte{}
 	}
 	f.values[key] = []byte(value)
-	f.Entry(kv.Entry{Key: key, Value: f.values[key], Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Put})
+	f.Entry(kv.Entry{Key: key, Value: f.values[key], Revision: f.revision, Written: f.now(), Operation: kv.Put})
 }
 
 func (f *fleet) beat(n int) {
@@ -125,12 +125,12 @@ func (f *fleet) beat(n int) {
 
 func (f *fleet) unregister(n int) {
 	f.revision++
-	f.Entry(kv.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Unregister})
+	f.Entry(kv.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.now(), Operation: kv.Unregister})
 }
 
 func (f *fleet) marker(n int) {
 	f.revision++
-	f.Entry(kv.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Expire})
+	f.Entry(kv.Entry{Key: "node." + id(n), Revision: f.revision, Written: f.now(), Operation: kv.Expire})
 }
 
 // phase returns the node's phase, "" if it is unknown.
@@ -242,7 +242,7 @@ func TestMessageTTL(t *testing.T) {
 			bucket := f.bucket(testTTL)
 			bucket.MessageTTL = test.allowed
 			f.Bucket(bucket)
-			f.Entry(kv.Entry{Key: "node.n1", Value: []byte(`{"NodeId":"n1","Endpoint":"10.0.0.1:80"}`), Revision: 1, Written: f.link.now(f.clock), TTL: test.ttl, Operation: kv.Put})
+			f.Entry(kv.Entry{Key: "node.n1", Value: []byte(`{"NodeId":"n1","Endpoint":"10.0.0.1:80"}`), Revision: 1, Written: f.now(), TTL: test.ttl, Operation: kv.Put})
 			f.pass(test.after)
 			f.want(1, test.want)
 		})

@@ -74,6 +74,6 @@ func (m *Mirror) readSome(ctx context.Context) int {
 	}
 	m.table.unread.give(batch)
 	m.proceed()
-	m.finish(m.link.now(m.clock))
+	m.finish(m.now())
 	return len(batch)
 }

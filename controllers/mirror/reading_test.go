@@ -19,7 +19,7 @@ import (
 
 func (f *fleet) raw(key, value string) kv.Entry {
 	f.revision++
-	return kv.Entry{Key: key, Value: []byte(value), Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Put}
+	return kv.Entry{Key: key, Value: []byte(value), Revision: f.revision, Written: f.now(), Operation: kv.Put}
 }
 
 func rec(id string, n int) string {
@@ -54,7 +54,7 @@ func TestStagedListingCutOff(t *testing.T) {
 	f.Entry(f.raw("node.x", rec("x", 1)))
 	f.Entry(f.raw("node.y", rec("y", 2)))
 	f.revision++
-	f.Entry(kv.Entry{Key: "node.z", Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Unregister})
+	f.Entry(kv.Entry{Key: "node.z", Revision: f.revision, Written: f.now(), Operation: kv.Unregister})
 	f.Disconnected(kv.ErrConnectionLost)
 	f.Listing(kv.CauseReconnect) // of the same Watcher: what it has delivered does not come again
 	f.Synced(f.bucket(testTTL))

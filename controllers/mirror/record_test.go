@@ -290,7 +290,7 @@ func TestUnregisteredUnderBothPrefixes(t *testing.T) {
 	f := newFleet(t, testPolicy)
 	deleted := func(key string, age time.Duration) kv.Entry {
 		f.revision++
-		return kv.Entry{Key: key, Revision: f.revision, Written: f.link.now(f.clock).Add(-age), Age: age, Operation: kv.Unregister}
+		return kv.Entry{Key: key, Revision: f.revision, Written: f.now().Add(-age), Age: age, Operation: kv.Unregister}
 	}
 	long := deleted("x.n1", time.Second)
 	f.bothPrefixes("node.", 1, 2, 3)
@@ -393,7 +393,7 @@ func TestReadingWaits(t *testing.T) {
 	f.put("node.x", good)
 	message := func(key, value string) kv.Entry {
 		f.revision++
-		return kv.Entry{Key: key, Value: []byte(value), Revision: f.revision, Written: f.link.now(f.clock), Operation: kv.Put}
+		return kv.Entry{Key: key, Value: []byte(value), Revision: f.revision, Written: f.now(), Operation: kv.Put}
 	}
 	advance := func(d time.Duration) {
 		for ; d > 0; d -= arrival {

@@ -84,7 +84,7 @@ func TestRestartGoesOnFromWhatWasWrittenDown(t *testing.T) {
 			g.Entry(kv.Entry{Key: n.Key, Value: f.values[n.Key], Revision: e.revision, Written: e.written, Operation: kv.Put})
 		}
 	}
-	g.Synced(f.link.bucket)
+	g.Synced(f.state.Bucket)
 	if changes := g.take(); len(changes) != 0 {
 		t.Errorf("a restart over unchanged nodes told %+v", changes)
 	}

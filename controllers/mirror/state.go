@@ -3,34 +3,18 @@ package mirror
 import (
 	"time"
 
-	"k8s.io/utils/clock"
-
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
-// link is what is known of the way to the bucket.
-type link struct {
-	// listing is the cause of the listing that is under way; empty if none is.
-	listing kv.Cause
-	// shown is true once the server has shown the listing completely, end then is the place in the queue of unread messages up
-	// to which everything belongs to it.
+// listing is the listing that is under way; its zero value if none is.
+type listing struct {
+	cause kv.Cause
+	// shown is true once the server has shown it completely, end then is the place in the queue of unread messages before which
+	// everything belongs to it.
 	shown bool
 	end   int
-	// void is true from another way to read records until another session lists: what the old one lists does not count.
-	void bool
-	// listed is true once the bucket was listed completely since start; lastSync is when that was the last time.
-	listed   bool
-	lastSync time.Time
-	// since is when the bucket began or ceased to be followed, err why it can't be read.
-	since  time.Time
-	err    error
-	bucket kv.Bucket
-	store  standing
 }
-
-// pending returns true while a listing after a gap was shown and is not read yet.
-func (l *link) pending() bool { return l.shown && l.listing.Gap() }
 
 // alike returns true if a status says the same of both.
 func alike(a, b *kv.Bucket) bool {
@@ -41,57 +25,40 @@ func alike(a, b *kv.Bucket) bool {
 
 // now returns the time on the server's clock, for people and metrics. The monotonic clock carries it on from the server's
 // last word.
-func (l *link) now(c clock.PassiveClock) time.Time {
-	if l.bucket.ServerTime.IsZero() {
-		return c.Now()
+func (m *Mirror) now() time.Time {
+	if b := &m.state.Bucket; !b.ServerTime.IsZero() {
+		return b.ServerTime.Add(m.clock.Since(b.ReceivedAt))
 	}
-	return l.bucket.ServerTime.Add(c.Since(l.bucket.ReceivedAt))
-}
-
-// standing is why the listening clock stands although the bucket is read, and since when; its zero value if it does not.
-type standing struct {
-	reason rollcallv1alpha1.HeldReason
-	since  time.Time
-}
-
-// observe applies what is known of the store.
-func (s *standing) observe(store kv.Store, now time.Time) {
-	switch {
-	case store.Refusal == "":
-		*s = standing{}
-	case s.reason != rollcallv1alpha1.HeldReason(store.Refusal):
-		*s = standing{reason: rollcallv1alpha1.HeldReason(store.Refusal), since: now}
-	}
+	return m.clock.Now()
 }
 
 // restore goes on with what was held before a restart, nil for nothing; it may be so still.
-func (s *standing) restore(h *Held, g *guard, now time.Time) {
+func (m *Mirror) restore(h *Held) {
+	g := &m.table.guard
 	switch {
 	case h == nil:
 	case h.Reason == rollcallv1alpha1.HeldGuard:
 		g.since = h.Since
 	default:
-		*s = standing{reason: h.Reason, since: h.Since}
+		m.refusal = *h
 	}
 	if g.active && g.since.IsZero() {
-		g.since = now
+		g.since = m.clock.Now()
 	}
 }
 
-// held returns what is held in the table, nil if nothing is.
-func (s *standing) held(t *table) *Held {
-	h := &Held{Since: s.since, Reason: s.reason}
-	switch {
-	case s.reason != "":
-		// A store that takes no heartbeats is why the guard holds, if it does.
-	case t.guard.active:
-		h.Since, h.Reason = t.guard.since, rollcallv1alpha1.HeldGuard
-	default:
-		return nil
+// held returns what is held, nil if nothing is. A store that takes no heartbeats is why the guard holds, if it does.
+func (m *Mirror) held() *Held {
+	h := m.refusal
+	if h.Reason == "" {
+		if !m.table.guard.active {
+			return nil
+		}
+		h = Held{Since: m.table.guard.since, Reason: rollcallv1alpha1.HeldGuard}
 	}
-	c := silences{t}.silent()
+	c := silences{&m.table}.silent()
 	h.Silent, h.Of = c.silent, c.of
-	return h
+	return &h
 }
 
 // Held says that nodes keep their traffic although they are silent.

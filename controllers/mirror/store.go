@@ -97,7 +97,10 @@ func (s *Store) SetCordoned(namespace, name string, cordoned bool) {
 // Select returns all nodes of the namespace whose labels match.
 func (s *Store) Select(namespace string, selector labels.Selector) iter.Seq[*Node] {
 	return func(yield func(*Node) bool) {
-		for _, m := range s.within(namespace) {
+		for name, m := range s.All() {
+			if name.Namespace != namespace {
+				continue
+			}
 			for _, n := range m.Nodes() {
 				if selector.Matches(labels.Set(n.Labels)) && !yield(n) {
 					return
@@ -110,7 +113,10 @@ func (s *Store) Select(namespace string, selector labels.Selector) iter.Seq[*Nod
 // Age returns how long ago a change in some registry of the namespace was; see Mirror.Age. If the servers of several
 // registries differ about the time, the one counts by whose clock the change is the closest.
 func (s *Store) Age(namespace string, changed time.Time) (age time.Duration, ok bool) {
-	for _, m := range s.within(namespace) {
+	for name, m := range s.All() {
+		if name.Namespace != namespace {
+			continue
+		}
 		if a, live := m.Age(changed); live && (!ok || a.Abs() < age.Abs()) {
 			age, ok = a, true
 		}
@@ -125,18 +131,6 @@ func (s *Store) All() iter.Seq2[types.NamespacedName, *Mirror] {
 	return maps.All(maps.Clone(s.mirrors))
 }
 
-func (s *Store) within(namespace string) []*Mirror {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var mirrors []*Mirror
-	for name, m := range s.mirrors {
-		if name.Namespace == namespace {
-			mirrors = append(mirrors, m)
-		}
-	}
-	return mirrors
-}
-
 // Settled returns true if what is unknown of that registry may be removed: its bucket has been listed completely since
 // start, or there is no such NodeRegistry. Until then what was written before the start is all that is known.
 func (s *Store) Settled(namespace, registry string) bool {
@@ -147,20 +141,14 @@ func (s *Store) Settled(namespace, registry string) bool {
 	return !s.exists(name)
 }
 
-func (s *Store) nodesChanged(changes []Change) {
-	for _, f := range s.onNodes {
-		f(changes)
-	}
-}
+func (s *Store) nodesChanged(changes []Change) { tell(s.onNodes, changes) }
 
-func (s *Store) registrySettled(registry types.NamespacedName) {
-	for _, f := range s.onSettled {
-		f(registry)
-	}
-}
+func (s *Store) registrySettled(registry types.NamespacedName) { tell(s.onSettled, registry) }
 
-func (s *Store) stateChanged(registry types.NamespacedName) {
-	for _, f := range s.onState {
-		f(registry)
+func (s *Store) stateChanged(registry types.NamespacedName) { tell(s.onState, registry) }
+
+func tell[T any](all []func(T), what T) {
+	for _, f := range all {
+		f(what)
 	}
 }
