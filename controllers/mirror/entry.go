@@ -192,13 +192,17 @@ func (e *entry) phase() (phase rollcallv1alpha1.NodePhase, reason, message strin
 // snapshot returns the entry's Node in that registry; changed is the time of the change, if it turns out to be one.
 func (e *entry) snapshot(registry types.NamespacedName, changed time.Time) *Node {
 	phase, reason, message := e.phase()
+	remarks := e.facts.Remarks
+	if e.turns.shared() {
+		remarks = append([]string{remarkShared}, remarks...)
+	}
 	return &Node{
 		Namespace: registry.Namespace, Registry: registry.Name, Name: e.name,
 		Key: strings.ToValidUTF8(e.key, "\uFFFD"), ID: e.facts.ID,
 		DisplayName: e.facts.DisplayName, Addresses: e.facts.Shown(), Ports: e.facts.Ports,
 		Zone: e.facts.Zone, Metadata: e.facts.ShownMetadata(), Labels: e.facts.Labels,
 		Phase: phase, Reason: reason, Message: message, Cordoned: e.cordoned,
-		Refusal: e.facts.Refusal, Remarks: e.remarks(), Silent: e.hushed || phase == rollcallv1alpha1.NodeStale, Shared: e.turns.shared(),
+		Refusal: e.facts.Refusal, Remarks: remarks, Silent: e.hushed || phase == rollcallv1alpha1.NodeStale, Shared: e.turns.shared(),
 		Load: e.load, LastHeartbeat: e.written, Revision: e.revision, Changed: changed, FirstSeen: e.firstSeen,
 		Remembered: e.remembered,
 	}
@@ -215,12 +219,4 @@ func (e *entry) refresh() {
 func (e *entry) quiet(now, window time.Duration) bool {
 	return e.silence == none && !e.superseded && !e.hushed && !e.remembered && !e.turns.over(now, window) &&
 		e.facts.Refusal.Reason != rollcallv1alpha1.ReasonDuplicateNodeID // Whoever has the ID may be gone.
-}
-
-// remarks returns what is odd about the entry.
-func (e *entry) remarks() []string {
-	if !e.turns.shared() {
-		return e.facts.Remarks
-	}
-	return append([]string{remarkShared}, e.facts.Remarks...)
 }

@@ -104,7 +104,7 @@ func (t messages) join(w *waiting) {
 		key: w.Key, facts: w.reading.Onto(nil), load: w.reading.Load(""), firstSeen: w.Written, absent: never,
 		written: w.Written, ttl: w.TTL, revision: w.Revision, heard: w.heard,
 	}
-	t.departed.restore(e, &t.timing)
+	t.restore(e)
 	e.facts.Judge(t.labels, &t.policy.Record, nil)
 	t.insert(e)
 }
@@ -145,7 +145,7 @@ func (t messages) unregister(x *kv.Entry) {
 // drop applies an unregistration, or that a key is none of the registry's.
 func (t messages) drop(key string) {
 	if e := t.entries[key]; e != nil {
-		t.departed.put(e, t.timing.clock.Now())
+		t.departed.Add(key, departure{at: t.timing.clock.Now(), firstSeen: e.firstSeen, cordoned: e.cordoned})
 		t.remove(e)
 	}
 	t.forgo(key)

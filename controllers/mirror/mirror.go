@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/lru"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/record"
@@ -64,7 +65,7 @@ func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollca
 	m.table = table{
 		registry: registry, entries: map[string]*entry{}, names: map[string]*entry{}, ids: identities{}, sites: sites{},
 		timing: timing{clock: liveness.NewClock(kv.DefaultSilenceLimit)}, out: &m.out,
-		departed: newDeparted(), records: newRecords(), excess: newShelf(maxExcess),
+		departed: lru.New(maxDeparted), records: newRecords(), excess: newShelf(maxExcess),
 	}
 	m.table.rule(&p)
 	m.table.seed(nodes)
@@ -85,7 +86,9 @@ func (m *Mirror) finish(at time.Time) {
 	m.table.settle(at)
 	messages{&m.table}.admit(at)
 	now := m.clock.Now()
-	m.out.state = m.table.unread.lateChanged(now) || m.out.state
+	late := m.table.unread.late(now)
+	m.out.state = m.out.state || late != m.state.Records.TooSlow
+	m.state.Records.TooSlow = late
 	if len(m.table.unread.order) > 0 {
 		select {
 		case m.wake <- struct{}{}:
@@ -273,7 +276,10 @@ func (m *Mirror) SetPolicy(p Policy) {
 // SetCordoned applies what a person wrote to the DiscoveredNode of that name.
 func (m *Mirror) SetCordoned(name string, cordoned bool) {
 	m.mu.Lock()
-	m.table.cordon(name, cordoned)
+	if e := m.table.names[name]; e != nil && e.cordoned != cordoned {
+		e.cordoned = cordoned
+		m.table.mark(e)
+	}
 	m.finish(m.now())
 }
 
@@ -334,7 +340,7 @@ func (m *Mirror) State() State {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	records := m.table.records.state(m.table.entries, m.table.labels.Labels())
-	records.TooSlow = m.table.unread.late
+	records.TooSlow = m.state.Records.TooSlow
 	s := m.state
 	s.Reading, s.Held, s.Excess, s.Nodes, s.Records = m.table.timing.clock.Listening(), m.held(), m.table.excess.len(), maps.Clone(m.out.phases), records
 	return s

@@ -101,12 +101,8 @@ type Change struct {
 // same returns true if two states of a node look the same to whoever acts on them: no endpoint, no label and no status of a
 // condition differs. What else does is shown when the node is written next.
 func (n *Node) same(o *Node) bool {
-	return n.standing() == o.standing() && maps.Equal(n.Labels, o.Labels) && (n.Traffic() == TrafficNone || n.sameReach(o))
-}
-
-func (n *Node) sameReach(o *Node) bool {
-	return slices.Equal(n.Ports, o.Ports) &&
-		slices.Equal(slices.Collect(record.Published(n.Addresses)), slices.Collect(record.Published(o.Addresses)))
+	return n.standing() == o.standing() && maps.Equal(n.Labels, o.Labels) && (n.Traffic() == TrafficNone ||
+		slices.Equal(n.Ports, o.Ports) && slices.Equal(slices.Collect(record.Published(n.Addresses)), slices.Collect(record.Published(o.Addresses))))
 }
 
 // nodeStanding is what others act on, but for addresses, ports and labels.

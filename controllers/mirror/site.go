@@ -19,9 +19,9 @@ type site struct {
 // sites know the entries that are reached at each site, in the order in which they registered there.
 type sites map[site][]*entry
 
-// newest bounds how many of the entries at one site are looked at for a successor, so that a fleet behind one proxy is no
+// maxSuccessors bounds how many of the entries at one site are looked at for a successor, so that a fleet behind one proxy is no
 // burden.
-const newest = 8
+const maxSuccessors = 8
 
 // sites calls yield with each site of the reach until it returns false.
 func (r reach) sites(yield func(site) bool) {
@@ -42,11 +42,7 @@ func (s sites) enter(e *entry) {
 
 func (s sites) leave(e *entry) {
 	for at := range e.indexed.sites {
-		there := s[at]
-		if i := slices.Index(there, e); i >= 0 {
-			there = slices.Delete(there, i, i+1)
-		}
-		if s[at] = there; len(there) == 0 {
+		if s[at] = slices.DeleteFunc(s[at], func(o *entry) bool { return o == e }); len(s[at]) == 0 {
 			delete(s, at)
 		}
 	}
@@ -62,30 +58,16 @@ func (s sites) shared(e *entry) bool {
 	return false
 }
 
-// beside returns the newest of the entries that are reached at one of the entry's sites.
-func (s sites) beside(e *entry) (others []*entry) {
-	for at := range e.indexed.sites {
-		there := s[at]
-		for _, o := range there[max(0, len(there)-newest):] {
-			if o != e {
-				others = append(others, o)
-			}
-		}
-	}
-	return others
-}
+// newest returns the last of the entries that are reached there.
+func (s sites) newest(at site) []*entry { return s[at][max(0, len(s[at])-maxSuccessors):] }
 
 // superseded returns true if at each of its sites another node answers that registered there after e was last heard.
 func (s sites) superseded(e *entry) bool {
-	all := false
+	replaces := func(o *entry) bool { return o != e && o.answers() && o.placed.after(e.lastHeard()) }
 	for at := range e.indexed.sites {
-		there := s[at]
-		all = slices.ContainsFunc(there[max(0, len(there)-newest):], func(o *entry) bool {
-			return o != e && o.answers() && o.placed.after(e.lastHeard())
-		})
-		if !all {
-			break
+		if !slices.ContainsFunc(s.newest(at), replaces) {
+			return false
 		}
 	}
-	return all
+	return len(e.indexed.addresses) > 0 && len(e.indexed.ports) > 0
 }

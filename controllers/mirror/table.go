@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/lru"
 
 	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
@@ -30,7 +31,7 @@ type table struct {
 	// excess are the messages of keys beyond MaxNodes, staged those of a listing that is to take effect in one step; nil: the
 	// listing does not.
 	excess, staged *shelf
-	departed       departed
+	departed       *lru.Cache // of departures, by key
 	records        records
 	checks         checks
 	// overdue are the entries that are due, and some that were.
@@ -70,14 +71,6 @@ func (t *table) remove(e *entry) {
 	t.out.gone(e.node)
 	t.records.replace(e, contribution{})
 	t.guard.stale = true
-}
-
-// cordon applies what a person wrote to the DiscoveredNode of that name.
-func (t *table) cordon(name string, cordoned bool) {
-	if e := t.names[name]; e != nil && e.cordoned != cordoned {
-		e.cordoned = cordoned
-		t.mark(e)
-	}
 }
 
 // rule applies another policy. Entries that do not have its prefix stay until its listing is complete.
@@ -177,9 +170,11 @@ func (t *table) index(e *entry) {
 			e.placed = e.lastHeard()
 		}
 		t.sites.enter(e)
-		for _, o := range t.sites.beside(e) {
-			if t.timing.silent(o) {
-				t.mark(o) // Its successor may have come.
+		for at := range r.sites {
+			for _, o := range t.sites.newest(at) {
+				if o != e && t.timing.silent(o) {
+					t.mark(o) // Its successor may have come.
+				}
 			}
 		}
 	}

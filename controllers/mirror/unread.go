@@ -29,8 +29,6 @@ type unread struct {
 	reading map[string]*waiting
 	// done counts the messages that were taken or forgotten.
 	done int
-	// late is true while a message waits for too long.
-	late bool
 	// free are messages that nobody needs any more, for use by the next ones: heartbeats would leave them to the garbage collector.
 	free []*waiting
 }
@@ -94,9 +92,7 @@ func (u *unread) drop(key string) {
 // clear forgets everything.
 func (u *unread) clear() { *u = unread{done: u.end()} }
 
-// lateChanged finds out whether a message waits for too long, and returns true if that is news.
-func (u *unread) lateChanged(now time.Time) bool {
-	was := u.late
-	u.late = len(u.order) > 0 && now.Sub(u.order[0].queued) > tooLong
-	return u.late != was
+// late returns true while a message waits for too long.
+func (u *unread) late(now time.Time) bool {
+	return len(u.order) > 0 && now.Sub(u.order[0].queued) > tooLong
 }
