@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/record"
@@ -49,15 +50,17 @@ func remember(dn *rollcallv1alpha1.DiscoveredNode) *entry {
 	case rollcallv1alpha1.NodeExpired:
 		e.silence = expired
 	}
-	if ready := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionReady); ready != nil {
-		switch ready.Reason {
-		case rollcallv1alpha1.ReasonHeld:
-			e.silence = held
-		case rollcallv1alpha1.ReasonSuperseded:
-			e.superseded = true
-		}
+	ready := condition(dn, rollcallv1alpha1.ConditionReady).Reason
+	if ready == rollcallv1alpha1.ReasonHeld {
+		e.silence = held
 	}
+	e.superseded = ready == rollcallv1alpha1.ReasonSuperseded
 	return e
+}
+
+// condition returns a condition, its zero value if the node has none of that type.
+func condition(dn *rollcallv1alpha1.DiscoveredNode, kind string) metav1.Condition {
+	return ptr.Deref(meta.FindStatusCondition(dn.Status.Conditions, kind), metav1.Condition{})
 }
 
 func remembered(dn *rollcallv1alpha1.DiscoveredNode) record.Facts {
@@ -79,18 +82,16 @@ func remembered(dn *rollcallv1alpha1.DiscoveredNode) record.Facts {
 
 // rememberAcceptance takes over whether the node has a good record, and what was said of its last one.
 func rememberAcceptance(f *record.Facts, dn *rollcallv1alpha1.DiscoveredNode) {
-	accepted := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionRecordAccepted)
-	ready := meta.FindStatusCondition(dn.Status.Conditions, rollcallv1alpha1.ConditionReady)
+	accepted := condition(dn, rollcallv1alpha1.ConditionRecordAccepted)
 	// A node that is Invalid for its addresses alone has a good record.
-	f.Good = dn.Status.Phase != rollcallv1alpha1.NodeInvalid || accepted != nil && accepted.Status == metav1.ConditionTrue ||
-		ready != nil && ready.Reason == rollcallv1alpha1.ReasonAddressRefused
+	f.Good = dn.Status.Phase != rollcallv1alpha1.NodeInvalid || accepted.Status == metav1.ConditionTrue ||
+		condition(dn, rollcallv1alpha1.ConditionReady).Reason == rollcallv1alpha1.ReasonAddressRefused
 	switch {
-	case accepted == nil && !f.Good:
-		f.Refusal = record.Fault{Reason: rollcallv1alpha1.ReasonInvalidRecord, Message: "the record has not been read yet"}
-	case accepted == nil:
-	case accepted.Status != metav1.ConditionTrue:
-		f.Refusal = record.Fault{Reason: accepted.Reason, Message: accepted.Message}
 	case accepted.Reason == rollcallv1alpha1.ReasonAcceptedWithRemarks:
 		f.Notes = []string{accepted.Message}
+	case accepted.Reason == "" && !f.Good:
+		f.Refusal = record.Fault{Reason: rollcallv1alpha1.ReasonInvalidRecord, Message: "the record has not been read yet"}
+	case accepted.Status != metav1.ConditionTrue:
+		f.Refusal = record.Fault{Reason: accepted.Reason, Message: accepted.Message}
 	}
 }

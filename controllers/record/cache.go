@@ -16,27 +16,21 @@ type Cache struct {
 	compiled map[types.NamespacedName]compiled
 }
 
-// InForce is the spec.record by which a registry is read, and its Mapping; its zero value: there is none.
-type InForce struct {
-	Spec    rollcallv1alpha1.Record
-	Mapping *Mapping
-}
-
-// compiled is the last spec that compiled, and the last that did not, with its error.
+// compiled is the last Mapping that compiled, nil for none, and the last spec that did not, with its error.
 type compiled struct {
-	good InForce
+	good *Mapping
 	bad  rollcallv1alpha1.Record
 	err  error
 }
 
 // Mapping returns what is in force for the registry with that spec. With an error, which is that of Compile, it is the last
-// one that compiled.
-func (c *Cache) Mapping(registry types.NamespacedName, spec rollcallv1alpha1.Record) (InForce, error) {
+// one that compiled, nil for none.
+func (c *Cache) Mapping(registry types.NamespacedName, spec rollcallv1alpha1.Record) (*Mapping, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known := c.compiled[registry]
 	switch {
-	case known.good.Mapping != nil && known.good.Spec == spec:
+	case known.good != nil && known.good.Spec == spec:
 		return known.good, nil
 	case known.err != nil && known.bad == spec:
 		return known.good, known.err
@@ -45,7 +39,7 @@ func (c *Cache) Mapping(registry types.NamespacedName, spec rollcallv1alpha1.Rec
 	if err != nil {
 		known.bad, known.err = spec, err
 	} else {
-		known.good = InForce{Spec: spec, Mapping: m}
+		known.good = m
 	}
 	if c.compiled == nil {
 		c.compiled = map[types.NamespacedName]compiled{}

@@ -15,14 +15,14 @@ func TestCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, _ := c.Mapping(name, rollcallv1alpha1.Record{NodeID: "key"}); again.Mapping != first.Mapping {
+	if again, _ := c.Mapping(name, rollcallv1alpha1.Record{NodeID: "key"}); again != first {
 		t.Error("an unchanged spec was compiled again")
 	}
-	if other, _ := c.Mapping(name, rollcallv1alpha1.Record{NodeID: "key + 'x'"}); other.Mapping == first.Mapping {
+	if other, _ := c.Mapping(name, rollcallv1alpha1.Record{NodeID: "key + 'x'"}); other == first {
 		t.Error("another spec gives the old Mapping")
 	}
 	c.Forget(name)
-	if again, _ := c.Mapping(name, rollcallv1alpha1.Record{NodeID: "key"}); again.Mapping == first.Mapping {
+	if again, _ := c.Mapping(name, rollcallv1alpha1.Record{NodeID: "key"}); again == first {
 		t.Error("a forgotten registry still has its Mapping")
 	}
 }
@@ -32,7 +32,7 @@ func TestCacheKeepsTheLastThatCompiled(t *testing.T) {
 	name := types.NamespacedName{Namespace: "ns", Name: "reg"}
 	bad := []rollcallv1alpha1.Record{{NodeID: "key +"}, {NodeID: "key +"}, {Zone: "value."}, {NodeID: "key +"}}
 	for _, spec := range bad {
-		if got, err := c.Mapping(name, spec); err == nil || got != (InForce{}) {
+		if got, err := c.Mapping(name, spec); err == nil || got != nil {
 			t.Errorf("an invalid spec gives %v, %v", got, err)
 		}
 	}
@@ -48,11 +48,11 @@ func TestCacheKeepsTheLastThatCompiled(t *testing.T) {
 	if got, err := c.Mapping(name, good.Spec); err != nil || got != good {
 		t.Errorf("taken back, it gives %v, %v", got, err)
 	}
-	if got, err := c.Mapping(types.NamespacedName{Namespace: "ns", Name: "other"}, bad[0]); err == nil || got.Mapping != nil {
+	if got, err := c.Mapping(types.NamespacedName{Namespace: "ns", Name: "other"}, bad[0]); err == nil || got != nil {
 		t.Errorf("another registry has %v, %v", got, err)
 	}
 	c.Forget(name)
-	if got, err := c.Mapping(name, bad[0]); err == nil || got.Mapping != nil {
+	if got, err := c.Mapping(name, bad[0]); err == nil || got != nil {
 		t.Errorf("a forgotten registry has %v, %v", got, err)
 	}
 }

@@ -32,14 +32,8 @@ type Reader interface {
 	KeyHoldsID() bool
 }
 
-// codec reads Rollcall's own records.
-type codec struct{}
-
-// KeyHoldsID implements Reader.
-func (codec) KeyHoldsID() bool { return true }
-
-// Read implements Reader.
-func (codec) Read(_ string, value []byte) (c Content) {
+// decode reads Rollcall's own record.
+func decode(value []byte) (c Content) {
 	c.Node, c.Remarks, c.Err = discovery.Decode(value)
 	c.Unread, c.LeftOut = unread(c.Err), leftOut(c.Remarks)
 	return c

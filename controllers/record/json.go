@@ -77,14 +77,14 @@ const memberNodeID, memberEndpoint, memberAddresses, memberZone, memberMetadata 
 // someID stands where an expression gives the node ID.
 var someID = json.RawMessage(`"-"`)
 
-// own reads what the members of Rollcall's own record say of a node, except for what an expression replaces. Of a foreign
+// members reads what the members of Rollcall's own record say of a node, except for what an expression replaces. Of a foreign
 // record, one whose node ID is an expression's, a member that means something else there is left out without a remark.
-func (m *Mapping) own(text []byte) (c Content) {
-	foreign := m.spec.NodeID != ""
+func (m *Mapping) members(text []byte) (c Content) {
+	foreign := m.Spec.NodeID != ""
 	var all map[string]json.RawMessage
 	if json.Unmarshal(text, &all) != nil || all == nil {
 		if !foreign {
-			c = codec{}.Read("", text) // It says what is wrong.
+			c = decode(text) // It says what is wrong.
 		}
 		return c
 	}
@@ -93,7 +93,7 @@ func (m *Mapping) own(text []byte) (c Content) {
 		all[memberNodeID] = someID
 	}
 	c = readMembers(all)
-	if foreign && m.spec.Format != rollcallv1alpha1.FormatGoMicro && len(c.Remarks) > 0 {
+	if foreign && m.Spec.Format != rollcallv1alpha1.FormatGoMicro && len(c.Remarks) > 0 {
 		left := c.LeftOut
 		maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return odd(c.Remarks, name) })
 		c = readMembers(all)
@@ -110,7 +110,7 @@ func readMembers(all map[string]json.RawMessage) Content {
 	if err != nil {
 		return Content{Err: wrongShape("the value", err)}
 	}
-	return codec{}.Read("", text)
+	return decode(text)
 }
 
 // odd returns true if there is a remark on a member. What is in Metadata may be anything.
@@ -124,7 +124,7 @@ func odd(remarks []discovery.Remark, member string) bool {
 // replaces returns true if expressions replace a member of the record. Endpoint gives both addresses and ports.
 func (m *Mapping) replaces(member string) bool {
 	if strings.EqualFold(member, memberEndpoint) {
-		return m.spec.Addresses != "" && m.spec.Ports != ""
+		return m.Spec.Addresses != "" && m.Spec.Ports != ""
 	}
 	return slices.ContainsFunc(m.expressions, func(e compiledPart) bool { return strings.EqualFold(member, e.part.member) })
 }

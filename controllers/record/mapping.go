@@ -18,7 +18,8 @@ import (
 
 // Mapping reads the entries of a bucket as spec.record says. It is safe for concurrent use.
 type Mapping struct {
-	spec        rollcallv1alpha1.Record
+	// Spec is the spec.record that the Mapping was made of.
+	Spec        rollcallv1alpha1.Record
 	expressions []compiledPart
 }
 
@@ -42,7 +43,7 @@ func Compile(spec rollcallv1alpha1.Record) (*Mapping, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the environment of CEL expressions: %w", err)
 	}
-	m := &Mapping{spec: spec}
+	m := &Mapping{Spec: spec}
 	for i := range parts {
 		source := parts[i].source(&spec)
 		if source == "" {
@@ -60,14 +61,14 @@ func Compile(spec rollcallv1alpha1.Record) (*Mapping, error) {
 // KeyHoldsID says whether a key is the prefix and the node ID, as it is for Rollcall's own record. Else the entry's
 // content names the node.
 func (m *Mapping) KeyHoldsID() bool {
-	return m.spec.Format != rollcallv1alpha1.FormatGoMicro && m.spec.NodeID == ""
+	return m.Spec.Format != rollcallv1alpha1.FormatGoMicro && m.Spec.NodeID == ""
 }
 
 // Read implements Reader.
 func (m *Mapping) Read(key string, value []byte) (c Content) {
-	micro := m.spec.Format == rollcallv1alpha1.FormatGoMicro
+	micro := m.Spec.Format == rollcallv1alpha1.FormatGoMicro
 	if !micro && len(m.expressions) == 0 {
-		return codec{}.Read(key, value)
+		return decode(value)
 	}
 	var record, content []byte // what the format says of the node, and what expressions see
 	if micro {
@@ -79,7 +80,7 @@ func (m *Mapping) Read(key string, value []byte) (c Content) {
 	if c.Unread = c.Err != nil; c.Unread {
 		return c
 	}
-	own := m.own(record)
+	own := m.members(record)
 	if own.Err == nil {
 		own.Err = m.bare(c.Remarks)
 	}

@@ -26,9 +26,12 @@ type Policy struct {
 	DeniedToAll []netip.Prefix
 }
 
+// own is the Mapping of Rollcall's own records.
+var own Mapping
+
 func (p *Policy) reader() Reader {
 	if p.Reader == nil {
-		return codec{}
+		return &own
 	}
 	return p.Reader
 }

@@ -108,13 +108,13 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	c.departures.back(req.NamespacedName)
 	inForce, invalid := c.mappings.Mapping(req.NamespacedName, registry.Spec.Record)
-	idle := registry.Spec.Suspend || inForce.Mapping == nil
+	idle := registry.Spec.Suspend || inForce == nil
 	if idle {
 		// Before the Mirror gets its policy: without a mapping nothing may be read.
 		c.sessions.stop(req.NamespacedName)
 	}
 	read := readBy(registry, inForce)
-	m, err := c.mirror(ctx, read, inForce.Mapping)
+	m, err := c.mirror(ctx, read, inForce)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -124,13 +124,13 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := c.acceptExpiry(ctx, registry, m); err != nil {
 		return ctrl.Result{}, err
 	}
-	return c.writeStatus(ctx, registry, m, recordFault{err: invalid, survived: inForce.Mapping != nil})
+	return c.writeStatus(ctx, registry, m, recordFault{err: invalid, survived: inForce != nil})
 }
 
 // readBy returns the registry with the spec.record that is in force: an edit of it that does not compile changes nothing,
 // while the rest of the edit takes effect.
-func readBy(registry *rollcallv1alpha1.NodeRegistry, inForce record.InForce) *rollcallv1alpha1.NodeRegistry {
-	if inForce.Mapping == nil || inForce.Spec == registry.Spec.Record {
+func readBy(registry *rollcallv1alpha1.NodeRegistry, inForce *record.Mapping) *rollcallv1alpha1.NodeRegistry {
+	if inForce == nil || inForce.Spec == registry.Spec.Record {
 		return registry
 	}
 	read := registry.DeepCopy()
