@@ -130,8 +130,16 @@ func Published(addresses []netip.Addr) iter.Seq[netip.Addr] {
 // Judge fills in what follows from the policy. A label that can't be made stays as it was in last, the labels that the same
 // policy made before.
 func (f *Facts) Judge(l *Labeller, p *Policy, last map[string]string) {
-	made := l.label(f.Origin, f.Metadata).keep(last)
+	made := l.label(f.Origin, f.Metadata)
 	f.Labels, f.Present = made.labels, made.present
+	if len(made.lacking) > 0 {
+		f.Labels = maps.Clone(f.Labels)
+	}
+	for _, label := range made.lacking {
+		if value, found := last[label]; found {
+			f.Labels[label] = value
+		}
+	}
 	f.Allowed, f.Verdict = f.Addresses, Fault{}
 	refused := f.allow(p)
 	switch {
@@ -145,7 +153,10 @@ func (f *Facts) Judge(l *Labeller, p *Policy, last map[string]string) {
 		f.whole = f.Metadata
 		return
 	}
-	f.Remarks = slices.Concat(f.Notes, made.unfit)
+	f.Remarks = slices.Clone(f.Notes)
+	for _, label := range made.lacking {
+		f.Remarks = append(f.Remarks, fmt.Sprintf("there is no label %s, since the metadata %.63q is no label value", label, l.members[label]))
+	}
 	if f.Usable() {
 		for _, why := range refused {
 			f.Remarks = append(f.Remarks, why+", so it is left out")

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -26,33 +25,15 @@ type Labeller struct {
 	// labels are those that come from the metadata, sorted, and members says from which entry of it each does.
 	labels  []string
 	members map[string]string
-	known   map[string]labelling
+	known   map[string]labelling // by what they are made of
 	key     []byte
 }
 
-// labelling is a set of labels, and what there is to say of those that could not be made.
+// labelling is a set of labels.
 type labelling struct {
 	labels map[string]string
-	// lacking are the labels that could not be made, unfit what there is to say of them.
-	lacking, unfit []string
-	// present are the labels whose metadata is there, sorted, whether or not it is a label value.
-	present []string
-}
-
-// keep returns the labels with those of before that can't be made now.
-func (l labelling) keep(before map[string]string) labelling {
-	shared := true
-	for _, label := range l.lacking {
-		value, found := before[label]
-		if !found {
-			continue
-		}
-		if shared {
-			l.labels, shared = maps.Clone(l.labels), false
-		}
-		l.labels[label] = value
-	}
-	return l
+	// present are the labels whose metadata is there, sorted, lacking those of them whose metadata is no label value.
+	present, lacking []string
 }
 
 // NewLabeller returns a Labeller for the registry. members are Policy.Labels.
@@ -69,13 +50,8 @@ func (l *Labeller) Labels() []string { return l.labels }
 func (l *Labeller) label(origin string, metadata map[string]string) labelling {
 	l.key = append(l.key[:0], origin...)
 	for _, label := range l.labels {
-		if value, found := metadata[l.members[label]]; found {
-			// With its length before it no value can be taken for the end of one and the beginning of another.
-			l.key = strconv.AppendInt(append(l.key, '/'), int64(len(value)), 10)
-			l.key = append(append(l.key, ':'), value...)
-		} else {
-			l.key = append(l.key, '/')
-		}
+		value, found := metadata[l.members[label]]
+		l.key = fmt.Appendf(l.key, "/%t%q", found, value)
 	}
 	if known, found := l.known[string(l.key)]; found {
 		return known
@@ -95,8 +71,7 @@ func (l *Labeller) label(origin string, metadata map[string]string) labelling {
 func (l *Labeller) make(origin string, metadata map[string]string) labelling {
 	made := labelling{labels: make(map[string]string, len(l.labels)+2)}
 	for _, label := range l.labels {
-		member := l.members[label]
-		value, found := metadata[member]
+		value, found := metadata[l.members[label]]
 		if found {
 			made.present = append(made.present, label)
 		}
@@ -105,7 +80,6 @@ func (l *Labeller) make(origin string, metadata map[string]string) labelling {
 			made.labels[label] = value
 		case found:
 			made.lacking = append(made.lacking, label)
-			made.unfit = append(made.unfit, fmt.Sprintf("there is no label %s, since the metadata %.63q is no label value", label, member))
 		}
 	}
 	made.labels[rollcallv1alpha1.LabelRegistry] = l.registry
