@@ -1,10 +1,6 @@
 package mirror
 
-import (
-	"container/list"
-
-	"k8s.io/utils/ptr"
-)
+import "container/list"
 
 // maxExcess bounds the readings that are kept of entries beyond MaxNodes, by the bytes of their values. Past that only their keys
 // are, and they wait for their next heartbeat as well.
@@ -25,7 +21,7 @@ func (s *shelf) len() int { return len(s.byKey) }
 // put lets the message wait, in the place of its key if that has one; added is true if it had none.
 func (s *shelf) put(w waiting) (added bool) {
 	if w.reading != nil {
-		w.reading = ptr.To(*w.reading) // Read puts another one there.
+		w.reading = new(*w.reading) // Read puts another one there.
 	}
 	w.size, w.Value = len(w.Value), nil
 	element := s.byKey[w.Key]

@@ -65,11 +65,15 @@ func (m *Mapping) KeyHoldsID() bool {
 }
 
 // Read implements Reader.
-func (m *Mapping) Read(key string, value []byte) (c Content) {
-	micro := m.Spec.Format == rollcallv1alpha1.FormatGoMicro
-	if !micro && len(m.expressions) == 0 {
-		return decode(value)
+func (m *Mapping) Read(key string, value []byte) Content {
+	if m.Spec.Format != rollcallv1alpha1.FormatGoMicro && len(m.expressions) == 0 {
+		return decode(value) // This is what costs a heartbeat.
 	}
+	return m.read(key, value)
+}
+
+func (m *Mapping) read(key string, value []byte) (c Content) {
+	micro := m.Spec.Format == rollcallv1alpha1.FormatGoMicro
 	var record, content []byte // what the format says of the node, and what expressions see
 	if micro {
 		record, content, key, c.Err = c.goMicro(value)
