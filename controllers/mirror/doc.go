@@ -50,6 +50,13 @@
 //	stale     yes    the TTL has nearly passed, the leader is asked     not ready
 //	expired   no     silent for the TTL; visible for retainExpired      none
 //
+// What others at its addresses make of a node that will not make its deadline:
+//
+//	shadow       means                                                      traffic
+//	alone        nobody shares an address and port with it                  as above
+//	hushed       another node does, and comes first                         as above, where it comes first
+//	superseded   at each of them a node answers that came after it          not ready, whatever the guard says
+//
 // From each of them the next message leads back to none, and nothing else does: neither a gap nor a restart brings a silent
 // node back. A node whose deletion is seen is forgotten at once; one whose key is merely missing goes at its deadline.
 //

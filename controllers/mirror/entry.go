@@ -28,8 +28,23 @@ const (
 	expired
 )
 
-// never is the time of what does not happen.
-const never = time.Duration(1<<63 - 1)
+// shadow is what others at its addresses make of a silent node.
+type shadow uint8
+
+const (
+	// alone: the node heartbeats, or nobody shares its addresses.
+	alone shadow = iota
+	// hushed: another node is reached at an address and port of it, and comes first.
+	hushed
+	// superseded: newer nodes answer wherever it is reached.
+	superseded
+)
+
+// never is the time of what does not happen, pending that of an answer that is waited for: no gap was before it.
+const (
+	never   = time.Duration(1<<63 - 1)
+	pending = time.Duration(-1)
+)
 
 // entry is what the table knows of one key. Times are on the registry's listening clock where they are durations.
 type entry struct {
@@ -55,10 +70,9 @@ type entry struct {
 	interval time.Duration
 	// since is when the node became stale or expired.
 	since time.Duration
-	// due is true from a moment before the next deadline, so that the stream's leader is asked in time. confirmed is when it
-	// had nothing newer; never if it has not answered.
-	due       bool
-	confirmed time.Duration
+	// answer is when the stream's leader had nothing newer, pending from a moment before the next deadline until then, and never
+	// as long as it need not be asked.
+	answer time.Duration
 	// absent is when the key was found missing from the bucket; never while it is there or nothing is known.
 	absent time.Duration
 	// notBefore is the earliest deadline that the guard has left the node when it let go.
@@ -74,11 +88,9 @@ type entry struct {
 	// junior is true for a duplicate of before a restart: creation times are whole seconds, so they alone would not tell
 	// which of two is older.
 	junior bool
-	// placed is the moment at which the node registered at its addresses, superseded true while a newer one answers there.
-	placed     moment
-	superseded bool
-	// hushed is true for a silent node that shares an address and port: others there come first.
-	hushed bool
+	// placed is the moment at which the node registered at its addresses.
+	placed moment
+	shadow shadow
 	turns  turns
 
 	// indexed is what the table has indexed the entry by, counted what it contributes to the counts, and node what was published
@@ -128,10 +140,13 @@ func (m moment) after(o moment) bool {
 
 func (e *entry) lastHeard() moment { return moment{e.heard.Elapsed, e.revision} }
 
+// due returns true from a moment before a deadline.
+func (e *entry) due() bool { return e.answer != never }
+
 // counts returns true for a node that the disruption guard protects: one that has traffic to lose, and that nobody has
 // replaced or given up.
 func (e *entry) counts() bool {
-	return e.facts.Usable() && !e.duplicate && !e.superseded && !e.accepted
+	return e.facts.Usable() && !e.duplicate && e.shadow != superseded && !e.accepted
 }
 
 // answers returns true if the node takes traffic now and is not about to lose it.
@@ -172,7 +187,7 @@ func (e *entry) phase() (phase rollcallv1alpha1.NodePhase, reason, message strin
 	case e.duplicate:
 		why := duplicateID(e.facts.ID)
 		return rollcallv1alpha1.NodeInvalid, why.Reason, why.Message
-	case e.superseded:
+	case e.shadow == superseded:
 		return rollcallv1alpha1.NodeStale, rollcallv1alpha1.ReasonSuperseded,
 			"the node is silent, and a newer one answers at its addresses"
 	case e.silence == stale:
@@ -202,7 +217,7 @@ func (e *entry) snapshot(registry types.NamespacedName, changed time.Time) *Node
 		DisplayName: e.facts.DisplayName, Addresses: e.facts.Shown(), Ports: e.facts.Ports,
 		Zone: e.facts.Zone, Metadata: e.facts.ShownMetadata(), Labels: e.facts.Labels,
 		Phase: phase, Reason: reason, Message: message, Cordoned: e.cordoned,
-		Refusal: e.facts.Refusal, Remarks: remarks, Silent: e.hushed || phase == rollcallv1alpha1.NodeStale, Shared: e.turns.shared(),
+		Refusal: e.facts.Refusal, Remarks: remarks, Silent: e.shadow != alone || phase == rollcallv1alpha1.NodeStale, Shared: e.turns.shared(),
 		Load: e.load, LastHeartbeat: e.written, Revision: e.revision, Changed: changed, FirstSeen: e.firstSeen,
 		Remembered: e.remembered,
 	}
@@ -217,6 +232,6 @@ func (e *entry) refresh() {
 
 // quiet returns true if a heartbeat that says the same changes nothing.
 func (e *entry) quiet(now, window time.Duration) bool {
-	return e.silence == none && !e.superseded && !e.hushed && !e.remembered && !e.turns.over(now, window) &&
+	return e.silence == none && e.shadow == alone && !e.remembered && !e.turns.over(now, window) &&
 		e.facts.Refusal.Reason != rollcallv1alpha1.ReasonDuplicateNodeID // Whoever has the ID may be gone.
 }

@@ -52,7 +52,7 @@ func (g *guard) take(entries map[string]*entry, t *timing) (c census) {
 				c.silent++
 				c.of++
 			}
-		case e.silence == held || e.due || t.silent(e):
+		case e.silence == held || e.due() || t.silent(e):
 			c.silent++
 			c.of++
 		default:

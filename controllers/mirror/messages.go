@@ -37,10 +37,10 @@ func (t messages) hear(x *kv.Entry) {
 	again := x.Revision == e.revision && (e.remembered || x.Written.Equal(e.written))
 	switch {
 	case !again:
-		t.guard.stale = t.guard.stale || e.due || e.silence != none
+		t.guard.stale = t.guard.stale || e.due() || e.silence != none
 		t.pace(e, x)
 		e.heard, e.notBefore = t.timing.clock.Hear(x.Age), 0
-		e.due, e.confirmed, e.accepted, e.back = false, never, false, true
+		e.answer, e.accepted, e.back = never, false, true
 	case e.remembered:
 		e.heard = t.timing.clock.Hear(x.Age)
 	}
@@ -119,7 +119,7 @@ func (t messages) adopt(e *entry, r *record.Reading) {
 		return
 	}
 	if back {
-		e.silence, e.superseded, e.hushed = none, false, false
+		e.silence, e.shadow = none, alone
 	}
 	f := r.Onto(&e.facts)
 	if id := f.Identity(); e.facts.Good && f.Accepted() && id != e.facts.Identity() && t.ids.taken(id, e) {

@@ -192,7 +192,7 @@ func (m *Mirror) setBucket(b kv.Bucket) {
 		b.TTL = cmp.Or(old.TTL, m.table.policy.FallbackTTL)
 	}
 	m.state.Bucket = b
-	m.table.bucket(b.TTL, b.MessageTTL)
+	m.table.bucket(&b)
 	silences{&m.table}.store(b.Store)
 	if reason := rollcallv1alpha1.HeldReason(b.Store.Refusal); m.refusal.Reason != reason {
 		m.refusal = Held{Since: m.clock.Now(), Reason: reason}

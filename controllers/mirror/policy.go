@@ -1,12 +1,10 @@
 package mirror
 
 import (
-	"cmp"
 	"reflect"
 	"time"
 
 	"github.com/rollcall-dev/rollcall/controllers/record"
-	"github.com/rollcall-dev/rollcall/discovery"
 )
 
 // Policy is the part of a NodeRegistry that decides what becomes of its nodes. Durations of zero mean what their field
@@ -33,16 +31,4 @@ func (p Policy) equal(o Policy) bool {
 	same := p.Record.Equal(o.Record)
 	p.Record, o.Record = record.Policy{}, record.Policy{}
 	return same && reflect.DeepEqual(p, o)
-}
-
-// grace returns how long nodes of a bucket with that TTL have to come back after a gap.
-func (p *Policy) grace(ttl time.Duration) time.Duration {
-	switch {
-	case p.ReconnectGrace > 0:
-		return p.ReconnectGrace
-	case ttl > 0:
-		return ttl
-	default:
-		return cmp.Or(p.FallbackTTL, discovery.DefaultTTL)
-	}
 }

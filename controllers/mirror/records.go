@@ -34,7 +34,7 @@ func contributionOf(e *entry, t *timing) contribution {
 	living := e.silence != expired && !e.foreign
 	c := contribution{quote: f.Refusal.Message, is: [counts]bool{
 		countEntry: living, countAccepted: f.Good, countRefused: f.Good && !f.Accepted(), countNever: !f.Good,
-		countRemarked: len(f.Remarks) > 0 || e.turns.shared(), countSuperseded: e.superseded, countShared: e.turns.shared(), countSparse: t.sparse(e),
+		countRemarked: len(f.Remarks) > 0 || e.turns.shared(), countSuperseded: e.shadow == superseded, countShared: e.turns.shared(), countSparse: t.sparse(e),
 	}}
 	if living {
 		c.failing = f.Failing

@@ -54,7 +54,9 @@ func remember(dn *rollcallv1alpha1.DiscoveredNode) *entry {
 	if ready == rollcallv1alpha1.ReasonHeld {
 		e.silence = held
 	}
-	e.superseded = ready == rollcallv1alpha1.ReasonSuperseded
+	if ready == rollcallv1alpha1.ReasonSuperseded {
+		e.shadow = superseded
+	}
 	return e
 }
 

@@ -24,8 +24,12 @@ func (t silences) pass(now time.Time) {
 	}
 	t.protect(now, len(over) > 0)
 	for _, e := range over {
-		if e.due && !t.hold(e) { // The guard may just have let it go, with another grace.
-			t.lose(e)
+		if e.due() && !t.hold(e) { // The guard may just have let it go, with another grace.
+			to := expired
+			if at, _ := t.timing.expiry(e); at > t.timing.clock.Now() {
+				to = stale
+			}
+			t.lose(e, to)
 		}
 	}
 }
@@ -45,16 +49,15 @@ func (t silences) look(e *entry) (over bool) {
 	clock := t.timing.clock.Now()
 	at, takes := t.timing.deadline(e)
 	// A gap moves deadlines and makes answers old.
-	e.due, e.confirmed = false, never
-	if t.overshadowed(e) {
-		t.shade(e) // The guard may count before this is settled.
+	e.answer = never
+	if t.shade(e) { // The guard may count before this is settled.
 		t.mark(e)
 		t.guard.stale = true
 	}
 	if at-lead(takes) <= clock && e.silence != held {
-		e.due = true
+		e.answer = pending
 		if e.foreign {
-			e.confirmed = clock // Whatever the leader has under another prefix says nothing here.
+			e.answer = clock // Whatever the leader has under another prefix says nothing here.
 		} else {
 			t.overdue = append(t.overdue, e)
 		}
@@ -64,18 +67,13 @@ func (t silences) look(e *entry) (over bool) {
 	return false
 }
 
-// overshadowed returns true for a silent node that others at its addresses come before, and that does not show it yet.
-func (t silences) overshadowed(e *entry) bool {
-	return t.timing.silent(e) && (!e.superseded && t.sites.superseded(e) || !e.hushed && t.sites.shared(e))
-}
-
 // retain forgets an expired node once it was visible for long enough.
 func (t silences) retain(e *entry) {
 	if at, _ := t.timing.expiry(e); e.back && t.timing.clock.Now() < at {
 		t.checks.by(e, t.timing.clock.Now()+recheck) // Its record is being read.
 		return
 	}
-	if t.timing.clock.Now() < e.since+t.timing.retain {
+	if t.timing.clock.Now() < e.since+t.policy.RetainExpired {
 		t.checks.by(e, t.timing.next(e))
 		return
 	}
@@ -104,14 +102,14 @@ func (t silences) protect(now time.Time, over bool) {
 }
 
 // asks returns true if the leader is to be asked for the entry.
-func (t silences) asks(e *entry) bool { return e.due && e.confirmed == never && t.entries[e.key] == e }
+func (t silences) asks(e *entry) bool { return e.answer == pending && t.entries[e.key] == e }
 
 // hold has the guard hold the node, and returns false if it does not.
 func (t silences) hold(e *entry) bool {
 	if !t.guard.active || !e.counts() {
 		return false
 	}
-	e.due, e.confirmed = false, never
+	e.answer = never
 	if e.silence == none {
 		e.silence = held
 		t.mark(e)
@@ -128,7 +126,7 @@ func (t silences) release() {
 	t.out.state = true
 	for _, e := range t.entries {
 		if e.silence == held || e.silence == none && e.counts() && t.timing.silent(e) {
-			e.silence, e.due, e.confirmed, e.notBefore = none, false, never, t.timing.clock.Now()+t.timing.grace
+			e.silence, e.answer, e.notBefore = none, never, t.timing.clock.Now()+t.timing.grace()
 			t.mark(e)
 			t.checks.by(e, t.timing.next(e))
 		}
@@ -136,11 +134,10 @@ func (t silences) release() {
 }
 
 // keys returns the keys of the nodes that are about to lose their traffic by silence.
-func (t silences) keys() []string {
-	if len(t.overdue) == 0 || !t.timing.clock.Advancing() {
+func (t silences) keys() (keys []string) {
+	if !t.timing.clock.Advancing() {
 		return nil
 	}
-	keys := make([]string, 0, len(t.overdue))
 	for _, e := range t.overdue {
 		if t.asks(e) {
 			keys = append(keys, e.key)
@@ -153,12 +150,11 @@ func (t silences) keys() []string {
 // go at once.
 func (t silences) confirm(keys []string, now time.Time) {
 	for _, key := range keys {
-		if e := t.entries[key]; e != nil && e.due {
+		if e := t.entries[key]; e != nil && e.due() {
 			clock := t.timing.clock.Now()
+			e.answer = clock
 			if at, takes := t.timing.deadline(e); at-lead(takes) > clock {
-				e.due = false // The deadline has moved away; the answer will be old when it passes.
-			} else {
-				e.confirmed = clock
+				e.answer = never // The deadline has moved away; the answer will be old when it passes.
 			}
 			t.checks.by(e, t.timing.next(e))
 		}
@@ -176,33 +172,24 @@ func (t silences) store(s kv.Store) {
 // withhold notes the nodes whose heartbeats the store may refuse.
 func (t silences) withhold(keys []string) {
 	for _, key := range keys {
-		if e := t.entries[key]; e != nil && e.due {
-			e.due, e.confirmed, e.heard.Withheld = false, never, true
+		if e := t.entries[key]; e != nil && e.due() {
+			e.answer, e.heard.Withheld = never, true
 			// Its deadline goes on with the clock, so it may be due again at once.
 			t.checks.by(e, max(t.timing.next(e), t.timing.clock.Now()+recheck))
 		}
 	}
 }
 
-// lose makes a silent node stale or expired, whichever is its turn.
-func (t silences) lose(e *entry) {
-	e.due, e.confirmed, e.since, e.back = false, never, t.timing.clock.Now(), false
+// lose makes a silent node stale or expired.
+func (t silences) lose(e *entry, to silence) {
+	e.silence, e.answer, e.since, e.back = to, never, t.timing.clock.Now(), false
 	t.guard.stale = true
-	if at, _ := t.timing.expiry(e); at > e.since {
-		e.silence = stale
-	} else if e.silence = expired; e.duplicate || t.shared(e) {
-		// The node lives on under another key, so nobody misses this one.
-		t.remove(e)
+	if i := t.ids[e.indexed.id]; to == expired && i != nil && len(i.all) > 1 {
+		t.remove(e) // The node lives on under another key, so nobody misses this one.
 		return
 	}
 	t.mark(e)
 	t.checks.by(e, t.timing.next(e))
-}
-
-// shared returns true if another entry has the same node ID.
-func (t silences) shared(e *entry) bool {
-	i := t.ids[e.indexed.id]
-	return i != nil && len(i.all) > 1
 }
 
 // accept lets go the nodes that are silent, as a person has decided, and returns how many. Those whose deadline is near go
@@ -215,7 +202,11 @@ func (t silences) accept() (released int) {
 		released++
 		e.accepted, e.notBefore = true, 0
 		if e.silence == held || t.timing.wouldBeSilent(e) {
-			t.concede(e)
+			to := expired
+			if _, takes := t.timing.expiry(e); t.policy.StaleAfter > 0 && (takes == 0 || !t.timing.lasted(e, takes)) {
+				to = stale
+			}
+			t.lose(e, to)
 		}
 	}
 	t.guard = guard{stale: true, gone: t.guard.gone, counted: t.guard.counted}
@@ -226,20 +217,7 @@ func (t silences) accept() (released int) {
 // kept returns true for a node that is silent and has its traffic still.
 func (t silences) kept(e *entry) bool {
 	return e.counts() && !e.back && e.silence != stale && e.silence != expired &&
-		(e.silence == held || e.due || t.timing.wouldBeSilent(e) || t.guard.active && t.timing.silent(e))
-}
-
-// concede expires a node whose silence was accepted.
-func (t silences) concede(e *entry) {
-	e.silence, e.due, e.confirmed, e.since = expired, false, never, t.timing.clock.Now()
-	if _, takes := t.timing.expiry(e); t.timing.staleAfter > 0 && (takes == 0 || !t.timing.lasted(e, takes)) {
-		e.silence = stale
-	} else if t.shared(e) {
-		t.remove(e)
-		return
-	}
-	t.mark(e)
-	t.checks.by(e, t.timing.next(e))
+		(e.silence == held || e.due() || t.timing.wouldBeSilent(e) || t.guard.active && t.timing.silent(e))
 }
 
 // silent counts the nodes that are silent and have their traffic still, and those that they are of.

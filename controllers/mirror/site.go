@@ -48,26 +48,22 @@ func (s sites) leave(e *entry) {
 	}
 }
 
-// shared returns true if another node is reached at one of the entry's sites.
-func (s sites) shared(e *entry) bool {
-	for at := range e.indexed.sites {
-		if len(s[at]) > 1 {
-			return true
-		}
-	}
-	return false
-}
-
 // newest returns the last of the entries that are reached there.
 func (s sites) newest(at site) []*entry { return s[at][max(0, len(s[at])-maxSuccessors):] }
 
-// superseded returns true if at each of its sites another node answers that registered there after e was last heard.
-func (s sites) superseded(e *entry) bool {
+// shadow returns what the others at its sites make of an entry that is silent: it is superseded if at each another node answers
+// that registered there after it was last heard.
+func (s sites) shadow(e *entry) (is shadow) {
 	replaces := func(o *entry) bool { return o != e && o.answers() && o.placed.after(e.lastHeard()) }
+	replaced := true
 	for at := range e.indexed.sites {
-		if !slices.ContainsFunc(s.newest(at), replaces) {
-			return false
+		if len(s[at]) > 1 {
+			is = hushed
 		}
+		replaced = replaced && slices.ContainsFunc(s.newest(at), replaces)
 	}
-	return len(e.indexed.addresses) > 0 && len(e.indexed.ports) > 0
+	if is == hushed && replaced {
+		return superseded
+	}
+	return is
 }

@@ -44,7 +44,7 @@ type table struct {
 
 // insert adds an entry.
 func (t *table) insert(e *entry) {
-	e.check, e.confirmed = never, never
+	e.check, e.answer = never, never
 	t.entries[e.key] = e
 	if e.foreign {
 		t.foreign++
@@ -77,7 +77,7 @@ func (t *table) remove(e *entry) {
 func (t *table) rule(p *Policy) {
 	sameLabels := t.policy != nil && maps.Equal(t.policy.Record.Labels, p.Record.Labels)
 	t.policy, t.labels = p, record.NewLabeller(t.registry.Name, p.Record.Labels)
-	t.timing.staleAfter, t.timing.retain, t.timing.grace = p.StaleAfter, p.RetainExpired, p.grace(t.timing.ttl)
+	t.timing.policy = p
 	t.guard.stale, t.out.state, t.foreign = true, true, 0
 	for key, e := range t.entries {
 		if e.foreign = !strings.HasPrefix(key, p.Record.KeyPrefix); e.foreign {
@@ -98,10 +98,9 @@ func (t *table) rule(p *Policy) {
 }
 
 // bucket applies the TTL that the bucket has.
-func (t *table) bucket(ttl time.Duration, messageTTL bool) {
-	ttl = min(ttl, kv.MaxLifetime)
-	if t.timing.ttl != ttl || t.timing.messageTTL != messageTTL {
-		t.timing.ttl, t.timing.messageTTL, t.timing.grace = ttl, messageTTL, t.policy.grace(ttl)
+func (t *table) bucket(b *kv.Bucket) {
+	if lives := (kv.Bucket{TTL: b.TTL, MessageTTL: b.MessageTTL}); t.timing.bucket != lives {
+		t.timing.bucket = lives
 		t.recheck()
 	}
 }
@@ -180,13 +179,13 @@ func (t *table) index(e *entry) {
 	}
 }
 
-// shade decides what others at its addresses make of a silent node.
-func (t *table) shade(e *entry) {
-	if !t.timing.silent(e) {
-		return
+// shade decides what others at its addresses make of a silent node, and returns true if that is news.
+func (t *table) shade(e *entry) bool {
+	was := e.shadow
+	if t.timing.silent(e) {
+		e.shadow = max(was, t.sites.shadow(e))
 	}
-	e.hushed = e.hushed || t.sites.shared(e)
-	e.superseded = e.superseded || t.sites.superseded(e)
+	return e.shadow != was
 }
 
 // count brings what the entry contributes to the counts up to date.

@@ -1,8 +1,10 @@
 package mirror
 
 import (
+	"cmp"
 	"time"
 
+	"github.com/rollcall-dev/rollcall/discovery"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 	"github.com/rollcall-dev/rollcall/discovery/liveness"
 )
@@ -16,20 +18,21 @@ const ahead = 500 * time.Millisecond
 
 // timing is what the deadlines of a registry's entries depend on. Its methods decide, and change nothing.
 type timing struct {
-	clock liveness.Clock
-	// ttl is the bucket's; zero: its keys stay until they are deleted.
-	ttl time.Duration
-	// messageTTL is true if the bucket lets a message have a TTL of its own; else the server ignores it.
-	messageTTL bool
-	// grace is how long nodes have to come back after a gap.
-	grace time.Duration
-	// staleAfter and retain are the policy's.
-	staleAfter, retain time.Duration
+	clock  liveness.Clock
+	policy *Policy
+	// bucket has the TTL of the bucket alone, and whether a message may have one of its own.
+	bucket kv.Bucket
 }
 
-// life returns how long the entry lives without a heartbeat; zero: for ever.
-func (t *timing) life(ttl time.Duration) time.Duration {
-	return kv.Bucket{TTL: t.ttl, MessageTTL: t.messageTTL}.Lifetime(kv.Entry{TTL: ttl})
+// life returns how long an entry with that TTL lives without a heartbeat; zero: for ever.
+func (t *timing) life(ttl time.Duration) time.Duration { return t.bucket.Lifetime(kv.Entry{TTL: ttl}) }
+
+// ttl returns the bucket's TTL; zero: its keys stay until they are deleted.
+func (t *timing) ttl() time.Duration { return t.life(0) }
+
+// grace returns how long nodes have to come back after a gap.
+func (t *timing) grace() time.Duration {
+	return cmp.Or(t.policy.ReconnectGrace, t.ttl(), t.policy.FallbackTTL, discovery.DefaultTTL)
 }
 
 // expiry returns when the entry expires, and the silence that this takes; never if it does not.
@@ -42,12 +45,12 @@ func (t *timing) expiry(e *entry) (at, takes time.Duration) {
 	}
 	// Without a TTL a key that is missing was purged or lost. Its node gets the same time to come back as after a gap.
 	missing := liveness.Heard{At: e.absent, Elapsed: e.absent}
-	return max(e.notBefore, t.clock.Deadline(missing, t.grace, t.grace)), t.grace
+	return max(e.notBefore, t.clock.Deadline(missing, t.grace(), t.grace())), t.grace()
 }
 
 // after returns when the entry has been silent for so long.
 func (t *timing) after(e *entry, silence time.Duration) time.Duration {
-	return max(e.notBefore, t.clock.Deadline(e.heard, silence, t.grace))
+	return max(e.notBefore, t.clock.Deadline(e.heard, silence, t.grace()))
 }
 
 // deadline returns when the entry loses next what it has by silence, and the silence that this takes; never if it has
@@ -57,9 +60,9 @@ func (t *timing) deadline(e *entry) (at, takes time.Duration) {
 		return never, 0
 	}
 	at, takes = t.expiry(e)
-	if t.staleAfter > 0 && e.silence != stale {
-		if soon := t.after(e, t.staleAfter); soon < at {
-			return soon, t.staleAfter
+	if t.policy.StaleAfter > 0 && e.silence != stale {
+		if soon := t.after(e, t.policy.StaleAfter); soon < at {
+			return soon, t.policy.StaleAfter
 		}
 	}
 	return at, takes
@@ -68,7 +71,7 @@ func (t *timing) deadline(e *entry) (at, takes time.Duration) {
 // over returns true if the entry's deadline has passed, and the stream's leader has confirmed the silence since the last gap.
 func (t *timing) over(e *entry) bool {
 	at, _ := t.deadline(e)
-	return e.due && e.confirmed != never && at <= t.clock.Now() && t.clock.Unbroken(e.confirmed)
+	return e.due() && at <= t.clock.Now() && t.clock.Unbroken(e.answer)
 }
 
 // silent returns true if the entry is so long silent that it will not make its deadline. A third of the time before the end
@@ -98,28 +101,27 @@ func (t *timing) lately(at time.Duration) bool {
 // window returns for how long what happened is part of what happens now: one TTL, or what takes its place in a bucket without
 // one.
 func (t *timing) window() time.Duration {
-	if t.ttl > 0 {
-		return t.ttl
-	}
-	return max(t.grace, t.staleAfter)
+	return cmp.Or(t.ttl(), max(t.grace(), t.policy.StaleAfter))
 }
 
 // sparse returns true if the node heartbeats less often than twice in staleAfter.
-func (t *timing) sparse(e *entry) bool { return t.staleAfter > 0 && 2*e.interval > t.staleAfter }
+func (t *timing) sparse(e *entry) bool {
+	return t.policy.StaleAfter > 0 && 2*e.interval > t.policy.StaleAfter
+}
 
 // next returns when the entry is to be looked at next; never if time changes nothing about it.
 func (t *timing) next(e *entry) time.Duration {
 	switch {
 	case e.silence == expired:
-		return e.since + t.retain
-	case e.due && e.confirmed == never:
+		return e.since + t.policy.RetainExpired
+	case e.answer == pending:
 		return never
 	case e.silence == held:
 		return t.clock.Now() + recheck
 	}
 	at, takes := t.deadline(e)
-	switch early, unreplaced := at-takes/3, e.silence == stale && !e.superseded; {
-	case e.due:
+	switch early, unreplaced := at-takes/3, e.silence == stale && e.shadow != superseded; {
+	case e.due():
 		return at
 	case at == never && !unreplaced:
 		return never
