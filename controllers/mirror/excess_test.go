@@ -174,3 +174,18 @@ func TestLocalEntriesDoNotWait(t *testing.T) {
 	f.put("node.n3", `{"NodeId":"n3","Endpoint":"10.0.0.2:80","Owner":{"Cluster":"here","UID":"u"}}`)
 	f.wantIn(0, "n1")
 }
+
+// TestLocalEntriesThatWaitedDoNotComeIn has the policy change while one of this cluster's own entries waits.
+func TestLocalEntriesThatWaitedDoNotComeIn(t *testing.T) {
+	p := testPolicy
+	p.MaxNodes, p.Record.IncludeLocal = 1, true
+	f := newFleet(t, p)
+	f.beat(1)
+	f.put("node.n2", `{"NodeId":"n2","Endpoint":"10.0.0.2:80","Owner":{"Cluster":"here","UID":"u"}}`)
+	f.beat(3)
+	f.wantIn(2, "n1")
+	p.Record.IncludeLocal = false
+	f.SetPolicy(p)
+	f.unregister(1)
+	f.wantIn(0, "n3")
+}

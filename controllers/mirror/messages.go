@@ -226,7 +226,7 @@ func (t messages) admit(at time.Time) {
 		if w.reading != nil {
 			t.forgo(w.Key)
 			if !t.timing.late(w) {
-				t.join(w)
+				t.read(w)
 				t.settle(at)
 			}
 		}
