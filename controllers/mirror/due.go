@@ -5,54 +5,65 @@ import (
 	"time"
 )
 
-// check is when an entry is to be looked at. It counts as long as the entry says so as well.
-type check struct {
-	at time.Duration
-	*entry
-}
+// checks is a heap of entries, the one to be looked at first on top. An entry that is removed is taken out: nodes that come and go
+// would fill it until their deadlines. Nobody but its methods may move an entry.
+type checks []*entry
 
-// checks is a heap of checks, the first on top.
-type checks []check
+// unqueued is the index of an entry that is not in the heap.
+const unqueued = -1
 
 // by makes sure that the entry is looked at by that time; never is no time.
 func (c *checks) by(e *entry, at time.Duration) {
-	if at < e.check {
+	switch {
+	case at == never:
+	case e.index == unqueued:
 		e.check = at
-		heap.Push(c, check{at, e})
+		heap.Push((*checkHeap)(c), e)
+	case at < e.check:
+		e.check = at
+		heap.Fix((*checkHeap)(c), e.index)
 	}
 }
 
 // due takes out the first entry if its time has come; nil if it has not.
 func (c *checks) due(now time.Duration) *entry {
-	for len(*c) > 0 && (*c)[0].at <= now {
-		if next, _ := heap.Pop(c).(check); next.at == next.check {
-			next.check = never
-			return next.entry
-		}
+	if len(*c) == 0 || (*c)[0].check > now {
+		return nil
 	}
-	return nil
+	e := (*c)[0]
+	c.drop(e)
+	return e
 }
 
-// Len implements heap.Interface.
-func (c *checks) Len() int { return len(*c) }
-
-// Less implements heap.Interface.
-func (c *checks) Less(i, j int) bool { return (*c)[i].at < (*c)[j].at }
-
-// Swap implements heap.Interface.
-func (c *checks) Swap(i, j int) { (*c)[i], (*c)[j] = (*c)[j], (*c)[i] }
-
-// Push implements heap.Interface.
-func (c *checks) Push(x any) {
-	next, _ := x.(check)
-	*c = append(*c, next)
+// drop takes the entry out.
+func (c *checks) drop(e *entry) {
+	if e.index != unqueued {
+		heap.Remove((*checkHeap)(c), e.index)
+	}
 }
 
-// Pop implements heap.Interface.
-func (c *checks) Pop() any {
+// checkHeap implements heap.Interface.
+type checkHeap []*entry
+
+func (c checkHeap) Len() int           { return len(c) }
+func (c checkHeap) Less(i, j int) bool { return c[i].check < c[j].check }
+
+func (c checkHeap) Swap(i, j int) {
+	c[i], c[j] = c[j], c[i]
+	c[i].index, c[j].index = i, j
+}
+
+func (c *checkHeap) Push(x any) {
+	e := x.(*entry) //nolint:errcheck // Only by pushes.
+	e.index = len(*c)
+	*c = append(*c, e)
+}
+
+func (c *checkHeap) Pop() any {
 	last := len(*c) - 1
-	next := (*c)[last]
-	(*c)[last] = check{}
+	e := (*c)[last]
+	(*c)[last] = nil
 	*c = (*c)[:last]
-	return next
+	e.index = unqueued
+	return e
 }

@@ -100,8 +100,10 @@ type entry struct {
 	node    *Node
 	marked  bool
 
-	// check is when the entry is looked at next. A heartbeat leaves it alone: a check that comes too early only sets the next one.
+	// check is when the entry is looked at next, index its place in the heap of checks. A heartbeat leaves both alone: a
+	// check that comes too early only sets the next one.
 	check time.Duration
+	index int
 }
 
 // index is what a table indexes an entry by.

@@ -44,7 +44,7 @@ type table struct {
 
 // insert adds an entry.
 func (t *table) insert(e *entry) {
-	e.check, e.answer = never, never
+	e.answer, e.index = never, unqueued
 	t.entries[e.key] = e
 	if e.foreign {
 		t.foreign++
@@ -60,7 +60,7 @@ func (t *table) remove(e *entry) {
 	if e.foreign {
 		t.foreign--
 	}
-	e.check = never
+	t.checks.drop(e)
 	t.sites.leave(e)
 	if t.names[e.name] == e {
 		delete(t.names, e.name)
