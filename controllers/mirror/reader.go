@@ -73,6 +73,7 @@ func (m *Mirror) readSome(ctx context.Context) int {
 		messages{&m.table}.apply(w)
 	}
 	m.table.unread.give(batch)
+	clear(m.readings[:read])
 	m.proceed()
 	m.finish(m.now())
 	return len(batch)

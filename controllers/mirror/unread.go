@@ -75,6 +75,9 @@ func (u *unread) take(most int) (batch []*waiting) {
 // give gives back the messages that were taken.
 func (u *unread) give(batch []*waiting) {
 	clear(u.reading)
+	for _, w := range batch {
+		*w = waiting{}
+	}
 	u.free = batch
 }
 
