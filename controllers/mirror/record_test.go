@@ -628,6 +628,10 @@ func TestReadingTakesAShare(t *testing.T) {
 	if !f.State().Records.TooSlow {
 		t.Error("nobody says that it is too slow")
 	}
+	// Reading that ends in the middle of a batch leaves the rest of it to the next listing.
+	if err := wait.PollUntilContextTimeout(ctx, time.Millisecond, 10*time.Second, true, rests); err != nil {
+		t.Fatalf("it does not rest again: %v", err)
+	}
 	cancel()
 	<-done
 	f.read()
