@@ -2,16 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"log/slog"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
-	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/rollcall-dev/rollcall/controllers/discoverednode"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
@@ -31,9 +35,16 @@ type simulation struct {
 	child  *child
 	slices *endpointslice.Controller
 	nodes  *discoverednode.Controller
-	// changed has what the projections have to look at.
-	changed chan []mirror.Change
 }
+
+// unmeasured is what takes no measurements.
+type unmeasured struct{}
+
+// SliceWritten implements endpointslice.Metrics.
+func (unmeasured) SliceWritten(string, time.Time) {}
+
+// NodeWritten implements discoverednode.Metrics.
+func (unmeasured) NodeWritten(*mirror.Node) {}
 
 // runEvent takes in the events of a bucket, as the manager does. Seen counts those that it is done with.
 func runEvent(ctx context.Context, args []string, c *child) error {
@@ -50,7 +61,9 @@ func runEvent(ctx context.Context, args []string, c *child) error {
 	}
 	defer connection.Close()
 	s := newSimulation(c)
-	go s.project(ctx, *size)
+	if err := s.project(ctx, *size); err != nil {
+		return err
+	}
 	go s.Read(ctx)
 	watcher, err := kv.NewWatcher(connection, kv.WatcherOptions{
 		Bucket: *bucket, KeyPrefix: keyPrefix, Logger: slog.New(slog.DiscardHandler),
@@ -64,15 +77,12 @@ func runEvent(ctx context.Context, args []string, c *child) error {
 func newSimulation(c *child) *simulation {
 	clk := clock.RealClock{}
 	store := mirror.NewStore(clk, func(types.NamespacedName) bool { return true })
-	api := newMemory()
+	api, progress, measured := newMemory(), endpointslice.NewProgress(clk), unmeasured{}
 	s := &simulation{
 		child:  c,
-		slices: endpointslice.New(api, store), nodes: discoverednode.New(api, &events.FakeRecorder{}, store, clk),
-		changed: make(chan []mirror.Change, 2*moves.count),
+		slices: endpointslice.New(api, api, store, store.Cursor(), progress, measured, nil, clk),
+		nodes:  discoverednode.New(api, &events.FakeRecorder{}, store, store.Cursor(), progress, measured, nil, clk),
 	}
-	store.OnNodes(s.slices.NodesChanged)
-	store.OnNodes(s.nodes.NodesChanged)
-	store.OnNodes(func(changes []mirror.Change) { s.changed <- changes })
 	s.Mirror = store.Add(simulatedRegistry, mirror.Policy{
 		Record: record.Policy{KeyPrefix: keyPrefix, Labels: map[string]string{"role": "role"}},
 	}, nil, nil)
@@ -95,51 +105,33 @@ func (s *simulation) Entry(e kv.Entry) {
 	}
 }
 
-// project brings slices and DiscoveredNodes up to date with every change, and says when those of the whole fleet are. Until
-// then it takes what there is at once, as the manager's queue does.
-func (s *simulation) project(ctx context.Context, size int64) {
-	var shown int64
-	for {
-		changes, ok := s.next(ctx, shown < size)
-		if !ok || s.reconcile(ctx, changes) != nil {
-			return
-		}
-		s.child.seen.Add(int64(len(changes)))
-		if shown += int64(len(changes)); shown >= size {
+// project brings slices and DiscoveredNodes up to date with every change, as the manager does, and says when those of the whole
+// fleet are.
+func (s *simulation) project(ctx context.Context, size int64) error {
+	shown := int64(0)
+	done := func() {
+		s.child.seen.Add(1)
+		if shown++; shown >= size {
 			s.child.ready.Store(true)
 		}
 	}
+	return errors.Join(work(ctx, s.slices.Changes(), s.slices, func() {}), work(ctx, s.nodes.Changes(), s.nodes, done))
 }
 
-// next waits for a change, and returns with it all others that there are, if all is set; false once ctx has ended.
-func (s *simulation) next(ctx context.Context, all bool) (changes []mirror.Change, ok bool) {
-	select {
-	case <-ctx.Done():
-		return nil, false
-	case changes = <-s.changed:
-	}
-	for all && len(s.changed) > 0 {
-		changes = append(changes, <-s.changed...)
-	}
-	return changes, true
-}
-
-func (s *simulation) reconcile(ctx context.Context, changes []mirror.Change) error {
-	for again := true; again; {
-		result, err := s.slices.Reconcile(ctx, ctrl.Request{NamespacedName: simulatedService})
-		if err != nil {
-			return err
-		}
-		if again = result.RequeueAfter > 0; again {
-			if err := pause(ctx, result.RequeueAfter); err != nil {
-				return err
+// work has what comes from the source reconciled, one object after the other.
+func work(ctx context.Context, from source.Source, r reconcile.Reconciler, done func()) error {
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	context.AfterFunc(ctx, queue.ShutDown)
+	go func() {
+		for request, over := queue.Get(); !over; request, over = queue.Get() {
+			result, err := r.Reconcile(ctx, request)
+			if err != nil || result.RequeueAfter > 0 && result.RequeueAfter < time.Second {
+				queue.AddRateLimited(request)
+			} else {
+				done()
 			}
+			queue.Done(request)
 		}
-	}
-	for _, change := range changes {
-		if _, err := s.nodes.Reconcile(ctx, ctrl.Request{NamespacedName: change.Name()}); err != nil {
-			return err
-		}
-	}
-	return nil
+	}()
+	return from.Start(ctx, queue)
 }

@@ -7,7 +7,7 @@
 // There is one state and there are two projections of it. The state is a Mirror per NodeRegistry, kept in memory by
 // package mirror: the last known record, revision and phase of every key. Package registry connects a NodeRegistry to its
 // bucket and lets a kv.Watcher fill the Mirror; it is the only one here that knows NATS. The Mirror decides what becomes of a
-// node, from messages and from silence, and tells the projections which names to look at. They read the Mirror by name,
+// node, from messages and from silence. The projections ask the mirror.Store what has changed since they last did, read it by name,
 // compare with the informer's cache, and write the difference, if there is one.
 //
 // Package record makes facts of an entry's bytes: Rollcall's own records, others with CEL expressions, and go-micro's. Package
@@ -20,11 +20,12 @@
 //  2. Mirror.Read, on a goroutine of the registry's session, makes a record.Reading of it, without the Mirror's lock. The Mirror
 //     compares it with what it knows. If only the heartbeat is new, that is all. Else it applies the change to one entry and
 //     marks what depends on it.
-//  3. It settles what the marked nodes are now, and publishes those that differ: endpointslice and discoverednode hear of a
-//     mirror.Change, which has the mirror.Node before and after.
-//  4. endpointslice marks the node in every Service whose selector matches the old or the new labels, and enqueues the
-//     Service; its Reconcile places the marked nodes and writes the slices that this touches.
-//  5. discoverednode enqueues the name; its Reconcile writes the DiscoveredNode.
+//  3. It settles what the marked nodes are now, and publishes those that differ with a revision of the Store: a mirror.Change has
+//     the mirror.Node before and after.
+//  4. endpointslice takes the changes from its mirror.Cursor, marks each node in every Service whose selector matches the old or
+//     the new labels, and enqueues the Service; its Reconcile places the marked nodes and writes the slices that this touches.
+//  5. discoverednode takes them from a Cursor of its own and enqueues the names; its Reconcile waits, for two seconds at most, until
+//     the slices have come as far, and writes the DiscoveredNode.
 //
 // Silence comes the same way: with each batch the Watcher calls Mirror.Arrived, which advances the listening clock; it asks the
 // stream's leader for the keys of Mirror.Overdue, and names to Mirror.Silent those that it confirms.

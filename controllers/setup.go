@@ -3,9 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"time"
 
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -28,35 +26,23 @@ const component = rollcallv1alpha1.FieldOwner
 // list of them. An outage of the API server is waited out with away.
 func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, o registry.Options) error {
 	clk := clock.RealClock{}
-	reader, recorder := mgr.GetClient(), mgr.GetEventRecorder(component)
+	reader, live, recorder := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(component)
 	departures := registry.NewDepartures(reader, clk)
 	store := mirror.NewStore(clk, departures.Present)
-
+	progress := endpointslice.NewProgress(clk)
 	forSlices, forNodes := away.NewGate(), away.NewGate()
-	slices := endpointslice.New(forSlices.Client(mgr.GetClient()), store)
-	nodes := discoverednode.New(forNodes.Client(mgr.GetClient()), recorder, store, clk)
-	slices.Gate, nodes.Gate = forSlices, forNodes
-	pods := podregistration.New(mgr.GetClient(), recorder, o.Cluster)
+
+	slices := endpointslice.New(forSlices.Client(reader), live, store, store.Cursor(), progress, measured, forSlices, clk)
+	nodes := discoverednode.New(forNodes.Client(reader), recorder, store, store.Cursor(), progress, measured, forNodes, clk)
+	pods := podregistration.New(reader, recorder, measured, o.Cluster)
 	o.Follower, o.Outage = pods, away
-	registries := registry.New(mgr.GetClient(), recorder, store, departures, clk, o)
+	registries := registry.New(reader, recorder, store, departures, clk, o)
 
-	// The order is that of being told: traffic first.
-	store.OnNodes(slices.NodesChanged)
-	store.OnNodes(nodes.NodesChanged)
-	store.OnSettled(func(name types.NamespacedName) { slices.RegistrySettled(name.Namespace) })
-
-	slices.Written = func(service types.NamespacedName, changed time.Time) {
-		measured.SliceWritten(service.Namespace, changed)
-	}
-	nodes.Written, nodes.Yield = measured.NodeWritten, slices.Yield
-	pods.Beaten = measured.HeartbeatSent
-	measured.ObservePods(pods)
-	if err := measured.Register(served.Registry, store, registries); err != nil {
+	if err := measured.Register(served.Registry, store, registries, pods); err != nil {
 		return fmt.Errorf("register the metrics: %w", err)
 	}
-
 	// Endpoints of a NodeRegistry that has been gone since before the start may be removed once it had its time to come back.
-	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return departures.Await(ctx, slices.LookAgain) })); err != nil {
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return departures.Await(ctx, store.Reconsider) })); err != nil {
 		return fmt.Errorf("await the registries that are gone: %w", err)
 	}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{slices, nodes, registries, pods} {

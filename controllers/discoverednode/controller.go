@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
@@ -46,7 +47,10 @@ const workers = 16
 // retry is the longest wait before a failed write is tried again.
 const retry = time.Second
 
-// Nodes is what the controller needs of the Mirrors. No method blocks.
+// precedence is for how long slices go first: a fleet that changes all the time must not keep the view from ever following.
+const precedence = 2 * time.Second
+
+// Nodes is what the controller needs of the Store. No method blocks.
 type Nodes interface {
 	// Node returns the node whose DiscoveredNode has that name, nil if there is none.
 	Node(namespace, name string) *mirror.Node
@@ -54,30 +58,44 @@ type Nodes interface {
 	Select(namespace string, selector labels.Selector) iter.Seq[*mirror.Node]
 	// Settled says whether a DiscoveredNode of that registry may be deleted because its node is unknown.
 	Settled(namespace, registry string) bool
+	// Revision returns the revision that what the other methods return has at least.
+	Revision() uint64
+}
+
+// Slices is what the view follows.
+type Slices interface {
+	// Wait waits until the EndpointSlices show what the Mirrors had at that revision, but no longer than for the duration.
+	Wait(ctx context.Context, revision uint64, most time.Duration)
+}
+
+// Metrics takes in what the controller has done. Its methods do not block, and may be called from several goroutines at once.
+type Metrics interface {
+	// NodeWritten takes in that an object shows the last change of its node.
+	NodeWritten(*mirror.Node)
 }
 
 // Controller writes DiscoveredNodes.
 type Controller struct {
-	// Written is called after each write that shows a change of a node, with that node; from several goroutines at once. It
-	// may be nil.
-	Written func(*mirror.Node)
-	// Yield is called before anything is looked at, and waits while there is traffic to let go first. It may be nil.
-	Yield func(context.Context)
-	// Gate holds the workers back while the API server is away; the client has to be that of the gate. It may be nil.
-	Gate *outage.Gate
-
 	client   client.Client
 	recorder events.EventRecorder
 	nodes    Nodes
+	cursor   *mirror.Cursor
+	slices   Slices
+	metrics  Metrics
+	gate     *outage.Gate
 	clock    clock.PassiveClock
-	queue    mirror.Queue
 	schedule *schedule
 	budget   *budget
 }
 
-// New returns a Controller. The client must read from a cache.
-func New(c client.Client, recorder events.EventRecorder, nodes Nodes, clk clock.PassiveClock) *Controller {
-	return &Controller{client: c, recorder: recorder, nodes: nodes, clock: clk, schedule: newSchedule(), budget: newBudget(clk)}
+// New returns a Controller. The client must read from a cache, and write through the gate. It takes what changes from the cursor.
+func New(
+	c client.Client, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, gate *outage.Gate, clk clock.PassiveClock,
+) *Controller {
+	return &Controller{
+		client: c, recorder: recorder, nodes: nodes, cursor: cursor, slices: slices, metrics: metrics, gate: gate, clock: clk,
+		schedule: newSchedule(), budget: newBudget(clk),
+	}
 }
 
 // SetupWithManager adds the controller to the manager.
@@ -86,26 +104,36 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		Named("discoverednode").
 		For(&rollcallv1alpha1.DiscoveredNode{}).
 		Watches(&rollcallv1alpha1.NodeRegistry{}, handler.EnqueueRequestsFromMapFunc(c.ofRegistry), builder.WithPredicates(relevant())).
-		WatchesRawSource(&c.queue).
+		WatchesRawSource(c.Changes()).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, retry),
 		}).
-		Complete(c.Gate.Reconciler(c))
+		Complete(c.gate.Reconciler(c))
 }
 
-// NodesChanged makes the controller look at the nodes that changed. It does not block.
-func (c *Controller) NodesChanged(changes []mirror.Change) {
-	for _, change := range changes {
-		c.queue.Add(change.Name())
-	}
+// Changes is the source of the controller: the nodes that change in the Store.
+func (c *Controller) Changes() source.Source {
+	return source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		go func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-c.cursor.Wake():
+				}
+				for name := range c.cursor.Take().Nodes {
+					queue.Add(reconcile.Request{NamespacedName: name})
+				}
+			}
+		}()
+		return nil
+	})
 }
 
 // Reconcile makes one DiscoveredNode what its node is.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	if c.Yield != nil {
-		c.Yield(ctx)
-	}
+	c.slices.Wait(ctx, c.nodes.Revision(), precedence) // Traffic first.
 	c.emitSum(ctx, client.ObjectKey{Namespace: req.Namespace, Name: record.RegistryOf(req.Name)})
 	existing := &rollcallv1alpha1.DiscoveredNode{}
 	if err := c.client.Get(ctx, req.NamespacedName, existing); apierrors.IsNotFound(err) {
@@ -239,8 +267,8 @@ func (c *Controller) after(node *mirror.Node, written *rollcallv1alpha1.Discover
 	}
 	name := types.NamespacedName{Namespace: node.Namespace, Name: node.Name}
 	c.schedule.accept(name, written.ResourceVersion)
-	if news := c.schedule.shows(name, node.Changed); news && c.Written != nil {
-		c.Written(node)
+	if c.schedule.shows(name, node.Changed) {
+		c.metrics.NodeWritten(node)
 	}
 	return ctrl.Result{RequeueAfter: c.schedule.written(name, interval, c.clock.Now())}, nil
 }

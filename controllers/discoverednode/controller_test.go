@@ -31,6 +31,14 @@ func (o *one) Select(string, labels.Selector) iter.Seq[*mirror.Node] {
 
 func (o *one) Settled(string, string) bool { return true }
 
+func (o *one) Revision() uint64 { return 1 }
+
+// Wait implements Slices.
+func (o *one) Wait(context.Context, uint64, time.Duration) {}
+
+// NodeWritten implements Metrics.
+func (o *one) NodeWritten(*mirror.Node) {}
+
 // rig is a controller over one node, whose DiscoveredNode exists.
 type rig struct {
 	*testing.T
@@ -54,7 +62,7 @@ func newRig(t *testing.T, interval time.Duration) *rig {
 			return c.Update(ctx, o, opts...)
 		},
 	}).Build()
-	r.Controller = New(c, r.events, r.nodes, r.clock)
+	r.Controller = New(c, r.events, r.nodes, mirror.NewCursor(), r.nodes, r.nodes, nil, r.clock)
 	r.reconcile()
 	return r
 }

@@ -94,10 +94,10 @@ func (w *writer) write(ctx context.Context, op operation) error {
 	switch {
 	case err == nil:
 		if overtaken := w.states.wrote(w.state, op); overtaken {
-			w.enqueue(w.service)
+			w.queue.Add(w.service)
 		}
-		if w.Written != nil && !op.cause.IsZero() {
-			w.Written(w.service, op.cause)
+		if !op.cause.IsZero() {
+			w.metrics.SliceWritten(w.service.Namespace, op.cause)
 		}
 		return nil
 	case op.verb == remove && apierrors.IsNotFound(err):

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,6 +17,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/internal/outage"
+	"github.com/rollcall-dev/rollcall/internal/todo"
 )
 
 // again is when to look at a Service again whose slices were changed by somebody else between the plan and the write.
@@ -29,33 +29,41 @@ const again = 10 * time.Millisecond
 //+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=list;watch
 //+kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch;create;update;delete
 
-// Controller writes the EndpointSlices of annotated Services.
-type Controller struct {
-	// Written is called after each write that follows from a change of a node, with the time of that change; from several
-	// goroutines at once. It may be nil.
-	Written func(service types.NamespacedName, changed time.Time)
-	// Gate holds the workers back while the API server is away; the client has to be that of the gate. It may be nil.
-	Gate *outage.Gate
-
-	client client.Client
-	// live reads from the API server itself, where the cache is not enough to go by.
-	live   client.Reader
-	nodes  Nodes
-	clock  clock.Clock
-	states *states
-	busy   *busy
-	queue  mirror.Queue
+// Metrics takes in what the controller has done. Its methods do not block, and may be called from several goroutines at once.
+type Metrics interface {
+	// SliceWritten takes in that a slice in the namespace shows a change of a node of that time.
+	SliceWritten(namespace string, changed time.Time)
 }
 
-// New returns a Controller that writes the nodes with the client, whose reads come from the manager's cache.
-func New(c client.Client, nodes Nodes) *Controller {
-	clk := clock.RealClock{}
-	return &Controller{client: c, nodes: nodes, clock: clk, states: newStates(), busy: newBusy(clk)}
+// Controller writes the EndpointSlices of annotated Services.
+type Controller struct {
+	client client.Client
+	// live reads from the API server itself, where the cache is not enough to go by.
+	live     client.Reader
+	nodes    Nodes
+	cursor   *mirror.Cursor
+	progress *Progress
+	metrics  Metrics
+	gate     *outage.Gate
+	clock    clock.Clock
+	states   *states
+	queue    *todo.List
+}
+
+// New returns a Controller that writes the nodes with the client, whose reads come from the manager's cache and whose writes go
+// through the gate. It takes what changes from the cursor, and tells how far it has come to progress.
+func New(
+	c client.Client, live client.Reader, nodes Nodes, cursor *mirror.Cursor, progress *Progress, metrics Metrics, gate *outage.Gate, clk clock.Clock,
+) *Controller {
+	return &Controller{
+		client: c, live: live, nodes: nodes, cursor: cursor, progress: progress, metrics: metrics, gate: gate, clock: clk,
+		states: newStates(), queue: todo.New(),
+	}
 }
 
 // Reconcile brings the slices of one Service up to date.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	defer c.busy.end(req.NamespacedName, c.busy.begin(req.NamespacedName))
+	defer c.progress.end(req.NamespacedName, c.progress.begin(req.NamespacedName))
 	service := &corev1.Service{}
 	if err := c.client.Get(ctx, req.NamespacedName, service); apierrors.IsNotFound(err) {
 		return c.release(ctx, req.NamespacedName, nil)
@@ -70,9 +78,6 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		c.states.pause(st)
 		return ctrl.Result{}, c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonInvalidSelector, err))
-	}
-	if err := c.gather(ctx, st); err != nil {
-		return ctrl.Result{}, err
 	}
 	return c.sync(ctx, service, st, selector)
 }

@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -264,9 +265,7 @@ func TestCost(t *testing.T) {
 
 // TestOutage: writes that fail are made up for, and the latency that is told is that of the change.
 func TestOutage(t *testing.T) {
-	var told sync.Map
-	f := &fakeMirror{nodes: map[string]*mirror.Node{}, written: func(_ types.NamespacedName, changed time.Time) { told.Store(changed.UTC(), true) }}
-	o := start(t, env.Namespace(t), f)
+	o := startWith(t)
 	for _, node := range fleet(250) {
 		o.set(in(o.namespace, node))
 	}
@@ -284,7 +283,7 @@ func TestOutage(t *testing.T) {
 	o.writes.fail(nil)
 	o.hasEndpoints(248)
 	eventually(t, func() error {
-		if _, found := told.Load(epoch.Add(time.Hour)); !found {
+		if !o.told(epoch.Add(time.Hour)) {
 			return errors.New("the change's time was not told")
 		}
 		return nil
@@ -508,7 +507,7 @@ func TestReportBehindCache(t *testing.T) {
 	behind := service.DeepCopy()
 	st := &state{}
 	for _, seen := range []*corev1.Service{service, behind} {
-		if err := o.observer.report(t.Context(), seen, st, synced(&placement{})); err != nil {
+		if err := o.controller.report(t.Context(), seen, st, synced(&placement{})); err != nil {
 			t.Fatal(err)
 		}
 		if got := o.writes.take()["PATCH services/status"]; got != map[*corev1.Service]int{service: 1}[seen] {
@@ -533,8 +532,8 @@ func TestServiceBehindCache(t *testing.T) {
 	service := o.service()
 	o.hasAddresses("10.0.0.1")
 	o.stop()
-	c := New(noServices{o.client}, o.fakeMirror)
-	c.live = o.client
+	clk := clock.RealClock{}
+	c := New(noServices{o.client}, o.client, o.fakeMirror, mirror.NewCursor(), NewProgress(clk), o, nil, clk)
 	for _, slice := range o.slices() {
 		c.states.saw(&slice)
 	}

@@ -3,13 +3,13 @@
 //
 // # Cost
 //
-// What a Service's slices hold is kept in memory, as a placement. A changed node makes its name dirty in every Service
-// that selects it, and a reconcile looks at dirty nodes only: its cost does not depend on how many nodes the Service has.
-// What gets dirty while a reconcile writes is the next one's batch, so a single change is written at once and a storm in
-// few writes. While a storm is coming in, a reconcile waits for its end for a moment, since slices that are written
-// halfway through it are written twice; and the view of the fleet lets the slices go first, see Controller.Yield. A full
-// pass, over all nodes and slices, happens when a Service is new or changed, when somebody else changed a slice, when a
-// write failed, and when a registry has been listed for the first time.
+// What a Service's slices hold is kept in memory, as a placement. The controller takes the changes of nodes from its
+// mirror.Cursor, a batch at a time: a single change at once, and a storm when it is over or has gone on for a moment, since slices
+// that are written halfway through it are written twice. A changed node makes its name dirty in every Service that selects it, and
+// a reconcile looks at dirty nodes only: its cost does not depend on how many nodes the Service has. A full pass, over all nodes
+// and slices, happens when a Service is new or changed, when somebody else changed a slice, when a write failed, and when a
+// registry has been listed for the first time. Progress knows how far the slices have come, so that the view of the fleet can let
+// them go first.
 //
 // # Whose slice, which version
 //

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,9 +46,18 @@ type fakeMirror struct {
 	nodes     map[string]*mirror.Node
 	unsettled map[string]bool
 	looks     int
-	observer  *Controller
-	// written is what the controller calls after a write.
-	written func(types.NamespacedName, time.Time)
+	revision  uint64
+	// cursor is that of the controller.
+	cursor *mirror.Cursor
+	// written has the times of the changes that slices show.
+	written []time.Time
+}
+
+// SliceWritten implements Metrics.
+func (f *fakeMirror) SliceWritten(_ string, changed time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.written = append(f.written, changed)
 }
 
 func (f *fakeMirror) Node(_, name string) *mirror.Node {
@@ -89,8 +99,9 @@ func (f *fakeMirror) set(nodes ...*mirror.Node) {
 		changes = append(changes, mirror.Change{Old: f.nodes[node.Name], New: node})
 		f.nodes[node.Name] = node
 	}
+	f.revision++
+	f.cursor.Put(f.revision, changes)
 	f.mu.Unlock()
-	f.observer.NodesChanged(changes)
 }
 
 func (f *fakeMirror) remove(names ...string) {
@@ -100,15 +111,24 @@ func (f *fakeMirror) remove(names ...string) {
 		changes = append(changes, mirror.Change{Old: f.nodes[name]})
 		delete(f.nodes, name)
 	}
+	f.revision++
+	f.cursor.Put(f.revision, changes)
 	f.mu.Unlock()
-	f.observer.NodesChanged(changes)
 }
 
 func (f *fakeMirror) settle(namespace, registry string) {
 	f.mu.Lock()
 	delete(f.unsettled, registry)
+	f.revision++
+	f.cursor.Put(f.revision, nil, types.NamespacedName{Namespace: namespace, Name: registry})
 	f.mu.Unlock()
-	f.observer.RegistrySettled(namespace)
+}
+
+// told returns true if a slice shows a change of that time.
+func (f *fakeMirror) told(changed time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.written, changed.Equal)
 }
 
 // writes counts what goes to the API server, as "POST endpointslices".
@@ -157,11 +177,12 @@ func (w *writes) fail(inject func(*http.Request) error) {
 // operator is a running manager with the controller, over one namespace.
 type operator struct {
 	*fakeMirror
-	t         *testing.T
-	client    client.Client
-	namespace string
-	writes    *writes
-	stop      func()
+	t          *testing.T
+	controller *Controller
+	client     client.Client
+	namespace  string
+	writes     *writes
+	stop       func()
 }
 
 func start(t *testing.T, namespace string, f *fakeMirror) *operator {
@@ -186,9 +207,10 @@ func start(t *testing.T, namespace string, f *fakeMirror) *operator {
 	if err != nil {
 		t.Fatalf("make a manager: %v", err)
 	}
-	f.observer = New(mgr.GetClient(), f)
-	f.observer.Written = f.written
-	if err := f.observer.SetupWithManager(mgr); err != nil {
+	clk := clock.RealClock{}
+	f.cursor = mirror.NewCursor()
+	o.controller = New(mgr.GetClient(), mgr.GetAPIReader(), f, f.cursor, NewProgress(clk), f, nil, clk)
+	if err := o.controller.SetupWithManager(mgr); err != nil {
 		t.Fatalf("set up: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

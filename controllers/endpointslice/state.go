@@ -1,8 +1,6 @@
 package endpointslice
 
 import (
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -10,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
@@ -22,8 +21,6 @@ type state struct {
 	selector labels.Selector
 	// dirty are the nodes that changed, with the time of the earliest change that is not written yet.
 	dirty map[string]time.Time
-	// first and last are when, on the local clock, the first and the last of the dirty nodes became so.
-	first, last time.Time
 	// full says that the next pass must look at everything.
 	full   bool
 	slices ledger
@@ -130,61 +127,64 @@ func (s *states) retry(st *state, b batch) {
 	}
 }
 
-// change makes changed nodes dirty and returns the Services that select them.
-func (s *states) change(changes []mirror.Change, now time.Time) []types.NamespacedName {
+// change makes changed nodes dirty in the Services that select them, and returns those Services.
+func (s *states) change(changes map[types.NamespacedName]mirror.Change, now time.Time) []types.NamespacedName {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	affected := map[types.NamespacedName]struct{}{}
-	for _, change := range changes {
+	affected := sets.New[types.NamespacedName]()
+	for name, change := range changes {
 		// Nobody knows when a node that is gone was unregistered; it can't be long ago.
-		node, cause := change.Old, now
+		cause := now
 		if change.New != nil {
-			node, cause = change.New, change.New.Changed
+			cause = change.New.Changed
 		}
-		for name, st := range s.services[node.Namespace] {
+		for service, st := range s.services[name.Namespace] {
 			if selects(st.selector, change.Old) || selects(st.selector, change.New) {
-				if len(st.dirty) == 0 {
-					st.first = now
-				}
-				st.dirty[node.Name], st.last = earliest(st.dirty[node.Name], cause), now
-				affected[types.NamespacedName{Namespace: node.Namespace, Name: name}] = struct{}{}
+				st.dirty[name.Name] = earliest(st.dirty[name.Name], cause)
+				affected.Insert(types.NamespacedName{Namespace: name.Namespace, Name: service})
 			}
 		}
 	}
-	return keysOf(affected)
+	return affected.UnsortedList()
 }
 
 func selects(selector labels.Selector, node *mirror.Node) bool {
 	return selector != nil && node != nil && selector.Matches(labels.Set(node.Labels))
 }
 
-// lookAgain makes the next reconcile of every Service of the namespace a full pass, and returns those Services.
-func (s *states) lookAgain(namespace string) []types.NamespacedName {
+// lookAgain makes the next reconcile of every Service of the namespaces a full pass, and returns those Services.
+func (s *states) lookAgain(namespaces sets.Set[string]) []types.NamespacedName {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	affected := map[types.NamespacedName]struct{}{}
-	for name, st := range s.services[namespace] {
-		if st.selector != nil {
-			st.full = true
-			affected[types.NamespacedName{Namespace: namespace, Name: name}] = struct{}{}
+	var affected []types.NamespacedName
+	for namespace := range namespaces {
+		for name, st := range s.services[namespace] {
+			if st.selector != nil {
+				st.full = true
+				affected = append(affected, types.NamespacedName{Namespace: namespace, Name: name})
+			}
 		}
 	}
-	return keysOf(affected)
+	return affected
 }
 
 // namespaces returns the namespaces that have Services with a state.
-func (s *states) namespaces() []string {
+func (s *states) namespaces() sets.Set[string] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.services))
+	return sets.KeySet(s.services)
 }
 
-func keysOf(set map[types.NamespacedName]struct{}) []types.NamespacedName {
-	keys := make([]types.NamespacedName, 0, len(set))
-	for key := range maps.Keys(set) {
-		keys = append(keys, key)
+// tracked returns how many slices there are.
+func (s *states) tracked() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, namespace := range s.services {
+		for _, st := range namespace {
+			n += len(st.slices)
+		}
 	}
-	return keys
+	return n
 }
 
 // serviceOf returns the Service of a slice. The owner decides, so that a slice stays with its Service when somebody changes

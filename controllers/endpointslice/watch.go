@@ -35,8 +35,8 @@ const (
 	retryFirst, retryLast = 5 * time.Millisecond, time.Second
 )
 
-// Nodes is what the controller reads of the Mirror. Its methods answer at once, and with nothing older than what
-// NodesChanged and RegistrySettled were called for.
+// Nodes is what the controller reads of the Store. Its methods answer at once, and with nothing older than what was taken from
+// the Cursor.
 type Nodes interface {
 	// Node returns the node whose DiscoveredNode has that name; nil if it is not known.
 	Node(namespace, name string) *mirror.Node
@@ -52,49 +52,19 @@ type Nodes interface {
 // SetupWithManager makes the manager run the controller. Its cache needs to hold no EndpointSlices but those with the
 // label endpointslice.kubernetes.io/managed-by=rollcall.dev.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
-	c.live = mgr.GetAPIReader()
 	// The workers start once the handler has seen every slice that exists: the ledgers are complete by then.
 	slices := source.Kind(mgr.GetCache(), &discoveryv1.EndpointSlice{}, c.sliceEvents())
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("endpointslice").
 		For(&corev1.Service{}, builder.WithPredicates(concerned())).
 		WatchesRawSource(slices).
-		WatchesRawSource(&c.queue).
+		WatchesRawSource(c.Changes()).
+		WatchesRawSource(c.queue).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrentServices,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),
 		}).
-		Complete(c.Gate.Reconciler(c))
-}
-
-// NodesChanged tells of nodes that joined, left, or look different. It never blocks, and may be called before the
-// controller runs.
-func (c *Controller) NodesChanged(changes []mirror.Change) {
-	affected := c.states.change(changes, c.clock.Now())
-	c.busy.changed(affected...)
-	c.enqueue(affected...)
-}
-
-// Yield waits while changes of nodes are on their way into slices, for a short time at most. Whoever writes what can wait
-// calls it before.
-func (c *Controller) Yield(ctx context.Context) { c.busy.wait(ctx) }
-
-// RegistrySettled tells that Nodes.Settled has become true for a registry of the namespace. It never blocks.
-func (c *Controller) RegistrySettled(namespace string) {
-	c.enqueue(c.states.lookAgain(namespace)...)
-}
-
-// LookAgain looks at all Services anew: Nodes.Settled may have become true for registries that do not exist. It never blocks.
-func (c *Controller) LookAgain() {
-	for _, namespace := range c.states.namespaces() {
-		c.RegistrySettled(namespace)
-	}
-}
-
-func (c *Controller) enqueue(services ...types.NamespacedName) {
-	for _, service := range services {
-		c.queue.Add(service)
-	}
+		Complete(c.gate.Reconciler(c))
 }
 
 type (

@@ -6,7 +6,6 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
-	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
 )
 
 // Describe implements prometheus.Collector.
@@ -27,10 +26,7 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	m.heartbeats.Collect(out)
 	m.writes.Collect(out)
 	connections := m.connections.Connections()
-	var pods map[types.NamespacedName]roster.Tally
-	if m.pods != nil {
-		pods = m.pods.Tallies()
-	}
+	pods := m.pods.Tallies()
 	for name, registry := range m.store.All() {
 		s := series{Metrics: m, out: out, registry: name}
 		s.send(prometheus.GaugeValue, registryConnected, binary(connections[name]))

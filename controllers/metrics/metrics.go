@@ -63,10 +63,10 @@ func (d *Definition) labelNames() []string {
 	return names
 }
 
-// Register makes the metrics known, with those of the registries in the Store from now on. Metrics of another manager,
-// made earlier in this process, are known no longer.
-func (m *Metrics) Register(r prometheus.Registerer, store *mirror.Store, connections Connections) error {
-	m.store, m.connections = store, connections
+// Register makes the metrics known, with those of the registries in the Store and of the pods from now on. Metrics of another
+// manager, made earlier in this process, are known no longer.
+func (m *Metrics) Register(r prometheus.Registerer, store *mirror.Store, connections Connections, pods Pods) error {
+	m.store, m.connections, m.pods = store, connections, pods
 	r.Unregister(m)
 	return r.Register(m)
 }

@@ -29,6 +29,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
 	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
@@ -36,6 +37,10 @@ import (
 type connections map[types.NamespacedName]bool
 
 func (c connections) Connections() map[types.NamespacedName]bool { return c }
+
+type pods map[types.NamespacedName]roster.Tally
+
+func (p pods) Tallies() map[types.NamespacedName]roster.Tally { return p }
 
 var catga = types.NamespacedName{Namespace: "fleet", Name: "catga"}
 
@@ -55,7 +60,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	clock := clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	r := &rig{T: t, Metrics: New(), clock: clock, store: mirror.NewStore(clock, nil), up: connections{}, served: prometheus.NewPedanticRegistry()}
-	if err := r.Register(r.served, r.store, r.up); err != nil {
+	if err := r.Register(r.served, r.store, r.up, pods{}); err != nil {
 		t.Fatal(err)
 	}
 	r.mirror = r.store.Add(catga, mirror.Policy{
@@ -255,7 +260,7 @@ func TestLatencies(t *testing.T) {
 func TestALaterManagerTakesThePlace(t *testing.T) {
 	r := newRig(t)
 	later := New()
-	if err := later.Register(r.served, mirror.NewStore(r.clock, nil), connections{}); err != nil {
+	if err := later.Register(r.served, mirror.NewStore(r.clock, nil), connections{}, pods{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, there := r.scrape()["rollcall_registry_connected"+of]; there {

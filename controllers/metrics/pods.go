@@ -46,9 +46,6 @@ type Pods interface {
 	Tallies() map[types.NamespacedName]roster.Tally
 }
 
-// ObservePods has the metrics of pods served for every registry, from p; it must be called before Register.
-func (m *Metrics) ObservePods(p Pods) { m.pods = p }
-
 // HeartbeatSent takes in the end of a pod's heartbeat.
 func (m *Metrics) HeartbeatSent(_ types.NamespacedName, b roster.Beat) {
 	m.heartbeats.Observe(seconds(b.Lag))

@@ -20,8 +20,7 @@ import (
 // of a second; over a slow link it must not blind everybody for longer than this.
 const listingPatience = time.Second
 
-// observer hears of what changes in a Mirror. Its methods must not block; they are called without the Mirror's lock, told
-// of what to look at, and whoever listens reads the Mirror afterwards.
+// observer is where a Mirror publishes what changes in it. Its methods neither block nor call the Mirror, whose lock is held.
 type observer interface {
 	nodesChanged(changes []Change)
 	registrySettled(registry types.NamespacedName)
@@ -80,8 +79,8 @@ func (m *Mirror) start() {
 	m.finish(m.now())
 }
 
-// finish ends an input: it settles what the input marked, releases the lock, then tells the observer; at is the time of the
-// change.
+// finish ends an input: it settles what the input marked, publishes what came of it, and releases the lock; at is the time of
+// the change. It publishes under the lock, so that changes of one node are published in their order.
 func (m *Mirror) finish(at time.Time) {
 	m.table.settle(at)
 	messages{&m.table}.admit(at)
@@ -95,8 +94,8 @@ func (m *Mirror) finish(at time.Time) {
 		default: // There is one already.
 		}
 	}
+	defer m.mu.Unlock()
 	changes, state, settled := m.out.take(now)
-	m.mu.Unlock()
 	if len(changes) > 0 {
 		m.observer.nodesChanged(changes)
 	}

@@ -3,6 +3,7 @@ package mirror
 import (
 	"iter"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,35 +13,59 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/internal/todo"
 )
 
-// Store holds the Mirrors of all NodeRegistries, and is what the projections read. It is safe for concurrent use.
+// Store holds the Mirrors of all NodeRegistries, and is what the projections read. Each projection has a Cursor, with which it
+// asks what has changed since it last did. It is safe for concurrent use.
 type Store struct {
 	clock  clock.Clock
 	exists func(types.NamespacedName) bool
-
-	onNodes   []func([]Change)
-	onSettled []func(types.NamespacedName)
-	onState   []func(types.NamespacedName)
+	states *todo.List
 
 	mu      sync.RWMutex
 	mirrors map[types.NamespacedName]*Mirror
+	// revision counts what was published.
+	revision uint64
+	cursors  []*Cursor
 }
 
 // NewStore returns an empty Store. exists returns true if there is a NodeRegistry of that name; it must answer at once.
 func NewStore(c clock.Clock, exists func(types.NamespacedName) bool) *Store {
-	return &Store{clock: c, exists: exists, mirrors: map[types.NamespacedName]*Mirror{}}
+	return &Store{clock: c, exists: exists, states: todo.New(), mirrors: map[types.NamespacedName]*Mirror{}}
 }
 
-// OnNodes makes f hear of nodes that joined, left, or look different. Like those of OnSettled and OnState, f must not
-// block, and must be given before the first Mirror is added.
-func (s *Store) OnNodes(f func([]Change)) { s.onNodes = append(s.onNodes, f) }
+// Cursor returns a Cursor that begins with all nodes that there are.
+func (s *Store) Cursor() *Cursor {
+	c := NewCursor()
+	s.mu.Lock()
+	s.cursors = append(s.cursors, c)
+	mirrors, revision := slices.Collect(maps.Values(s.mirrors)), s.revision
+	s.mu.Unlock()
+	for _, m := range mirrors {
+		var joined []Change
+		for _, n := range m.Nodes() {
+			joined = append(joined, Change{New: n})
+		}
+		c.Put(revision, joined)
+	}
+	return c
+}
 
-// OnSettled makes f hear of registries of which endpoints may be removed from now on; see Settled.
-func (s *Store) OnSettled(f func(types.NamespacedName)) { s.onSettled = append(s.onSettled, f) }
+// States returns the registries whose Mirror.State is another one, for the one controller that tells it.
+func (s *Store) States() *todo.List { return s.states }
 
-// OnState makes f hear of registries whose Mirror.State is another one.
-func (s *Store) OnState(f func(types.NamespacedName)) { s.onState = append(s.onState, f) }
+// Revision returns the revision of the newest change that was published.
+func (s *Store) Revision() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.revision
+}
+
+// Reconsider has the projections ask again what Settled says of every registry.
+func (s *Store) Reconsider() {
+	s.publish(func(c *Cursor, revision uint64) { c.add(revision, func() { c.all = true }) })
+}
 
 // Add returns a new Mirror for the registry, which goes on from what was written down: who was held, nil for nobody, and the
 // DiscoveredNodes that there are.
@@ -141,14 +166,22 @@ func (s *Store) Settled(namespace, registry string) bool {
 	return !s.exists(name)
 }
 
-func (s *Store) nodesChanged(changes []Change) { tell(s.onNodes, changes) }
-
-func (s *Store) registrySettled(registry types.NamespacedName) { tell(s.onSettled, registry) }
-
-func (s *Store) stateChanged(registry types.NamespacedName) { tell(s.onState, registry) }
-
-func tell[T any](all []func(T), what T) {
-	for _, f := range all {
-		f(what)
+// publish gives what f puts the next revision.
+func (s *Store) publish(f func(c *Cursor, revision uint64)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revision++
+	for _, c := range s.cursors {
+		f(c, s.revision)
 	}
 }
+
+func (s *Store) nodesChanged(changes []Change) {
+	s.publish(func(c *Cursor, revision uint64) { c.Put(revision, changes) })
+}
+
+func (s *Store) registrySettled(registry types.NamespacedName) {
+	s.publish(func(c *Cursor, revision uint64) { c.Put(revision, nil, registry) })
+}
+
+func (s *Store) stateChanged(registry types.NamespacedName) { s.states.Add(registry) }

@@ -17,8 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
+	"github.com/rollcall-dev/rollcall/internal/todo"
 )
 
 //+kubebuilder:rbac:groups=rollcall.dev,resources=podregistrations,verbs=list;watch
@@ -29,16 +29,20 @@ import (
 // retry is the longest wait before a failed reconciliation is tried again.
 const retry = 5 * time.Second
 
+// Metrics takes in what the controller has done. Its methods do not block, and may be called from several goroutines at once.
+type Metrics interface {
+	// HeartbeatSent takes in the end of a pod's heartbeat.
+	HeartbeatSent(registry types.NamespacedName, b roster.Beat)
+}
+
 // Controller reconciles PodRegistrations: it makes the plans, and writes the status.
 type Controller struct {
-	// Beaten is called after every heartbeat of a pod, from several goroutines at once. It may be nil.
-	Beaten func(registry types.NamespacedName, b roster.Beat)
-
+	metrics  Metrics
 	client   client.Client
 	recorder events.EventRecorder
 	cluster  string
 	ledger   *ledger
-	queue    mirror.Queue
+	queue    *todo.List
 	pods     podController
 	paces    paces
 
@@ -49,12 +53,12 @@ type Controller struct {
 }
 
 // New returns a Controller. The client must read from a cache; cluster is this cluster's name.
-func New(c client.Client, recorder events.EventRecorder, cluster string) *Controller {
+func New(c client.Client, recorder events.EventRecorder, metrics Metrics, cluster string) *Controller {
 	made := &Controller{
-		client: c, recorder: recorder, cluster: cluster, ledger: newLedger(),
+		metrics: metrics, client: c, recorder: recorder, cluster: cluster, ledger: newLedger(), queue: todo.New(),
 		rosters: map[types.NamespacedName]*roster.Roster{}, left: sets.New[types.NamespacedName](),
 	}
-	made.pods.Controller = made
+	made.pods.Controller, made.pods.queue = made, todo.New()
 	return made
 }
 
@@ -72,7 +76,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		Named("podregistration").
 		For(&rollcallv1alpha1.PodRegistration{}).
 		Watches(&rollcallv1alpha1.NodeRegistry{}, handler.EnqueueRequestsFromMapFunc(c.ofRegistry)).
-		WatchesRawSource(&c.queue).
+		WatchesRawSource(c.queue).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 2,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, retry),

@@ -27,11 +27,11 @@ func (c *Controller) start(ctx context.Context, mgr ctrl.Manager) error {
 	if err := mgr.GetCache().List(ctx, list, client.UnsafeDisableDeepCopy); err != nil && ctx.Err() == nil {
 		return err
 	}
-	var names []types.NamespacedName
+	var expected []types.NamespacedName
 	for i := range list.Items {
-		names = append(names, client.ObjectKeyFromObject(&list.Items[i]))
+		expected = append(expected, client.ObjectKeyFromObject(&list.Items[i]))
 	}
-	c.ledger.expect(names)
+	c.ledger.expect(expected)
 	<-ctx.Done()
 	c.mu.Lock()
 	rosters := c.rosters
@@ -55,11 +55,7 @@ func (c *Controller) roster(registry types.NamespacedName) *roster.Roster {
 			Standing: func(owner *discovery.Owner) roster.Standing { return c.ledger.standing(registry, owner) },
 			Changed:  c.changed,
 			Followed: func() { c.tellAll(registry) },
-			Beaten: func(b roster.Beat) {
-				if c.Beaten != nil {
-					c.Beaten(registry, b)
-				}
-			},
+			Beaten:   func(b roster.Beat) { c.metrics.HeartbeatSent(registry, b) },
 		})
 		if c.rosters == nil {
 			// The manager is ending: this one is of no more use.

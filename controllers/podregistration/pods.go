@@ -17,9 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
-	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
 	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/internal/todo"
 )
 
 //+kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
@@ -32,7 +32,7 @@ const podWorkers = 8
 // podController looks at one pod at a time.
 type podController struct {
 	*Controller
-	queue   mirror.Queue
+	queue   *todo.List
 	cache   cache.Cache
 	control controller.Controller
 
@@ -47,7 +47,7 @@ func (c *podController) setup(mgr ctrl.Manager) error {
 	var err error
 	c.control, err = ctrl.NewControllerManagedBy(mgr).
 		Named("pod").
-		WatchesRawSource(&c.queue).
+		WatchesRawSource(c.queue).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: podWorkers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, retry),

@@ -20,6 +20,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/internal/outage"
+	"github.com/rollcall-dev/rollcall/internal/todo"
 )
 
 //+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=list;watch;patch
@@ -56,7 +57,7 @@ type Controller struct {
 	departures *Departures
 	clock      clock.Clock
 	options    Options
-	queue      mirror.Queue
+	queue      *todo.List
 	sessions   sessions
 	cordons    cordons
 	written    writeTimes
@@ -66,13 +67,12 @@ type Controller struct {
 
 // New returns a Controller. The client must read from a cache.
 func New(c client.Client, recorder events.EventRecorder, store *mirror.Store, departures *Departures, clk clock.Clock, o Options) *Controller {
-	controller := &Controller{client: c, recorder: recorder, store: store, departures: departures, clock: clk, options: o}
+	controller := &Controller{client: c, recorder: recorder, store: store, departures: departures, clock: clk, options: o, queue: store.States()}
 	controller.cordons.store, controller.cordons.departures = store, departures
 	controller.sessions.clock, controller.sessions.pool.clock = clk, clk
 	controller.sessions.pool.poll = pollInterval
-	controller.sessions.changed = controller.queue.Add
+	controller.sessions.changed = func(name types.NamespacedName) { controller.queue.Add(name) }
 	controller.sessions.follower = o.Follower
-	store.OnState(controller.queue.Add)
 	return controller
 }
 
@@ -88,7 +88,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		Named("noderegistry").
 		For(&rollcallv1alpha1.NodeRegistry{}).
 		WatchesRawSource(watch.Kind(mgr.GetCache(), &rollcallv1alpha1.DiscoveredNode{}, c.cordons.events())).
-		WatchesRawSource(&c.queue).
+		WatchesRawSource(c.queue).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 4,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, time.Second),

@@ -1,0 +1,169 @@
+package endpointslice
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	testclock "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+)
+
+var (
+	web = types.NamespacedName{Namespace: namespace, Name: "web"}
+	db  = types.NamespacedName{Namespace: namespace, Name: "db"}
+)
+
+func TestProgress(t *testing.T) {
+	p := NewProgress(testclock.NewFakeClock(epoch))
+	expect := func(what string, reached ...uint64) {
+		t.Helper()
+		for revision := range uint64(10) {
+			want := len(reached) > 0 && revision <= reached[0]
+			if got := p.reached(revision); got != want {
+				t.Errorf("%s: revision %d is reached: %t", what, revision, got)
+			}
+		}
+	}
+	services := func(names ...types.NamespacedName) []types.NamespacedName { return names }
+	expect("nothing has happened", 0)
+
+	p.handed(1, nil)
+	expect("a change that no Service selects", 1)
+	p.handed(3, services(web, db))
+	expect("two Services have changed", 1)
+	began := p.begin(web)
+	p.handed(4, services(web))
+	p.end(web, began)
+	expect("one was written, and the other was not", 1)
+	p.end(db, p.begin(db))
+	expect("one has changed again while it was written", 3)
+	p.handed(5, nil)
+	expect("something else has changed", 3)
+	p.end(web, p.begin(web))
+	expect("all is written", 5)
+	p.end(web, p.begin(web))
+	expect("a reconcile without a change", 5)
+}
+
+// TestWaitForSlices: whoever waits goes on once the slices are written, or after some time.
+func TestWaitForSlices(t *testing.T) {
+	clk := testclock.NewFakeClock(epoch)
+	p := NewProgress(clk)
+	wait := func() <-chan struct{} {
+		done := make(chan struct{})
+		go func() {
+			p.Wait(t.Context(), 1, time.Second)
+			close(done)
+		}()
+		eventually(t, func() error {
+			if !clk.HasWaiters() {
+				return context.DeadlineExceeded
+			}
+			return nil
+		})
+		return done
+	}
+	goesOn := func(done <-chan struct{}) {
+		t.Helper()
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Fatal("still waits")
+		}
+	}
+	waiting := wait()
+	clk.Step(time.Second - 1)
+	select {
+	case <-waiting:
+		t.Error("did not wait")
+	default:
+	}
+	clk.Step(1)
+	goesOn(waiting)
+
+	waiting = wait()
+	p.handed(1, []types.NamespacedName{web})
+	p.end(web, p.begin(web))
+	goesOn(waiting)
+}
+
+// TestAStormIsOneBatch: changes that come in together are handed on together, and one that comes alone is at once.
+func TestAStormIsOneBatch(t *testing.T) {
+	nodes := fleet(100)
+	for _, test := range []struct {
+		name   string
+		slices int
+		first  int
+		most   time.Duration
+	}{
+		{name: "one change", slices: 40, first: 1},
+		{name: "two changes", slices: 40, first: 2, most: perSlice},
+		{name: "changes of a Service with one slice", slices: 1, first: 50, most: perSlice},
+		{name: "a storm", slices: 40, first: 50, most: quietPeriod},
+		{name: "a storm without slices", first: 50},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			clk := testclock.NewFakeClock(epoch)
+			c := New(nil, nil, nil, mirror.NewCursor(), NewProgress(clk), nil, nil, clk)
+			st := c.states.get(web)
+			for range test.slices {
+				st.slices[string(rune('a'+len(st.slices)))] = &known{}
+			}
+			if got := c.quiet(test.first); got != test.most {
+				t.Errorf("waits for %s, not %s", got, test.most)
+			}
+		})
+	}
+	clk := testclock.NewFakeClock(epoch)
+	c := New(nil, nil, nil, mirror.NewCursor(), NewProgress(clk), nil, nil, clk)
+	st := c.states.get(web)
+	selector, err := parseSelector(newService())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.states.begin(st, selector, false)
+	for range 60 {
+		st.slices[string(rune('a'+len(st.slices)))] = &known{}
+	}
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	defer queue.ShutDown()
+	if err := c.Changes().Start(t.Context(), queue); err != nil {
+		t.Fatal(err)
+	}
+	revision := uint64(0)
+	put := func(n int) {
+		for _, node := range nodes[:n] {
+			revision++
+			c.cursor.Put(revision, []mirror.Change{{New: node}})
+		}
+	}
+	// A storm that never ends is a batch all the same after maxBatchDelay.
+	put(50)
+	for passed := time.Duration(0); passed < maxBatchDelay; passed += quietPeriod {
+		eventually(t, func() error {
+			if !clk.HasWaiters() {
+				return context.DeadlineExceeded
+			}
+			return nil
+		})
+		if queue.Len() > 0 {
+			t.Fatalf("handed on after %s", passed)
+		}
+		put(50)
+		clk.Step(quietPeriod)
+	}
+	eventually(t, func() error {
+		if queue.Len() != 1 {
+			return context.DeadlineExceeded
+		}
+		return nil
+	})
+	if len(st.dirty) != 50 {
+		t.Errorf("%d dirty nodes, want 50", len(st.dirty))
+	}
+}
