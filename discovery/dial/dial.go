@@ -27,8 +27,17 @@ type Options struct {
 	IgnoreDiscovered bool
 	// Policy decides which servers may be dialled; nil: all.
 	Policy *Policy
+	// Discovered are servers that another connection has discovered, host:port or URLs of it. They are tried after Servers.
+	Discovered []string
+	// Resolver looks up the names of hosts; nil: that of the system.
+	Resolver Resolver
 	// MaxMessage bounds a message in bytes; 0: 4 MiB.
 	MaxMessage int
+}
+
+// Resolver looks up the names of hosts, as [net.Resolver] does.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
 // Dialer connects to a list of servers.
@@ -43,6 +52,9 @@ type Dialer struct {
 
 // New returns a Dialer of the given servers.
 func New(o Options) (*Dialer, error) {
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
+	}
 	d := &Dialer{o: o, failed: map[string]*Error{}, timeout: func() time.Duration { return nats.DefaultTimeout }}
 	if len(o.Servers) == 0 {
 		return nil, errors.New("no NATS server is given")
@@ -63,7 +75,7 @@ func (d *Dialer) NATS() (servers string, options []nats.Option) {
 	for i, s := range d.servers {
 		urls[i] = s.url()
 	}
-	return strings.Join(urls, ","), []nats.Option{d.install}
+	return strings.Join(append(urls, d.discovered()...), ","), []nats.Option{d.install}
 }
 
 func (d *Dialer) install(o *nats.Options) error {
@@ -133,7 +145,7 @@ func (d *Dialer) resolve(ctx context.Context, s server) ([]netip.Addr, *Error) {
 	if !named && !d.o.Policy.resolves() {
 		return nil, refused
 	}
-	all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", s.host)
+	all, err := d.o.Resolver.LookupNetIP(ctx, "ip", s.host)
 	if err != nil && !named {
 		return nil, refused // It says nothing about names that nobody allows.
 	}
