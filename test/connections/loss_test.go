@@ -32,9 +32,7 @@ func TestASecretThatIsGone(t *testing.T) {
 	r.await("closes", "Connected", "False/SecretNotFound", `Secret "login"`)
 	r.await("keeps", "Connected", "True/Connected")
 	r.await("keeps", "Ready", "True/Ready")
-	if got := r.nats.NATS().NumClients(); got != 1 {
-		t.Errorf("the server has %d clients, want the one that is kept", got)
-	}
+	r.Within(patience, "the server to have the client that is kept alone", func() bool { return r.nats.NATS().NumClients() == 1 })
 	r.secret("login", map[string]string{"user.creds": o.user(t)})
 	created := time.Now()
 	r.await("closes", "Ready", "True/Ready")

@@ -48,7 +48,7 @@ func TestAllowedServers(t *testing.T) {
 
 // The cause is told of servers that the manager may connect to.
 func TestServersThatDoNotAnswer(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRigWith(t, nil, func(_ *rest.Config, o *manager.Options) { o.AllowedServers = append(o.AllowedServers, "nats.invalid") })
 	url := r.nats.URL()
 	r.nats.Stop()
 	r.registry("stopped", withServers(url))
