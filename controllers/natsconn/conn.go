@@ -65,13 +65,12 @@ func (c *Conn) leave(users int) {
 // later is posted to the Link.
 func (c *connector) connect(current *Conn, m *credentials) (*Conn, error) {
 	spec := c.spec()
-	var discovered []string
+	var before *dial.Dialer
 	if current != nil {
-		// They may be the only ones that live.
-		discovered = current.nats.DiscoveredServers()
+		before = current.dialer
 	}
 	d, err := dial.New(dial.Options{
-		Servers: spec.Servers, Discovered: discovered, IgnoreDiscovered: spec.DiscoveredServers == rollcallv1alpha1.DiscoveredIgnore,
+		Servers: spec.Servers, Before: before, IgnoreDiscovered: spec.DiscoveredServers == rollcallv1alpha1.DiscoveredIgnore,
 		TLS: m.tls, TLSHandshakeFirst: spec.TLS != nil && spec.TLS.HandshakeFirst,
 		Policy: c.o.Policy, Resolver: c.o.Resolver,
 	})

@@ -1,22 +1,36 @@
 package dial
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"net"
+	"maps"
 	"slices"
+
+	"github.com/nats-io/nats.go"
 )
 
-// discovered returns the URLs of the servers that another connection has discovered, without those that are given.
-func (d *Dialer) discovered() []string {
-	var urls []string
-	for _, text := range d.o.Discovered {
-		s, err := parseServer(text)
-		given := slices.ContainsFunc(d.servers, func(g server) bool { return g.address() == s.address() })
-		if err == nil && !given && !d.o.IgnoreDiscovered {
-			s.user = nil
-			urls = append(urls, s.url())
+// inherit takes over the servers that were advertised to another Dialer, which may be nil: as many as one server may
+// advertise.
+func (d *Dialer) inherit(before *Dialer) {
+	if before == nil || d.o.IgnoreDiscovered {
+		return
+	}
+	before.mu.Lock()
+	found := maps.Clone(before.found)
+	before.mu.Unlock()
+	for _, address := range slices.Sorted(maps.Keys(found)) {
+		if _, given := d.givenAt(address); !given && len(d.found) < maxAdvertised {
+			d.found[address] = found[address]
 		}
+	}
+}
+
+// inherited returns the URLs of the servers that were advertised to another Dialer.
+func (d *Dialer) inherited() []string {
+	var urls []string
+	for _, address := range slices.Sorted(maps.Keys(d.found)) {
+		urls = append(urls, d.found[address].url())
 	}
 	return urls
 }
@@ -25,10 +39,8 @@ func (d *Dialer) discovered() []string {
 // reads nothing.
 func (d *Dialer) Reach(ctx context.Context) error {
 	var all []error
-	for _, s := range d.servers {
-		one, cancel := context.WithTimeout(ctx, d.timeout())
-		err := d.reach(one, s)
-		cancel()
+	for _, s := range d.given {
+		err := d.reach(ctx, s)
 		if err == nil {
 			return nil
 		}
@@ -38,16 +50,11 @@ func (d *Dialer) Reach(ctx context.Context) error {
 }
 
 func (d *Dialer) reach(ctx context.Context, s server) error {
-	addresses, failure := d.resolve(ctx, s)
-	if failure != nil {
-		return failure
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.nats.Timeout, nats.DefaultTimeout))
+	defer cancel()
+	c := &connecting{dialer: d, server: s}
+	if err := c.reach(ctx); err != nil {
+		return &Error{s.String(), c.class, err}
 	}
-	var err error
-	for _, a := range addresses {
-		var conn net.Conn
-		if conn, err = new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(a.String(), s.port)); err == nil {
-			return conn.Close()
-		}
-	}
-	return &Error{s.String(), Unreachable, err}
+	return c.conn.Close()
 }
