@@ -18,10 +18,11 @@ func TestRefusalsAreSpacedOut(t *testing.T) {
 		`Publish to "$JS.FC.KV_b.rollcall_x.y"`, `Subscription to "_INBOX.x.*"`,
 	} {
 		var f refusals
-		attempts, last := 0, time.Duration(0)
-		for passed := time.Duration(0); passed < time.Hour; passed += last {
-			last = f.rest(violation(what), "KV_b")
+		attempts := 0
+		for passed := time.Duration(0); passed < time.Hour; {
+			last := f.rest(violation(what), "KV_b")
 			attempts++
+			passed += last
 			if last <= 0 || last > time.Minute {
 				t.Fatalf("%s: attempt %d is followed by a pause of %s", what, attempts, last)
 			}
