@@ -44,7 +44,7 @@ type stream struct {
 func newStream(d *Dialer, conn net.Conn, s server, info *nats.ServerInfo, rest []byte, secured bool) *stream {
 	t := &stream{
 		Conn: conn, dialer: d, server: s, secured: secured, silence: d.silence(), closed: make(chan struct{}),
-		scanner: scanner{largest: d.largest}, rest: rest, heard: !secured,
+		scanner: scanner{largest: d.most(info)}, rest: rest, heard: !secured,
 	}
 	t.pacer = newPacer(processShare, t.closed)
 	t.ready = infoLine(*info, secured, d.discover(s, info.ConnectURLs))
@@ -110,7 +110,7 @@ func (t *stream) lengthen() error {
 // work checks bytes that are not in a buffer of nats.go.
 func (t *stream) work(b []byte) error {
 	n, ready, rest, err := t.check(b)
-	t.ready = append(b[:n:n], ready...)
+	t.ready = slices.Concat(b[:n], ready)
 	t.rest = append([]byte(nil), rest...)
 	return err
 }
@@ -132,6 +132,7 @@ func (t *stream) check(b []byte) (n int, ready, rest []byte, err error) {
 			return 0, nil, nil, &Error{t.server.String(), Protocol, err}
 		}
 		t.scanner.cost += infoCost + length/infoCost
+		t.scanner.largest = t.dialer.most(info)
 		ready, rest = infoLine(*info, t.secured, t.dialer.discover(t.server, info.ConnectURLs)), rest[length:]
 	}
 	return n, ready, rest, nil
@@ -190,8 +191,7 @@ func (t *stream) connecting() bool {
 // fail makes the error of a Read known.
 func (t *stream) fail(err error) error {
 	err = t.afterTLS(err)
-	var known *Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*Error](err); ok {
 		t.dialer.note(t.server, known)
 	}
 	return err
