@@ -14,8 +14,10 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
 	"github.com/rollcall-dev/rollcall/controllers/metrics"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/natsconn"
+	"github.com/rollcall-dev/rollcall/controllers/noderegistry"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration"
-	"github.com/rollcall-dev/rollcall/controllers/registry"
+	"github.com/rollcall-dev/rollcall/discovery/dial"
 	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
@@ -23,11 +25,11 @@ import (
 const component = rollcallv1alpha1.FieldOwner
 
 // Setup adds all controllers to the manager, and what they are measured by to the metrics that it serves. It is the only
-// list of them. An outage of the API server is waited out with away.
-func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, o registry.Options) error {
+// list of them. An outage of the API server is waited out with away; servers says which NATS servers may be dialled.
+func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, servers *dial.Policy, o noderegistry.Options) error {
 	clk := clock.RealClock{}
 	reader, live, recorder := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(component)
-	departures := registry.NewDepartures(reader, clk)
+	departures := noderegistry.NewDepartures(reader, clk)
 	store := mirror.NewStore(clk, departures.Present)
 	progress := endpointslice.NewProgress(clk)
 	forSlices, forNodes := away.NewGate(), away.NewGate()
@@ -36,7 +38,10 @@ func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, o r
 	nodes := discoverednode.New(forNodes.Client(reader), recorder, store, store.Cursor(), progress, measured, forNodes, clk)
 	pods := podregistration.New(reader, recorder, measured, o.Cluster)
 	o.Follower, o.Outage = pods, away
-	registries := registry.New(reader, recorder, store, departures, clk, o)
+	o.Connections = natsconn.NewPool(natsconn.Options{
+		Reader: live, Clock: clk, Log: mgr.GetLogger().WithName("connection"), Policy: servers,
+	})
+	registries := noderegistry.New(reader, recorder, store, departures, clk, o)
 
 	if err := measured.Register(served.Registry, store, registries, pods); err != nil {
 		return fmt.Errorf("register the metrics: %w", err)
