@@ -2,6 +2,7 @@ package kv
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func missing(c []candidate) []string {
 }
 
 func TestKeysApplyWhatIsNewer(t *testing.T) {
-	k := newKeys([]string{"known"})
+	k := newKeys([]string{"known"}, 0)
 	g := k.begin()
 	for _, step := range []struct {
 		entry Entry
@@ -46,7 +47,7 @@ func TestKeysApplyWhatIsNewer(t *testing.T) {
 }
 
 func TestKeysSweep(t *testing.T) {
-	k := newKeys([]string{"known"})
+	k := newKeys([]string{"known"}, 0)
 	g := k.begin()
 	k.apply(entry("held", 1, Put), g)
 	k.apply(entry("missing", 2, Put), g)
@@ -72,7 +73,7 @@ func TestKeysSweep(t *testing.T) {
 }
 
 func TestKeysConfirmOnlyWhatStayedTheSame(t *testing.T) {
-	k := newKeys([]string{"a", "b", "c"})
+	k := newKeys([]string{"a", "b", "c"}, 0)
 	missing := k.sweep(k.begin(), 0)
 	k.apply(entry("a", 1, Put), 1)
 	k.remove("b")
@@ -106,7 +107,7 @@ func TestKeysPurged(t *testing.T) {
 		{"they had expired before the TTL was raised", 8, life, 2 * life, life, false},
 		{"the TTL was taken away", 8, life, 0, life, false},
 	} {
-		k := newKeys([]string{"known"})
+		k := newKeys([]string{"known"}, 0)
 		g := k.begin()
 		k.apply(entry("a", 5, Put), g)
 		k.apply(entry("b", 7, Put), g)
@@ -127,7 +128,7 @@ func TestKeysPurged(t *testing.T) {
 }
 
 func TestKeysResetKeepsTheLive(t *testing.T) {
-	k := newKeys(nil)
+	k := newKeys(nil, 0)
 	g := k.begin()
 	k.apply(entry("live", 100, Put), g)
 	k.apply(entry("gone", 101, Unregister), g)
@@ -216,5 +217,43 @@ func TestLifetime(t *testing.T) {
 		if got := b.Lifetime(Entry{TTL: tt.message}); got != tt.want {
 			t.Errorf("%+v: got %v", tt, got)
 		}
+	}
+}
+
+func TestKeysWithoutRoom(t *testing.T) {
+	k := newKeys([]string{"known"}, 9)
+	g := k.begin()
+	long := strings.Repeat("l", keyBytes)
+	for _, step := range []struct {
+		key  string
+		op   Operation
+		news bool
+	}{
+		{"known", Put, true}, {long, Put, true}, {"c", Put, true}, {"d", Put, true}, {"e", Put, true}, {"f", Put, true}, {"g", Put, true},
+		{long + "2", Put, false}, // It counts twice.
+		{"h", Put, true},
+		{"i", Put, false}, {"j", Unregister, false}, // as if they were not there
+		{"c", Put, true}, {"known", Unregister, true}, {"i", Put, false}, // One removal makes no room.
+		{"c", Unregister, true}, {"i", Put, true}, {"k", Put, true}, {"m", Put, false},
+	} {
+		if got := k.apply(entry(step.key, k.revision(step.key)+1, step.op), g); got != step.news {
+			t.Errorf("%.10s, %s: news is %v", step.key, step.op, got)
+		}
+	}
+	if !k.leftOut || k.cost != 9 || k.removals != 0 {
+		t.Errorf("left out is %v, the keys cost %d, and %d are removed", k.leftOut, k.cost, k.removals)
+	}
+	if k.sweep(k.begin(), 100); k.leftOut {
+		t.Error("another listing has not begun with everything")
+	}
+	k.remove(long)
+	k.remove(long)
+	if k.cost != 7 {
+		t.Errorf("the keys cost %d", k.cost)
+	}
+	k.apply(entry("h", 2, Unregister), k.begin())
+	k.sweep(k.begin(), 100)
+	if _, ok := k.byName["h"]; ok || k.cost != 6 || k.removals != 0 {
+		t.Errorf("after a sweep the keys cost %d, and %d are removed", k.cost, k.removals)
 	}
 }
