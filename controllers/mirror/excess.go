@@ -2,63 +2,72 @@ package mirror
 
 import "container/list"
 
-// maxExcessBytes bounds the values that are kept of entries beyond MaxNodes. Past that only their keys are, and they wait
-// for their next heartbeat as well.
-const maxExcessBytes = 32 << 20
+const (
+	// maxExcessBytes bounds what is kept of the messages of entries beyond MaxNodes. Past that only their keys are, and they wait
+	// for their next heartbeat as well.
+	maxExcessBytes = 4 << 20
+	// waitingBytes is what a message takes besides its value.
+	waitingBytes = 384
+)
 
 // excess are the entries beyond MaxNodes, in the order in which they came. The zero value is ready for use.
 type excess struct {
-	byKey map[string]*list.Element // whose values are *waiting
-	order list.List
+	// byKey has the element of each entry whose message is kept, and nil of the others.
+	byKey map[string]*list.Element
+	order list.List // of *waiting
 	bytes int
 }
 
 func (x *excess) len() int { return len(x.byKey) }
 
-// put lets the entry wait, in its old place if it has one; added is true if it had none.
+// put lets the entry wait, in its old place if it has one; added is true if it had none. One without a value waits for its
+// next heartbeat.
 func (x *excess) put(entry waiting) (added bool) {
-	element := x.byKey[entry.Key]
-	if added = element == nil; added {
-		if x.byKey == nil {
-			x.byKey = map[string]*list.Element{}
-		}
-		element = x.order.PushBack(&waiting{})
-		x.byKey[entry.Key] = element
+	element, waits := x.byKey[entry.Key]
+	if x.byKey == nil {
+		x.byKey = map[string]*list.Element{}
 	}
-	w := waitingIn(element)
-	x.bytes -= len(w.Value)
-	*w = entry
-	if x.bytes+len(entry.Value) > maxExcessBytes {
-		w.Value = nil
+	size := waitingBytes + len(entry.Value)
+	if element != nil {
+		size -= waitingBytes + len(waitingIn(element).Value)
 	}
-	x.bytes += len(w.Value)
-	return added
+	switch keeps := entry.Value != nil && x.bytes+size <= maxExcessBytes; {
+	case keeps && element != nil:
+		*waitingIn(element) = entry
+		x.bytes += size
+	case keeps:
+		x.byKey[entry.Key] = x.order.PushBack(&entry)
+		x.bytes += size
+	default:
+		x.drop(entry.Key)
+		x.byKey[entry.Key] = nil
+	}
+	return !waits
 }
 
 // drop forgets the key, and returns true if it was waiting.
 func (x *excess) drop(key string) bool {
-	element := x.byKey[key]
-	if element == nil {
-		return false
+	element, waits := x.byKey[key]
+	if element != nil {
+		x.bytes -= waitingBytes + len(waitingIn(element).Value)
+		x.order.Remove(element)
 	}
-	x.bytes -= len(waitingIn(element).Value)
-	x.order.Remove(element)
 	delete(x.byKey, key)
-	return true
+	return waits
 }
 
-// next takes out the entry that has waited longest of those whose value is known; ok is false if there is none.
+// next takes out the entry that has waited longest of those whose message is kept; ok is false if there is none.
 func (x *excess) next() (w waiting, ok bool) {
-	for element := x.order.Front(); element != nil; element = element.Next() {
-		if w = *waitingIn(element); w.Value != nil {
-			x.drop(w.Key)
-			return w, true
-		}
+	front := x.order.Front()
+	if front == nil {
+		return waiting{}, false
 	}
-	return waiting{}, false
+	w = *waitingIn(front)
+	x.drop(w.Key)
+	return w, true
 }
 
-// prune drops the entries that are late, and returns true if there were any.
+// prune drops the entries whose message is kept and that are late, and returns true if there were any.
 func (x *excess) prune(late func(*waiting) bool) (dropped bool) {
 	for element := x.order.Front(); element != nil; {
 		w := waitingIn(element)

@@ -2,9 +2,11 @@ package mirror
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
@@ -128,13 +130,13 @@ func TestAnotherSessionFindsOutAnewWhoWaits(t *testing.T) {
 func TestExcessIsBound(t *testing.T) {
 	const count = 40
 	var x excess
-	value := make([]byte, maxExcessBytes/(count-10))
+	value := make([]byte, maxExcessBytes/(count-10)-waitingBytes)
 	for range 2 { // what heartbeats counts once
 		for n := range count {
 			x.put(waiting{Entry: kv.Entry{Key: id(n), Value: value}})
 		}
 	}
-	if x.len() != count || x.bytes > maxExcessBytes || x.bytes < maxExcessBytes-len(value) {
+	if x.len() != count || x.bytes > maxExcessBytes || x.bytes < maxExcessBytes-len(value)-waitingBytes {
 		t.Fatalf("%d wait, with %d bytes", x.len(), x.bytes)
 	}
 	for n := range count - 10 {
@@ -168,4 +170,37 @@ func TestLocalEntriesDoNotWait(t *testing.T) {
 	f.beat(3)
 	f.put("node.n3", `{"NodeId":"n3","Endpoint":"10.0.0.2:80","Owner":{"Cluster":"here","UID":"u"}}`)
 	f.wantIn(0, "n1")
+}
+
+// A bucket may have more than can be read: what nobody knows is kept up to a bound, what is known is read all the same.
+func TestUnreadIsBound(t *testing.T) {
+	f := smallFleet(t, 2)
+	f.beat(1)
+	room := leastUnread + 2*unreadPerNode
+	value := strings.Repeat("x", record.MaxRecordSize+1) // of which nothing is kept
+	for n := range 10 {
+		f.Mirror.Entry(f.raw("node.large"+id(n), value))
+	}
+	value = strings.Repeat("y", record.MaxRecordSize)
+	count := room/len(value) + 10
+	for n := range count {
+		f.Mirror.Entry(f.raw("node.y"+id(n), value))
+	}
+	f.Mirror.Entry(f.raw("node.n1", rec("n1", 2)))
+	if u := &f.table.unread; u.bytes > room+len(rec("n1", 2)) || u.bytes < room-2*len(value) {
+		t.Errorf("%d bytes wait to be read, of %d", u.bytes, room)
+	}
+	if n := f.State().Excess; n < 10 {
+		t.Errorf("%d entries wait for their next heartbeat", n)
+	}
+	f.read()
+	if u := &f.table.unread; u.bytes != 0 {
+		t.Errorf("%d bytes wait to be read in the end", u.bytes)
+	}
+	if n := f.State().Excess; n != 10+count-1 {
+		t.Errorf("%d of %d wait for a place", n, 10+count-1)
+	}
+	if node := f.Node("reg.n1"); len(node.Addresses) != 1 || node.Addresses[0].String() != "10.0.0.2" {
+		t.Errorf("the known node has %v", node.Addresses)
+	}
 }

@@ -1,7 +1,7 @@
 package mirror
 
 import (
-	"slices"
+	"math"
 	"strings"
 	"time"
 
@@ -21,9 +21,33 @@ func (t messages) put(x *kv.Entry, now time.Time) {
 	}
 	w := waiting{Entry: *x, heard: t.timing.clock.Hear(x.Age), queued: now}
 	if len(w.Value) > record.MaxRecordSize {
-		w.Value = slices.Clone(w.Value[:record.MaxRecordSize+1]) // It is refused for its size.
+		w.Value = oversize[:]
+	}
+	if t.entries[x.Key] == nil && t.unread.bytes+len(w.Value) > t.unreadRoom() {
+		t.unread.drop(x.Key)
+		w.Value = nil
+		t.out.state = t.excess.put(w) || t.out.state
+		return
 	}
 	t.unread.push(w)
+}
+
+// oversize stands for every value that is refused for its size.
+var oversize [record.MaxRecordSize + 1]byte
+
+const (
+	// leastUnread is how many bytes of values may wait to be read in any registry, and unreadPerNode how many more for each node
+	// that it may have. The keys of a registry that nobody knows wait for their next message beyond that.
+	leastUnread   = 2 << 20
+	unreadPerNode = 2 << 10
+)
+
+// unreadRoom returns how many bytes of values may wait to be read.
+func (t messages) unreadRoom() int {
+	if t.policy.MaxNodes == 0 {
+		return math.MaxInt
+	}
+	return leastUnread + t.policy.MaxNodes*unreadPerNode
 }
 
 // hear applies a sign of life. A message that a listing shows again is one only for who knows the node from memory alone.

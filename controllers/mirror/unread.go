@@ -27,11 +27,15 @@ type unread struct {
 	pushed, done int
 	// late is true while a message waits for too long.
 	late bool
+	// bytes is the size of the values in byKey.
+	bytes int
 }
 
 // push adds a message, in the place of an earlier one of the key that is not being read yet.
 func (u *unread) push(w waiting) {
+	u.bytes += len(w.Value)
 	if there := u.byKey[w.Key]; there != nil {
+		u.bytes -= len(there.Value)
 		w.queued = there.queued
 		*there = w
 		return
@@ -50,8 +54,9 @@ func (u *unread) take(most int) []*waiting {
 	u.reading = map[string]*waiting{}
 	for len(u.order) > 0 && len(batch) < most {
 		w := u.order[0]
-		u.order = u.order[1:]
+		u.order[0], u.order = nil, u.order[1:]
 		u.done++
+		u.bytes -= len(w.Value)
 		delete(u.byKey, w.Key)
 		if w.Operation == kv.Put {
 			u.reading[w.Key] = w
@@ -72,6 +77,7 @@ func (u *unread) current(w *waiting) bool { return u.reading[w.Key] == w }
 // drop forgets what is known of the key.
 func (u *unread) drop(key string) {
 	if w := u.byKey[key]; w != nil { // A later message of the key gets its place.
+		u.bytes -= len(w.Value)
 		*w = waiting{Entry: kv.Entry{Key: key, Operation: kv.Unregister}, queued: w.queued}
 	}
 	delete(u.reading, key)
