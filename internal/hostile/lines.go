@@ -128,7 +128,11 @@ func infos() []Script {
 	}
 	with := func(members string) string { return strings.TrimSuffix(plainInfo, "}") + "," + members + "}" }
 	fixed := func(name, info string) Script {
-		return Script{Kind: "infos", Name: name, serve: serve(act{info: info, after: (*peer).drop})}
+		return Script{Kind: "infos", Name: name, serve: serve(act{greet: func(p *peer) {
+			p.say("INFO %s\r\n", info)
+			p.act = &act{after: (*peer).drop}
+			p.obey()
+		}})}
 	}
 	many := func(n, count int) string {
 		var urls strings.Builder

@@ -15,9 +15,8 @@ const plainInfo = `{"server_id":"HOSTILE","server_name":"h","version":"2.15.2","
 
 // act is what a server does: as an ordinary one where a field is not set, and as the field says where it is.
 type act struct {
-	// greet takes the place of INFO, info of what INFO says.
+	// greet takes the place of INFO and of all that follows.
 	greet func(*peer)
-	info  string
 	// login takes the place of the answer to the client's CONNECT and PING.
 	login func(*peer)
 	// after is done once the client is in, beside everything else.
@@ -60,15 +59,8 @@ func (p *peer) serve() {
 		p.drain()
 		return
 	}
-	p.say("INFO %s\r\n", orDefault(p.act.info, plainInfo))
+	p.say("INFO %s\r\n", plainInfo)
 	p.obey()
-}
-
-func orDefault(s, fallback string) string {
-	if s == "" {
-		return fallback
-	}
-	return s
 }
 
 // drain reads until the other end closes.

@@ -15,8 +15,8 @@ type Script struct {
 	serve func(*Server, net.Conn)
 }
 
-// Secure says that a client has to trust CA to get far enough.
-func (s Script) Secure() bool { return s.Scheme == "tls" || s.Scheme == "wss" }
+// secure says that a client has to trust CA to get far enough.
+func (s Script) secure() bool { return s.Scheme == "tls" || s.Scheme == "wss" }
 
 // Scripts returns all scripts. Those of a kind are together.
 func Scripts() []Script {

@@ -22,18 +22,28 @@ type Server struct {
 	struck int
 }
 
-// Start starts a server on 127.0.0.1, and stops it when the test ends. Its baits listen on 127.0.0.1 as well, and on 127.0.0.2.
+// The addresses of hosts. A manager that is tested may dial the first two.
+const (
+	serverHost    = "127.0.0.1"
+	baitHost      = "127.0.0.3"
+	forbiddenHost = "127.0.0.2"
+)
+
+// Allowed are the hosts that a manager may dial: that nobody has named the second is what the scripts are about.
+func Allowed() []string { return []string{serverHost, baitHost} }
+
+// Start starts a server, and stops it when the test ends. It needs Linux, where all of 127.0.0.0/8 is there.
 func Start(t testing.TB, script Script) *Server {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", serverHost+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &Server{script: script, listener: listener, conns: map[net.Conn]struct{}{}}
-	for _, host := range []string{"127.0.0.1", "127.0.0.2"} {
+	for _, host := range []string{baitHost, forbiddenHost} {
 		s.baits = append(s.baits, layBait(t, host))
 	}
-	t.Cleanup(s.stop)
+	t.Cleanup(s.Stop)
 	s.done.Go(s.accept)
 	return s
 }
@@ -76,7 +86,7 @@ func (s *Server) strike() {
 	s.struck++
 }
 
-// bait returns the address of a listener on the server's own host, or on one that nobody may dial.
+// bait returns the address of a listener on a host that may be dialled, or on one that nobody may.
 func (s *Server) bait(forbidden bool) string {
 	if forbidden {
 		return s.baits[1].address()
@@ -119,7 +129,8 @@ func (s *Server) drop(c net.Conn) {
 	delete(s.conns, c)
 }
 
-func (s *Server) stop() {
+// Stop stops the server and closes all connections. Stopping a stopped server does nothing.
+func (s *Server) Stop() {
 	_ = s.listener.Close()
 	s.mu.Lock()
 	s.closed = true
