@@ -2,10 +2,10 @@
 //
 //	NATS bucket ──kv.Watcher─────────▶ mirror.Mirror ──▶ endpointslice   (traffic first)
 //	                                        │       └──▶ discoverednode  (the view that follows)
-//	            registry: one session per NodeRegistry
+//	        noderegistry: one session per NodeRegistry
 //
 // There is one state and there are two projections of it. The state is a Mirror per NodeRegistry, kept in memory by
-// package mirror: the last known record, revision and phase of every key. Package registry connects a NodeRegistry to its
+// package mirror: the last known record, revision and phase of every key. Package noderegistry connects a NodeRegistry to its
 // bucket and lets a kv.Watcher fill the Mirror; it is the only one here that knows NATS. The Mirror decides what becomes of a
 // node, from messages and from silence, and tells the projections which names to look at. They read the Mirror by name,
 // compare with the informer's cache, and write the difference, if there is one.
@@ -40,7 +40,7 @@
 // # Who owns which state
 //
 //   - The bucket owns the records, the Mirror the phases. DiscoveredNodes are a view, and the Mirror's seed after a start.
-//   - spec.cordoned of a DiscoveredNode belongs to people. A watch handler of package registry brings it into the Mirror,
+//   - spec.cordoned of a DiscoveredNode belongs to people. A watch handler of package noderegistry brings it into the Mirror,
 //     which outlives the object.
 //   - EndpointSlices with the managed-by label rollcall.dev are endpointslice's alone.
 //

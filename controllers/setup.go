@@ -16,8 +16,9 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
 	"github.com/rollcall-dev/rollcall/controllers/metrics"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/natsconn"
+	"github.com/rollcall-dev/rollcall/controllers/noderegistry"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration"
-	"github.com/rollcall-dev/rollcall/controllers/registry"
 	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
@@ -26,10 +27,10 @@ const component = rollcallv1alpha1.FieldOwner
 
 // Setup adds all controllers to the manager, and what they are measured by to the metrics that it serves. It is the only
 // list of them. An outage of the API server is waited out with away.
-func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, o registry.Options) error {
+func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, o noderegistry.Options) error {
 	clk := clock.RealClock{}
 	reader, recorder := mgr.GetClient(), mgr.GetEventRecorder(component)
-	departures := registry.NewDepartures(reader, clk)
+	departures := noderegistry.NewDepartures(reader, clk)
 	store := mirror.NewStore(clk, departures.Present)
 
 	forSlices, forNodes := away.NewGate(), away.NewGate()
@@ -38,7 +39,8 @@ func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, o r
 	slices.Gate, nodes.Gate = forSlices, forNodes
 	pods := podregistration.New(mgr.GetClient(), recorder, o.Cluster)
 	o.Follower, o.Outage = pods, away
-	registries := registry.New(mgr.GetClient(), recorder, store, departures, clk, o)
+	o.Connections = natsconn.NewPool(mgr.GetAPIReader(), clk, mgr.GetLogger().WithName("connection"))
+	registries := noderegistry.New(mgr.GetClient(), recorder, store, departures, clk, o)
 
 	// The order is that of being told: traffic first.
 	store.OnNodes(slices.NodesChanged)

@@ -32,8 +32,8 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
 	"github.com/rollcall-dev/rollcall/controllers/metrics"
+	"github.com/rollcall-dev/rollcall/controllers/noderegistry"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration"
-	"github.com/rollcall-dev/rollcall/controllers/registry"
 	"github.com/rollcall-dev/rollcall/internal/metricsauth"
 	"github.com/rollcall-dev/rollcall/internal/outage"
 )
@@ -103,7 +103,7 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	}
 	o.checkMetrics(ctx, mgr.GetClient())
 	refused := serverAddresses(ctx, config)
-	if err := controllers.Setup(mgr, measured, away, registry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
+	if err := controllers.Setup(mgr, measured, away, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
 		return nil, err
 	}
 	if o.LeaderElect {

@@ -1,0 +1,76 @@
+package noderegistry
+
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
+
+	"github.com/rollcall-dev/rollcall/controllers/natsconn"
+)
+
+// restriction is under what a registry works: the reason and message of Degraded; its zero value: nothing.
+type restriction struct{ reason, message string }
+
+// degraded says the first restriction, in the order of what it may cost.
+func (o *observation) degraded() metav1.Condition {
+	const kind = rollcallv1alpha1.ConditionDegraded
+	for _, find := range []func() restriction{
+		o.recordOutdated, o.held, o.storeRefuses, o.connectionOutdated, o.permissionMissing, o.tooManyNodes,
+		o.expressionFailed, o.recordsRefused, o.readingTooSlow,
+		o.noExpiry, o.staleAfterTooShort, o.labelNotFound, o.bucketUnfit,
+	} {
+		if found := find(); found.reason != "" {
+			return condition(kind, true, found.reason, found.message)
+		}
+	}
+	return condition(kind, false, rollcallv1alpha1.ReasonAsExpected, "there is no restriction")
+}
+
+func (o *observation) held() restriction {
+	if o.mirror.Held == nil {
+		return restriction{}
+	}
+	return restriction{heldReason(o.mirror.Held.Reason), o.heldMessage()}
+}
+
+func (o *observation) storeRefuses() restriction {
+	store := &o.mirror.Bucket.Store
+	if store.Refusal == kv.TakesWrites {
+		return restriction{}
+	}
+	return restriction{string(store.Refusal), storeTrouble(rollcallv1alpha1.HeldReason(store.Refusal), store) + ": no node is removed for its silence"}
+}
+
+func (o *observation) connectionOutdated() restriction {
+	link := &o.session.link
+	if !link.Connected || link.Err == nil {
+		return restriction{}
+	}
+	reason, message := link.Fault()
+	return restriction{reason, "the connection stands as it was made, but can't be made with what is asked for now: " + message}
+}
+
+func (o *observation) permissionMissing() restriction {
+	denied, leader := o.denied(), o.mirror.Bucket.Denied
+	switch {
+	case !o.mirror.Reading:
+		return restriction{}
+	case denied != "":
+		return restriction{rollcallv1alpha1.ReasonPermissionDenied, "the bucket is read, but the server does not let the user " + denied}
+	case leader != "":
+		return restriction{rollcallv1alpha1.ReasonPermissionDenied, fmt.Sprintf(
+			"the bucket is read, but the server does not let the user publish to %q: a node that falls silent is removed without asking the stream's leader for its last heartbeat", natsconn.PlainText(leader))}
+	}
+	return restriction{}
+}
+
+func (o *observation) tooManyNodes() restriction {
+	if o.mirror.Excess == 0 {
+		return restriction{}
+	}
+	return restriction{rollcallv1alpha1.ReasonTooManyNodes, fmt.Sprintf(
+		"%d entries beyond spec.maxNodes are not mirrored: remove entries or raise it", o.mirror.Excess)}
+}

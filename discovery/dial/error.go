@@ -1,0 +1,34 @@
+package dial
+
+import "fmt"
+
+// Class is the kind of reason for which a server could not be reached.
+type Class string
+
+const (
+	// NotAllowed is a server that the policy refuses; nothing was dialled.
+	NotAllowed Class = "NotAllowed"
+	// NotFound is a host name that has no address.
+	NotFound Class = "NotFound"
+	// Unreachable is a server that refuses, resets or ends the connection, or does not answer in time.
+	Unreachable Class = "Unreachable"
+	// TLS is a server with which the connection could not be secured.
+	TLS Class = "TLS"
+	// Handshake is a server that refuses the WebSocket.
+	Handshake Class = "Handshake"
+	// Protocol is a peer that is no NATS server, or that broke a bound.
+	Protocol Class = "Protocol"
+)
+
+// Error is why one server could not be reached.
+type Error struct {
+	// Server is the URL, without user and password.
+	Server string
+	Class  Class
+	Err    error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s: %v", e.Server, e.Err) }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
