@@ -57,9 +57,8 @@ type candidate struct {
 	revision uint64
 }
 
-// newKeys returns the keys that are known, with room for so many; zero: for any number.
-func newKeys(known []string, most int) *keys {
-	k := &keys{byName: make(map[string]keyState, len(known)), most: most}
+func newKeys(known []string) *keys {
+	k := &keys{byName: make(map[string]keyState, len(known))}
 	for _, key := range known {
 		k.set(key, keyState{life: forever})
 	}

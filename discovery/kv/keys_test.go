@@ -26,7 +26,7 @@ func missing(c []candidate) []string {
 }
 
 func TestKeysApplyWhatIsNewer(t *testing.T) {
-	k := newKeys([]string{"known"}, 0)
+	k := newKeys([]string{"known"})
 	g := k.begin()
 	for _, step := range []struct {
 		entry Entry
@@ -47,7 +47,7 @@ func TestKeysApplyWhatIsNewer(t *testing.T) {
 }
 
 func TestKeysSweep(t *testing.T) {
-	k := newKeys([]string{"known"}, 0)
+	k := newKeys([]string{"known"})
 	g := k.begin()
 	k.apply(entry("held", 1, Put), g)
 	k.apply(entry("missing", 2, Put), g)
@@ -73,7 +73,7 @@ func TestKeysSweep(t *testing.T) {
 }
 
 func TestKeysConfirmOnlyWhatStayedTheSame(t *testing.T) {
-	k := newKeys([]string{"a", "b", "c"}, 0)
+	k := newKeys([]string{"a", "b", "c"})
 	missing := k.sweep(k.begin(), 0)
 	k.apply(entry("a", 1, Put), 1)
 	k.remove("b")
@@ -107,7 +107,7 @@ func TestKeysPurged(t *testing.T) {
 		{"they had expired before the TTL was raised", 8, life, 2 * life, life, false},
 		{"the TTL was taken away", 8, life, 0, life, false},
 	} {
-		k := newKeys([]string{"known"}, 0)
+		k := newKeys([]string{"known"})
 		g := k.begin()
 		k.apply(entry("a", 5, Put), g)
 		k.apply(entry("b", 7, Put), g)
@@ -128,7 +128,7 @@ func TestKeysPurged(t *testing.T) {
 }
 
 func TestKeysResetKeepsTheLive(t *testing.T) {
-	k := newKeys(nil, 0)
+	k := newKeys(nil)
 	g := k.begin()
 	k.apply(entry("live", 100, Put), g)
 	k.apply(entry("gone", 101, Unregister), g)
@@ -221,7 +221,8 @@ func TestLifetime(t *testing.T) {
 }
 
 func TestKeysWithoutRoom(t *testing.T) {
-	k := newKeys([]string{"known"}, 9)
+	k := newKeys([]string{"known"})
+	k.most = 9
 	g := k.begin()
 	long := strings.Repeat("l", keyBytes)
 	for _, step := range []struct {

@@ -123,6 +123,7 @@ func (r *run) drain(at time.Time) {
 		return
 	}
 	r.sink.Arrived(at)
+	r.keys.most = r.sink.MaxKeys()
 	for _, b := range batches {
 		for _, m := range b.messages {
 			if !r.owns(b.session) {

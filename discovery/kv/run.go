@@ -72,7 +72,7 @@ func newRun(ctx context.Context, w *Watcher, nc *nats.Conn) *run {
 	return &run{
 		ctx: ctx, o: &w.o, sink: w.sink, links: links{to: newLink(nc, &w.o, wake)},
 		results: make(chan func()), wake: wake,
-		keys: newKeys(w.o.Known, w.o.MaxKeys), cause: CauseStart, store: storeWatch{writer: w.o.Writer},
+		keys: newKeys(w.o.Known), cause: CauseStart, store: storeWatch{writer: w.o.Writer},
 	}
 }
 

@@ -49,10 +49,6 @@ type WatcherOptions struct {
 	Domain string
 	// Known are keys that the caller knows from before: they are reported by Sink.Absent if the bucket lacks them.
 	Known []string
-	// MaxKeys is the greatest number of keys that are followed, removals that have to be remembered included; 0: no bound. Once
-	// there are as many, keys that are not among them are left out, and [Bucket.LeftOut] says so. A key counts once more for each
-	// 128 bytes of its length.
-	MaxKeys int
 	// IdleHeartbeat is how often the server's consumer shows that it is alive; a watcher that heard nothing for 1.7 times
 	// as long lists again. At least 100 ms.
 	IdleHeartbeat time.Duration
@@ -157,18 +153,6 @@ func (w *Watcher) Rebind(nc *nats.Conn) <-chan struct{} {
 		close(left)
 	}
 	return left
-}
-
-// SetMaxKeys changes WatcherOptions.MaxKeys. Keys that are followed stay; those for which there is room now are found by the
-// next message of theirs, or when the bucket is listed, which is soon. It must not be called by the Sink.
-func (w *Watcher) SetMaxKeys(most int) {
-	w.mu.Lock()
-	w.o.MaxKeys = most
-	r := w.run
-	w.mu.Unlock()
-	if r != nil {
-		r.post(func() { r.keys.most, r.relistAt = most, time.Now() })
-	}
 }
 
 // matches reports whether the watcher watches the key; a prefix that ends within a token can't be told the server.
