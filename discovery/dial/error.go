@@ -1,6 +1,9 @@
 package dial
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Class is the kind of reason for which a server could not be reached.
 type Class string
@@ -20,7 +23,7 @@ const (
 	Protocol Class = "Protocol"
 )
 
-// Error is why one server could not be reached.
+// Error is why one server could not be reached, or why the connection to it was ended.
 type Error struct {
 	// Server is the URL, without user and password.
 	Server string
@@ -32,3 +35,15 @@ func (e *Error) Error() string { return fmt.Sprintf("%s: %v", e.Server, e.Err) }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+var (
+	errNotAllowed = errors.New("the policy does not allow this server")
+	errNoInfo     = errors.New("the peer is no NATS server: it does not begin with INFO")
+	errSilent     = errors.New("the server sent no INFO in time; it may expect the TLS handshake first")
+	errEarly      = errors.New("the server sends more than INFO before the connection is secured")
+)
+
+// violation is an error of a peer that broke the rules of the protocol.
+func violation(format string, args ...any) error {
+	return fmt.Errorf("the server broke the protocol: "+format, args...)
+}

@@ -4,10 +4,16 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/rollcall-dev/rollcall/discovery/dial"
 )
 
 // writeTimeout bounds one write to the network, of 32 KiB or the message that is larger.
 const writeTimeout = 2 * time.Second
+
+// maxPings is how many pings may be without an answer. A server gives up a client that takes nothing for ten seconds, so it
+// has answered by then.
+const maxPings = 10
 
 // ConnectOptions returns what a connection of a Watcher or a Writer should be made with, before options of one's own.
 // Such a connection comes back by itself, for ever and within a second of the server; it drops what can't be sent while
@@ -16,13 +22,15 @@ const writeTimeout = 2 * time.Second
 // connection may fail too, and is then tried again.
 func ConnectOptions() []nats.Option {
 	return []nats.Option{
+		dial.Option,
 		nats.ReconnectBufSize(-1),
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.PingInterval(2 * time.Second),
-		nats.MaxPingsOutstanding(2),
+		// An answer waits behind what the server has sent before. What notices in time that a peer is gone is the dialer.
+		nats.MaxPingsOutstanding(maxPings),
 		// The client holds its lock while it writes, so nothing else gets on meanwhile, not even the news that it is cut off.
 		nats.FlusherTimeout(writeTimeout),
 		nats.ReconnectOnFlusherError(),

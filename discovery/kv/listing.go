@@ -130,6 +130,7 @@ func (r *run) drain(at time.Time) {
 				break
 			}
 			r.receive(b.session, m, at)
+			b.session.in.done(m)
 		}
 		if r.owns(b.session) {
 			r.advance(b.session)

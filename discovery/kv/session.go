@@ -42,49 +42,6 @@ func (s *session) dated(e Entry, at time.Time) Entry {
 // live reports whether the session's listing is complete.
 func (s *session) live() bool { return s != nil && s.boundary.stage == complete }
 
-// inbox holds the messages that have arrived until the watcher takes them. Flow control bounds it: the server sends only
-// so much before it wants an answer, which the watcher gives once it has come that far.
-type inbox struct {
-	mu       sync.Mutex
-	messages []*nats.Msg
-	arrived  time.Time
-	wake     chan<- struct{}
-}
-
-func (in *inbox) add(m *nats.Msg) {
-	in.mu.Lock()
-	in.messages = append(in.messages, m)
-	in.arrived = time.Now()
-	in.mu.Unlock()
-	select {
-	case in.wake <- struct{}{}:
-	default:
-	}
-}
-
-// touch starts the time of silence again.
-func (in *inbox) touch() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.arrived = time.Now()
-}
-
-// take returns what has arrived since the last call, in order.
-func (in *inbox) take() []*nats.Msg {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	m := in.messages
-	in.messages = nil
-	return m
-}
-
-// silence returns for how long nothing has arrived.
-func (in *inbox) silence(now time.Time) time.Duration {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return now.Sub(in.arrived)
-}
-
 // opener opens and closes sessions; it is safe for concurrent use.
 type opener struct {
 	nc        *nats.Conn
@@ -117,7 +74,7 @@ func (o *opener) open(parent, ctx context.Context) (*session, error) {
 	}
 	s := &session{
 		subjects: before.subjectPrefix, consumer: c.Name, reconnects: reconnects,
-		in: &inbox{wake: o.wake, arrived: time.Now()}, progress: time.Now(),
+		in: newInbox(o.nc, o.wake), progress: time.Now(),
 	}
 	s.ctx, s.cancel = context.WithCancel(parent)
 	if err := o.fill(ctx, s, c.DeliverSubject, before); err != nil {
@@ -142,11 +99,11 @@ func (o *opener) fill(ctx context.Context, s *session, inbox string, before Buck
 	if s.sub, err = o.nc.Subscribe(inbox, s.in.add); err != nil {
 		return fmt.Errorf("subscribing to the consumer's inbox: %w", classify(err))
 	}
-	// The client drops messages of a subscription beyond these limits; flow control keeps them few.
-	if err := s.sub.SetPendingLimits(-1, -1); err != nil {
-		return fmt.Errorf("lifting the limits of the consumer's inbox: %w", err)
+	// The client drops messages of a subscription beyond these limits, which is a gap.
+	if err := s.sub.SetPendingLimits(s.in.most/leastWeight, s.in.most); err != nil {
+		return fmt.Errorf("setting the limits of the consumer's inbox: %w", classify(err))
 	}
-	s.in.touch()
+	s.in.follow(s.sub)
 	return nil
 }
 
@@ -157,6 +114,7 @@ func (o *opener) close(s *session) {
 		// The only error is that of a connection that is closed, with which the subscription is gone too.
 		_ = s.sub.Unsubscribe()
 	}
+	s.in.close()
 	if err := o.delete(s.consumer); err != nil {
 		o.remember(leftover{consumer: s.consumer, since: time.Now()})
 	}
