@@ -53,7 +53,9 @@ func runManager(ctx context.Context, args []string, c *child) (err error) {
 		defer func() { err = errors.Join(err, stop()) }()
 	}
 	ctrl.SetLogger(zap.New())
-	mgr, err := manager.New(ctx, config, manager.Options{Namespaces: []string{k.namespace}, MetricsAddress: "0", ProbeAddress: "0"})
+	mgr, err := manager.New(ctx, config, manager.Options{
+		Namespaces: []string{k.namespace}, MetricsAddress: "0", ProbeAddress: "0", AllowedServers: []string{"127.0.0.0/8", "::1"},
+	})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/natsconn"
 	"github.com/rollcall-dev/rollcall/controllers/noderegistry"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration"
+	"github.com/rollcall-dev/rollcall/discovery/dial"
 	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
@@ -26,8 +27,9 @@ import (
 const component = rollcallv1alpha1.FieldOwner
 
 // Setup adds all controllers to the manager, and what they are measured by to the metrics that it serves. It is the only
-// list of them. An outage of the API server is waited out with away.
-func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, o noderegistry.Options) error {
+// list of them. An outage of the API server is waited out with away; servers says
+// which NATS servers may be dialled.
+func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, servers *dial.Policy, o noderegistry.Options) error {
 	clk := clock.RealClock{}
 	reader, recorder := mgr.GetClient(), mgr.GetEventRecorder(component)
 	departures := noderegistry.NewDepartures(reader, clk)
@@ -39,7 +41,9 @@ func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, o n
 	slices.Gate, nodes.Gate = forSlices, forNodes
 	pods := podregistration.New(mgr.GetClient(), recorder, o.Cluster)
 	o.Follower, o.Outage = pods, away
-	o.Connections = natsconn.NewPool(mgr.GetAPIReader(), clk, mgr.GetLogger().WithName("connection"))
+	o.Connections = natsconn.NewPool(natsconn.Options{
+		Reader: mgr.GetAPIReader(), Clock: clk, Log: mgr.GetLogger().WithName("connection"), Policy: servers,
+	})
 	registries := noderegistry.New(mgr.GetClient(), recorder, store, departures, clk, o)
 
 	// The order is that of being told: traffic first.

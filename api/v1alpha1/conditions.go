@@ -156,9 +156,36 @@ const (
 	// endpoints. If it stays, look at the NATS servers and the network on the way.
 	ReasonConnectionLost = "ConnectionLost"
 
-	// ReasonConnectionFailed means that no server answers. Check spec.connection.servers and spec.connection.tls; the
-	// message says what the last attempt met.
+	// ReasonConnectionFailed means that a server was reached, but the connection can't be made. The message says what the last
+	// attempt met.
 	ReasonConnectionFailed = "ConnectionFailed"
+
+	// ReasonServerNotAllowed means that the manager may not connect to any of spec.connection.servers; none was dialled.
+	// Whoever runs the manager can allow them with its flag --allowed-server. Without that flag, loopback and link-local
+	// addresses, the clouds' metadata services and the API server are not allowed.
+	ReasonServerNotAllowed = "ServerNotAllowed"
+
+	// ReasonServerNotFound means that the names in spec.connection.servers have no address. Correct them, or the DNS.
+	ReasonServerNotFound = "ServerNotFound"
+
+	// ReasonServerUnreachable means that no server accepts a connection. Check spec.connection.servers and the network on
+	// the way; the message says what the last attempts met.
+	ReasonServerUnreachable = "ServerUnreachable"
+
+	// ReasonTLSFailed means that the connection can't be secured. Check spec.connection.tls and the server's certificate.
+	ReasonTLSFailed = "TLSFailed"
+
+	// ReasonWebSocketFailed means that the server opens no WebSocket. Check that spec.connection.servers names its WebSocket
+	// port, with the scheme ws or wss.
+	ReasonWebSocketFailed = "WebSocketFailed"
+
+	// ReasonProtocolError means that what answers does not behave like a NATS server, or sends more than a server may. Check
+	// spec.connection.servers.
+	ReasonProtocolError = "ProtocolError"
+
+	// ReasonAuthenticationRequired means that the server demands a login and spec.connection gives none. Name a Secret in
+	// spec.connection.auth.
+	ReasonAuthenticationRequired = "AuthenticationRequired"
 
 	// ReasonAuthenticationFailed means that the server refuses the credentials. Correct the Secret that
 	// spec.connection.auth names, or the account on the server.

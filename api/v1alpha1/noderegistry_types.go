@@ -69,9 +69,11 @@ type NodeRegistrySpec struct {
 }
 
 // Connection says how to reach NATS.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.apiPrefix) || !has(self.jetStreamDomain)",fieldPath=".apiPrefix",message="can't be given together with jetStreamDomain, which is the prefix $JS.<domain>.API"
 type Connection struct {
-	// servers are the URLs of the NATS servers, with the scheme nats, tls, ws or wss. One of a cluster is enough: the
-	// others are learnt from it.
+	// servers are the URLs of the NATS servers, with the scheme nats, tls, ws or wss: a host and a port, and nothing else. One of
+	// a cluster is enough, the others are learnt from it; those that are listed are tried first.
 	// +required
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -80,6 +82,8 @@ type Connection struct {
 	// +kubebuilder:validation:items:MaxLength=512
 	// +kubebuilder:validation:items:XValidation:rule="isURL(self) && url(self).getScheme() in ['nats', 'tls', 'ws', 'wss'] && url(self).getHostname() != ''",message="must be a URL with the scheme nats, tls, ws or wss, such as nats://nats.example.com:4222"
 	// +kubebuilder:validation:items:XValidation:rule="!self.contains('@')",message="must not hold a user or password: put them into a Secret and name it in spec.connection.auth"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains(',')",message="must be one server: give each an item of its own"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[^/]*//[^/?#]*$')",message="must be a scheme, a host and a port, without a path, query or fragment, such as nats://nats.example.com:4222"
 	Servers []string `json:"servers"`
 
 	// jetStreamDomain is the JetStream domain that holds the bucket, if it is not the one of the server.
@@ -87,6 +91,19 @@ type Connection struct {
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[^ \\t\\r\\n\\f.*>/]+$')",message="must be the name of a JetStream domain: one word without '.', '*', '>' and '/'"
 	JetStreamDomain string `json:"jetStreamDomain,omitempty"`
+
+	// apiPrefix is what the subjects of the JetStream API begin with, in place of $JS.API, for a bucket that is imported from
+	// another account. Entries are written to the subjects of the bucket below it, such as fleet.API.$KV.catga_nodes.
+	// +optional
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[^ \\t\\r\\n\\f.*>]+([.][^ \\t\\r\\n\\f.*>]+)*$')",message="must be a subject without wildcards that does not end with '.', such as fleet.API"
+	APIPrefix string `json:"apiPrefix,omitempty"`
+
+	// discoveredServers says what becomes of the servers that a server advertises: Use or Ignore. Use goes on to them where
+	// none of servers answers.
+	// +optional
+	// +default="Use"
+	DiscoveredServers DiscoveredServers `json:"discoveredServers,omitempty"`
 
 	// inboxPrefix takes the place of _INBOX at the front of the subjects on which answers arrive, for users that may
 	// subscribe to a part of the subjects only.
@@ -102,7 +119,36 @@ type Connection struct {
 	// tls says how to secure the connection, beyond what the scheme of the server asks for.
 	// +optional
 	TLS *TLS `json:"tls,omitempty"`
+
+	// onSecretLoss says what becomes of the connection when a Secret or ConfigMap that it was made with is gone: Keep or Close.
+	// Either way Degraded or Connected says what is missing. To take the right to log in away from somebody, revoke it on the
+	// NATS server: that ends the connection at once.
+	// +optional
+	// +default="Keep"
+	OnSecretLoss SecretLoss `json:"onSecretLoss,omitempty"`
 }
+
+// DiscoveredServers says what becomes of the servers that a server advertises.
+// +kubebuilder:validation:Enum=Use;Ignore
+type DiscoveredServers string
+
+const (
+	// DiscoveredUse connects to them where none of the given servers answers.
+	DiscoveredUse DiscoveredServers = "Use"
+	// DiscoveredIgnore connects to the given servers alone.
+	DiscoveredIgnore DiscoveredServers = "Ignore"
+)
+
+// SecretLoss says what becomes of a connection whose Secret is gone.
+// +kubebuilder:validation:Enum=Keep;Close
+type SecretLoss string
+
+const (
+	// SecretLossKeep keeps the connection for as long as the server does.
+	SecretLossKeep SecretLoss = "Keep"
+	// SecretLossClose closes the connection when the loss is found.
+	SecretLossClose SecretLoss = "Close"
+)
 
 // Auth says how to authenticate to NATS.
 //
@@ -139,6 +185,11 @@ type TLS struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	ServerName string `json:"serverName,omitempty"`
+
+	// handshakeFirst begins with TLS, before the server has said anything. It is for servers whose configuration has
+	// handshake_first; it has no effect on the schemes ws and wss.
+	// +optional
+	HandshakeFirst bool `json:"handshakeFirst,omitempty"`
 }
 
 // SecretReference names a Secret in the same namespace.

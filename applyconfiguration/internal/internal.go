@@ -123,15 +123,26 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.rollcall-dev.rollcall.api.v1alpha1.Connection
   map:
     fields:
+    - name: apiPrefix
+      type:
+        scalar: string
     - name: auth
       type:
         namedType: com.github.rollcall-dev.rollcall.api.v1alpha1.Auth
+    - name: discoveredServers
+      type:
+        namedType: com.github.rollcall-dev.rollcall.api.v1alpha1.DiscoveredServers
+      default: Use
     - name: inboxPrefix
       type:
         scalar: string
     - name: jetStreamDomain
       type:
         scalar: string
+    - name: onSecretLoss
+      type:
+        namedType: com.github.rollcall-dev.rollcall.api.v1alpha1.SecretLoss
+      default: Keep
     - name: servers
       type:
         list:
@@ -223,6 +234,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: revision
       type:
         scalar: numeric
+- name: com.github.rollcall-dev.rollcall.api.v1alpha1.DiscoveredServers
+  scalar: string
 - name: com.github.rollcall-dev.rollcall.api.v1alpha1.HeldReason
   scalar: string
 - name: com.github.rollcall-dev.rollcall.api.v1alpha1.HeldStatus
@@ -494,6 +507,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.rollcall-dev.rollcall.api.v1alpha1.SecretLoss
+  scalar: string
 - name: com.github.rollcall-dev.rollcall.api.v1alpha1.SecretReference
   map:
     fields:
@@ -511,6 +526,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: clientCertificate
       type:
         namedType: com.github.rollcall-dev.rollcall.api.v1alpha1.SecretReference
+    - name: handshakeFirst
+      type:
+        scalar: boolean
     - name: serverName
       type:
         scalar: string

@@ -3,160 +3,112 @@ package natsconn
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
-	"math/rand/v2"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
+	"github.com/rollcall-dev/rollcall/discovery/dial"
 )
 
-// Conn is one connection with one identity. It comes back by itself after an outage; another identity takes another conn.
+// Conn is one connection with one identity. It comes back by itself after an outage; another identity takes another Conn.
 type Conn struct {
 	nats   *nats.Conn
+	dialer *dial.Dialer
 	digest [sha256.Size]byte
 	// expires is when the server ends the connection; zero: it does not.
 	expires time.Time
-	// replaced ends when the sessions are to go over to another conn; users are those that have not.
+	// replaced ends when the users are to go over to another Conn.
 	replaced context.Context
 	replace  context.CancelFunc
-	users    sync.WaitGroup
-	// refused says that the last login was refused, doubted that somebody is looking whether the peer is there.
-	refused, doubted atomic.Bool
 
-	// up, err and deaf belong to the link's lock. err is why the connection is down, deaf since when the server has been
-	// refusing a subscription.
-	up   bool
-	err  error
-	deaf time.Time
-}
-
-// dial makes a connection, or says why that can't be done. What happens to it later goes to the link.
-func dial(l *Link, servers []string, m *material) (*Conn, error) {
-	c := &Conn{digest: m.digest, expires: m.expires, up: true}
-	options := append(discovery.ConnectOptions(),
-		nats.Name("rollcall"),
-		// The first attempt is to tell what is wrong. There are others, each with what the Secrets hold by then.
-		nats.RetryOnFailedConnect(false),
-		nats.CustomReconnectDelay(c.delay),
-		nats.ReconnectHandler(func(*nats.Conn) { l.regained(c) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { l.lost(c, err) }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { l.lost(c, err) }),
-		nats.ClosedHandler(func(*nats.Conn) { l.lost(c, nats.ErrConnectionClosed) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.heard(c, err) }),
-		m.auth,
-	)
-	if m.tls != nil {
-		options = append(options, nats.Secure(m.tls))
-	}
-	if prefix := l.source.connection.InboxPrefix; prefix != "" {
-		options = append(options, nats.CustomInboxPrefix(prefix))
-	}
-	var err error
-	if c.nats, err = nats.Connect(strings.Join(servers, ","), options...); err != nil {
-		return nil, err
-	}
-	c.replaced, c.replace = context.WithCancel(context.Background())
-	return c, nil
+	mu    sync.Mutex
+	users int
 }
 
 // NATS returns the connection.
 func (c *Conn) NATS() *nats.Conn { return c.nats }
 
-// Replaced is done when its users have to go over to another Conn.
+// Replaced is done when the users have to go over to another Conn.
 func (c *Conn) Replaced() context.Context { return c.replaced }
 
 // Release ends what Acquire began.
-func (c *Conn) Release() { c.users.Done() }
+func (c *Conn) Release() { c.leave(1) }
 
-// shortestPoll is the shortest time between two looks at a Secret whose login is about to expire.
-const shortestPoll = time.Second
-
-// poll returns when to look at the Secrets of a connection that stands: as usual, or after half of the time that its login
-// has left, so that another one is found in time however late it is renewed.
-func (c *Conn) poll(usual time.Duration, now time.Time) time.Duration {
-	left := c.expires.Sub(now)
-	switch {
-	case c.expires.IsZero():
-		return usual
-	case left <= 0:
-		return min(usual, downInterval) // The server's clock is behind.
-	default:
-		return min(usual, max(shortestPoll, left/2))
-	}
+func (c *Conn) use() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.users++
 }
 
-// pongTimeout is how long a peer that seems to be silent may take to answer a ping.
-const pongTimeout = time.Second
-
-// gone reports whether the peer answers no ping, and sends nothing else either: a peer that vanished without a word leaves a
-// connection that looks as if it were up. On a slow link the answer may have to wait behind what else is on its way.
-func (c *Conn) gone() bool {
-	before := c.nats.Stats().InBytes
-	return errors.Is(c.nats.FlushTimeout(pongTimeout), nats.ErrTimeout) && c.nats.Stats().InBytes == before
-}
-
-// retire closes the connection once all sessions have left it.
+// retire closes the connection once all users have left it. Nobody may acquire it any more.
 func (c *Conn) retire() {
 	c.replace()
-	go func() {
-		c.users.Wait()
-		c.nats.Close()
-	}()
+	c.leave(0)
 }
 
-const (
-	firstRetry = 250 * time.Millisecond
-	// slowRetry is the longest wait before a login is tried again that was refused, or whose Secret is at fault: somebody
-	// has to correct something first.
-	slowRetry = 5 * time.Second
-)
-
-// delay returns how long to wait before the next attempt to reconnect: soon, unless the login is refused.
-func (c *Conn) delay(attempts int) time.Duration {
-	if c.refused.Load() {
-		return backoff(attempts, slowRetry)
+// leave takes away users, and closes the connection after the last if it is retired.
+func (c *Conn) leave(users int) {
+	c.mu.Lock()
+	c.users -= users
+	last := c.users == 0 && c.replaced.Err() != nil
+	c.mu.Unlock()
+	if last {
+		// What waits to be sent may take a while, and nobody waits for that.
+		go c.nats.Close()
 	}
-	return soon()
 }
 
-// soon returns the wait before the next attempt to reach a server that does not answer.
-func soon() time.Duration {
-	return firstRetry + rand.N(firstRetry) //nolint:gosec // A jitter is no secret.
-}
-
-// backoff returns the wait after so many attempts in vain, cut by up to a half at random.
-func backoff(attempts int, most time.Duration) time.Duration {
-	d := most
-	if attempts < 8 {
-		d = min(firstRetry<<attempts, most)
+// connect makes a connection in the place of another, which may be nil, or says why that can't be done. What happens to it
+// later is posted to the Link.
+func (c *connector) connect(current *Conn, m *credentials) (*Conn, error) {
+	spec := c.spec()
+	var before *dial.Dialer
+	if current != nil {
+		before = current.dialer
 	}
-	return d - rand.N(d/2+1) //nolint:gosec // A jitter is no secret.
+	d, err := dial.New(dial.Options{
+		Servers: spec.Servers, Before: before, IgnoreDiscovered: spec.DiscoveredServers == rollcallv1alpha1.DiscoveredIgnore,
+		TLS: m.tls, TLSHandshakeFirst: spec.TLS != nil && spec.TLS.HandshakeFirst,
+		Policy: c.o.Policy, Resolver: c.o.Resolver,
+	})
+	if err != nil {
+		return nil, err
+	}
+	next := &Conn{dialer: d, digest: m.digest, expires: m.expires}
+	if next.nats, err = c.dial(next, m.auth); err != nil {
+		return nil, causeOf(err, d)
+	}
+	next.replaced, next.replace = context.WithCancel(context.Background())
+	return next, nil
 }
 
-var refusals = []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired, nats.ErrNkeysNotSupported}
-
-// refusal returns why the server refuses the login; nil: the error means something else. The same refusal reaches the
-// client in several ways, of which some match by their text alone, so it is told in one way.
-func refusal(err error) error {
-	if err == nil {
-		return nil
+func (c *connector) dial(next *Conn, auth nats.Option) (*nats.Conn, error) {
+	servers, options := next.dialer.NATS()
+	options = append(discovery.ConnectOptions(), options...)
+	options = append(options, c.link.handlers(next)...)
+	options = append(options,
+		nats.Name("rollcall"),
+		// The first attempt is to tell what is wrong. There are others, each with what the Secrets hold by then.
+		nats.RetryOnFailedConnect(false),
+		nats.CustomReconnectDelay(func(int) time.Duration { return soon() }),
+		auth,
+	)
+	if prefix := c.spec().InboxPrefix; prefix != "" {
+		options = append(options, nats.CustomInboxPrefix(prefix))
 	}
-	text := strings.ToLower(err.Error())
-	for _, known := range refusals {
-		if errors.Is(err, known) || strings.Contains(text, strings.TrimPrefix(known.Error(), "nats: ")) {
-			return known
-		}
-	}
-	return nil
+	return nats.Connect(servers, options...)
 }
 
-// refusesTLS reports whether the error means that the two sides could not agree on how to secure the connection.
-func refusesTLS(err error) bool {
-	return errors.Is(err, nats.ErrTLS) || errors.Is(err, nats.ErrSecureConnWanted) || errors.Is(err, nats.ErrSecureConnRequired) ||
-		(err != nil && strings.Contains(err.Error(), "tls: "))
+// causeOf returns why a connection could not be made: what the server answered, else what the dialer met.
+func causeOf(err error, d *dial.Dialer) error {
+	if refusal(err) != nil || Limit(err) {
+		return err
+	}
+	if met := d.Err(); met != nil {
+		return met
+	}
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -29,8 +30,11 @@ func (d Denial) String() string {
 
 // Optional reports whether the user may do without it: account info. Only a bucket that is to be created needs it.
 func (d Denial) Optional() bool {
-	return !d.Subscribe && strings.HasPrefix(d.Subject, "$JS.") && strings.HasSuffix(d.Subject, "API.INFO")
+	return !d.Subscribe && d.Bucket == "" && strings.HasSuffix(d.Subject, ".INFO")
 }
+
+// Opening reports whether a bucket can't be opened without it.
+func (d Denial) Opening() bool { return d.Subscribe || strings.Contains(d.Subject, ".STREAM.INFO.") }
 
 var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subscription) to "([^"\s]+)"`)
 
@@ -65,3 +69,41 @@ func denialOf(err error, inboxPrefix string) (Denial, bool) {
 	}
 	return d, true
 }
+
+const (
+	// denialMatters is how long after a denial the Secrets are read often: a user that may more may be there any moment.
+	denialMatters = 90 * time.Second
+	// firstReconnect is how long a subscription stays denied before the connection is made again.
+	firstReconnect = 5 * time.Second
+)
+
+// deaf is what a connection is denied. A subscription that was denied stays silent until the connection is made again.
+type deaf struct {
+	last        time.Time
+	reconnectAt time.Time // zero: not needed
+	reconnects  int
+}
+
+// denied takes in a denial.
+func (s *deaf) denied(d Denial, now time.Time) {
+	if now.Sub(s.last) > 2*refusedRetry {
+		s.reconnects = 0
+	}
+	s.last = now
+	if d.Subscribe && s.reconnectAt.IsZero() {
+		s.reconnectAt = now.Add(spread(min(firstReconnect<<min(s.reconnects, 8), refusedRetry)))
+		s.reconnects++
+	}
+}
+
+// due reports whether the connection is to be made again, once each time.
+func (s *deaf) due(now time.Time) bool {
+	if s.reconnectAt.IsZero() || now.Before(s.reconnectAt) {
+		return false
+	}
+	s.reconnectAt = time.Time{}
+	return true
+}
+
+// recent reports whether something was denied lately.
+func (s *deaf) recent(now time.Time) bool { return !s.last.IsZero() && now.Sub(s.last) < denialMatters }

@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// credentials returns the login with a credentials file, nil if it is none.
-func credentials(file []byte) nats.Option {
+// credentialsFile returns the login with a credentials file, nil if it is none.
+func credentialsFile(file []byte) nats.Option {
 	jwt, err := nkeys.ParseDecoratedJWT(file)
 	// Without the lines around it, the parser takes anything for a JWT.
 	if err != nil || strings.Count(jwt, ".") != 2 || strings.ContainsAny(jwt, " \r\n") {

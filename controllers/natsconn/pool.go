@@ -1,6 +1,7 @@
 package natsconn
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"sync"
@@ -11,46 +12,74 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/discovery/dial"
 )
 
-// Pool holds the links. Registries with the same servers and the same identity share one.
+// Options are what is the same for all connections.
+type Options struct {
+	// Reader reads Secrets and ConfigMaps. It must not be a cache, which would list and keep every Secret of the cluster.
+	Reader client.Reader
+	Clock  clock.Clock
+	Log    logr.Logger
+	// Policy decides which servers may be dialled; nil: all.
+	Policy *dial.Policy
+	// Resolver looks up the names of servers; nil: that of the system.
+	Resolver dial.Resolver
+	// Interval bounds how long the Secrets are not read; 0: 10 minutes.
+	Interval time.Duration
+}
+
+// Pool holds the Links. NodeRegistries with the same servers and the same identity share one.
 type Pool struct {
-	reader client.Reader
-	clock  clock.Clock
-	log    logr.Logger
-	poll   time.Duration
+	o Options
 
 	mu    sync.Mutex
 	links map[string]*Link
 }
 
-// NewPool returns a Pool. The reader must not be a cache, which would list and keep every Secret of the cluster.
-func NewPool(reader client.Reader, c clock.Clock, log logr.Logger) *Pool {
-	return &Pool{reader: reader, clock: c, log: log, poll: pollInterval, links: map[string]*Link{}}
-}
+// NewPool returns a Pool.
+func NewPool(o Options) *Pool { return &Pool{o: o, links: map[string]*Link{}} }
 
-// Join returns the link for a connection of a namespace, which must be left again.
+// Join returns the Link for a connection of a namespace, which must be left again.
 func (p *Pool) Join(namespace string, c rollcallv1alpha1.Connection, m Member) *Link {
 	key := linkKey(namespace, c)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.links[key]
-	if l != nil {
-		l.enter(m)
-		return l
+	if l == nil {
+		l = p.start(key, namespace, c)
+		p.links[key] = l
 	}
-	l = newLink(key, source{reader: p.reader, namespace: namespace, connection: c}, p.clock, p.log, p.poll)
-	l.enter(m)
-	l.start()
-	p.links[key] = l
+	l.view.enter(m)
 	return l
 }
 
-// Leave gives up a link, which ends with its last member.
+// start returns a Link that connects.
+func (p *Pool) start(key, namespace string, c rollcallv1alpha1.Connection) *Link {
+	ctx, cancel := context.WithCancel(context.Background())
+	lp := &loop{clock: p.o.Clock, state: State{Since: p.o.Clock.Now()}}
+	lp.state.Trouble = Classify(nil, false, false)
+	lp.link = &Link{
+		key: key, log: p.o.Log, view: newView(lp.state), events: make(chan event, maxEvents), inbox: inboxPrefix(c),
+		over: make(chan struct{}), cancel: cancel,
+	}
+	lp.connector = &connector{link: lp.link, o: &p.o, source: source{reader: p.o.Reader, namespace: namespace, connection: c}}
+	go lp.run(ctx)
+	return lp.link
+}
+
+func inboxPrefix(c rollcallv1alpha1.Connection) string {
+	if c.InboxPrefix != "" {
+		return c.InboxPrefix
+	}
+	return "_INBOX"
+}
+
+// Leave gives up a Link, which ends with its last member.
 func (p *Pool) Leave(l *Link, m Member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l.quit(m) == 0 {
+	if l.view.quit(m) == 0 {
 		l.cancel()
 		delete(p.links, l.key)
 	}
@@ -60,9 +89,9 @@ func (p *Pool) Leave(l *Link, m Member) {
 // comes from. Names of Secrets mean something in their namespace only.
 func linkKey(namespace string, c rollcallv1alpha1.Connection) string {
 	c.Servers = slices.Sorted(slices.Values(c.Servers))
-	c.JetStreamDomain = ""
+	c.JetStreamDomain, c.APIPrefix = "", ""
 	if !refers(&c) {
-		namespace = ""
+		namespace, c.OnSecretLoss = "", ""
 	}
 	key, err := json.Marshal(struct {
 		Namespace  string
@@ -76,6 +105,10 @@ func linkKey(namespace string, c rollcallv1alpha1.Connection) string {
 
 // refers reports whether the connection names a Secret or ConfigMap.
 func refers(c *rollcallv1alpha1.Connection) bool {
-	auth := c.Auth != nil && *c.Auth != rollcallv1alpha1.Auth{}
-	return auth || (c.TLS != nil && (c.TLS.CA != nil || c.TLS.ClientCertificate != nil))
+	return authenticates(c) || (c.TLS != nil && (c.TLS.CA != nil || c.TLS.ClientCertificate != nil))
+}
+
+// authenticates reports whether the connection gives a login.
+func authenticates(c *rollcallv1alpha1.Connection) bool {
+	return c.Auth != nil && *c.Auth != rollcallv1alpha1.Auth{}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash"
 	"maps"
@@ -22,15 +23,15 @@ import (
 
 //+kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get
 
-// material is what the Secrets and ConfigMaps of a connection hold, ready for use.
-type material struct {
+// credentials are what the Secrets and ConfigMaps of a connection hold, ready for use.
+type credentials struct {
 	// auth logs in; nil: without a login.
 	auth nats.Option
 	// tls secures the connection; nil: as the server and its URL ask for.
 	tls *tls.Config
 	// expires is when the server ends a connection with that login; zero: it does not.
 	expires time.Time
-	// digest is that of everything that was read: equal material has equal digests.
+	// digest is that of everything that was read: equal credentials have equal digests.
 	digest [sha256.Size]byte
 }
 
@@ -40,6 +41,12 @@ type SecretError struct {
 	Reason, Message string
 	// away says that the API server did not answer, so that nobody knows what the Secret holds.
 	away bool
+}
+
+// lost reports whether the error says that a Secret, a ConfigMap or a key in it is gone.
+func lost(err error) bool {
+	wrong, ok := errors.AsType[*SecretError](err)
+	return ok && wrong.Reason == rollcallv1alpha1.ReasonSecretNotFound
 }
 
 // Error implements error.
@@ -53,7 +60,7 @@ func invalid(format string, args ...any) error {
 	return fault(rollcallv1alpha1.ReasonSecretInvalid, format, args...)
 }
 
-// source is where the material of a connection comes from.
+// source is where the credentials of a connection come from.
 type source struct {
 	// reader must not be a cache: a cache would list and keep every Secret of the cluster.
 	reader     client.Reader
@@ -61,9 +68,9 @@ type source struct {
 	connection rollcallv1alpha1.Connection
 }
 
-// read reads the material. The error is a *SecretError if somebody has to correct something, else that of the API
+// read reads the credentials. The error is a *SecretError if somebody has to correct something, else that of the API
 // server.
-func (s *source) read(ctx context.Context) (*material, error) {
+func (s *source) read(ctx context.Context) (*credentials, error) {
 	r := &reading{ctx: ctx, source: s, objects: map[reference]map[string][]byte{}, digest: sha256.New()}
 	auth, err := r.auth(s.connection.Auth)
 	if err != nil {
@@ -73,7 +80,7 @@ func (s *source) read(ctx context.Context) (*material, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &material{auth: auth, tls: secured, expires: r.expires, digest: [sha256.Size]byte(r.digest.Sum(nil))}, nil
+	return &credentials{auth: auth, tls: secured, expires: r.expires, digest: [sha256.Size]byte(r.digest.Sum(nil))}, nil
 }
 
 type reference struct {
@@ -150,7 +157,7 @@ func (r *reading) auth(a *rollcallv1alpha1.Auth) (nats.Option, error) {
 	case a == nil:
 		return nil, nil
 	case a.Credentials != nil:
-		return r.login(a.Credentials, credentials, "a credentials file with a user's JWT and seed, as nsc writes it")
+		return r.login(a.Credentials, credentialsFile, "a credentials file with a user's JWT and seed, as nsc writes it")
 	case a.NKey != nil:
 		return r.login(a.NKey, nkey, "the seed of a user NKey, which begins with SU")
 	case a.Token != nil:

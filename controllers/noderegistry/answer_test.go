@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/natsconn"
+	"github.com/rollcall-dev/rollcall/discovery/dial"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
@@ -27,7 +29,9 @@ func TestAnswersAndSilence(t *testing.T) {
 		return fmt.Errorf("requesting $JS.API: %w", &jetstream.APIError{Code: 400, ErrorCode: code, Description: text})
 	}
 	down := func(err error) func(*observation) {
-		return func(o *observation) { o.session.link = natsconn.State{Since: o.now, Err: err} }
+		return func(o *observation) {
+			o.session.link = natsconn.State{Since: o.now, Trouble: natsconn.Classify(err, false, true)}
+		}
 	}
 	opening := func(err error) func(*observation) {
 		return func(o *observation) { o.session.bucketErr = err }
@@ -43,11 +47,13 @@ func TestAnswersAndSilence(t *testing.T) {
 	}{
 		{"nothing heard yet", down(nil), false, rollcallv1alpha1.ReasonConnecting},
 		{"no server", down(nats.ErrNoServers), false, rollcallv1alpha1.ReasonConnectionFailed},
-		{"connection refused", down(errors.New("dial tcp 10.0.0.1:4222: connect: connection refused")), false, rollcallv1alpha1.ReasonConnectionFailed},
+		{"connection refused", down(&dial.Error{Class: dial.Unreachable, Err: syscall.ECONNREFUSED}), false, rollcallv1alpha1.ReasonServerUnreachable},
+		{"no such host", down(&dial.Error{Class: dial.NotFound, Err: errors.New("no such host")}), false, rollcallv1alpha1.ReasonServerNotFound},
+		{"not allowed", down(&dial.Error{Class: dial.NotAllowed, Err: errors.New("no")}), true, rollcallv1alpha1.ReasonServerNotAllowed},
 		{"time out", down(nats.ErrTimeout), false, rollcallv1alpha1.ReasonConnectionFailed},
 		{"login", down(nats.ErrAuthorization), true, rollcallv1alpha1.ReasonAuthenticationFailed},
 		{"expired login", down(errors.New("nats: account authentication expired")), true, rollcallv1alpha1.ReasonAuthenticationFailed},
-		{"TLS", down(fmt.Errorf("%w: x509", nats.ErrTLS)), true, rollcallv1alpha1.ReasonConnectionFailed},
+		{"TLS", down(fmt.Errorf("%w: x509", nats.ErrTLS)), true, rollcallv1alpha1.ReasonTLSFailed},
 		{"Secret", down(&natsconn.SecretError{Reason: rollcallv1alpha1.ReasonSecretInvalid}), true, rollcallv1alpha1.ReasonSecretInvalid},
 		{"connections", down(errors.New("nats: maximum connections exceeded")), true, rollcallv1alpha1.ReasonLimitReached},
 		{"connections of the account", down(nats.ErrMaxAccountConnectionsExceeded), true, rollcallv1alpha1.ReasonLimitReached},

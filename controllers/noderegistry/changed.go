@@ -10,12 +10,14 @@ import (
 // stations are the reasons that a registry passes on its way back to being ready. One that is not ready already tells
 // nobody anything new with them.
 var stations = map[string]bool{
-	rollcallv1alpha1.ReasonConnecting:       true,
-	rollcallv1alpha1.ReasonConnectionLost:   true,
-	rollcallv1alpha1.ReasonConnectionFailed: true,
-	rollcallv1alpha1.ReasonNotListed:        true,
-	rollcallv1alpha1.ReasonListing:          true,
-	rollcallv1alpha1.ReasonBucketError:      true,
+	rollcallv1alpha1.ReasonConnecting:        true,
+	rollcallv1alpha1.ReasonConnectionLost:    true,
+	rollcallv1alpha1.ReasonConnectionFailed:  true,
+	rollcallv1alpha1.ReasonServerUnreachable: true,
+	rollcallv1alpha1.ReasonServerNotFound:    true,
+	rollcallv1alpha1.ReasonNotListed:         true,
+	rollcallv1alpha1.ReasonListing:           true,
+	rollcallv1alpha1.ReasonBucketError:       true,
 }
 
 // changed returns the conditions of which an Event is to tell, at most one for each write of the status. Ready summarises the

@@ -9,15 +9,19 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/natsconn"
 )
 
 // What a registry goes through, a status each, and the Events that this makes.
 func TestChanged(t *testing.T) {
 	well := func(*observation) {}
 	lost := func(o *observation) {
-		o.session.link.Connected, o.session.link.Err, o.mirror.Reading = false, errors.New("EOF"), false
+		o.session.link.Connected, o.session.link.Trouble, o.mirror.Reading = false, natsconn.Classify(errors.New("EOF"), true, true), false
 	}
-	refused := func(o *observation) { lost(o); o.session.link.Err = nats.ErrAuthorization }
+	refused := func(o *observation) {
+		lost(o)
+		o.session.link.Trouble = natsconn.Classify(nats.ErrAuthorization, true, true)
+	}
 	listing := func(o *observation) { o.mirror.Reading = false }
 	held := func(o *observation) {
 		o.mirror.Held = &mirror.Held{Since: epoch, Reason: rollcallv1alpha1.HeldGuard, Silent: 3, Of: 4}

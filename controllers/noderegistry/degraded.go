@@ -46,11 +46,10 @@ func (o *observation) storeRefuses() restriction {
 
 func (o *observation) connectionOutdated() restriction {
 	link := &o.session.link
-	if !link.Connected || link.Err == nil {
+	if !link.Connected || link.Trouble.Reason == "" {
 		return restriction{}
 	}
-	reason, message := link.Fault()
-	return restriction{reason, "the connection stands as it was made, but can't be made with what is asked for now: " + message}
+	return restriction{link.Trouble.Reason, "the connection stands, but could not be made again: " + link.Trouble.Message}
 }
 
 func (o *observation) permissionMissing() restriction {

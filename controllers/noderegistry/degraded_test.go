@@ -11,6 +11,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/natsconn"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
@@ -27,7 +28,7 @@ var restrictions = []struct {
 		o.mirror.Held = &mirror.Held{Reason: rollcallv1alpha1.HeldGuard, Silent: 3, Of: 4}
 	}, []string{"3 of 4 nodes"}},
 	{rollcallv1alpha1.ReasonStoreFull, func(o *observation) { o.mirror.Bucket.Store = kv.Store{Refusal: kv.StoreFull} }, []string{"full"}},
-	{rollcallv1alpha1.ReasonAuthenticationFailed, func(o *observation) { o.session.link.Err = nats.ErrAuthorization }, []string{"the connection stands"}},
+	{rollcallv1alpha1.ReasonAuthenticationFailed, func(o *observation) { o.session.link.Trouble = natsconn.Classify(nats.ErrAuthorization, false, true) }, []string{"the connection stands"}},
 	{rollcallv1alpha1.ReasonPermissionDenied, func(o *observation) { o.mirror.Bucket.Denied = "$JS.API.X" }, []string{"$JS.API.X"}},
 	{rollcallv1alpha1.ReasonTooManyNodes, func(o *observation) { o.mirror.Excess = 2 }, []string{"2 entries beyond spec.maxNodes"}},
 	{rollcallv1alpha1.ReasonTooManyNodes, func(o *observation) { o.mirror.Bucket.LeftOut = true }, []string{"at least 1 entries beyond spec.maxNodes"}},

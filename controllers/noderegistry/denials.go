@@ -11,7 +11,7 @@ import (
 
 // denialMemory is for how long a denial counts that doesn't recur while the bucket can't be read: longer than it takes
 // until everything that may be denied has been tried again.
-const denialMemory = 15 * time.Second
+const denialMemory = 75 * time.Second
 
 // maxDenials is the greatest number of denials that are remembered: a server may deny as many subjects as it likes.
 const maxDenials = 16
@@ -34,6 +34,16 @@ func (d denials) add(one natsconn.Denial, at time.Time) denials {
 		delete(next, oldest)
 	}
 	return next
+}
+
+// since reports whether the bucket could not be opened for a denial that was met at that time or later.
+func (d denials) since(at time.Time) bool {
+	for one, last := range d {
+		if one.Opening() && !last.Before(at) {
+			return true
+		}
+	}
+	return false
 }
 
 // text says what is denied of those that choose accepts; empty if nothing is.

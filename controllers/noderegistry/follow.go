@@ -32,7 +32,9 @@ func (s *session) follow(nc *nats.Conn, sink kv.Sink) (kv.Sink, *kv.Writer, func
 	if s.follower == nil {
 		return sink, nil, func() {}, nil
 	}
-	w, err := kv.NewWriter(nc, kv.WriterOptions{Bucket: s.plan.bucket.Name, Domain: s.plan.bucket.Domain})
+	w, err := kv.NewWriter(nc, kv.WriterOptions{
+		Bucket: s.plan.bucket.Name, Domain: s.plan.bucket.Domain, APIPrefix: s.plan.bucket.APIPrefix,
+	})
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -50,7 +52,8 @@ func (s *sessions) leave(name types.NamespacedName, next *plan) {
 	if s.follower == nil || (old == nil && next != nil) {
 		return
 	}
-	if next != nil && next.bucket.Name == old.plan.bucket.Name && next.bucket.Domain == old.plan.bucket.Domain {
+	if next != nil && next.bucket.Name == old.plan.bucket.Name && next.bucket.Domain == old.plan.bucket.Domain &&
+		next.bucket.APIPrefix == old.plan.bucket.APIPrefix {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)

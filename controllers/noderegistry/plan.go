@@ -46,6 +46,7 @@ func bucketConfigOf(spec *rollcallv1alpha1.NodeRegistrySpec) kv.BucketConfig {
 		MarkerTTL: duration(b.MarkerTTL),
 		Create:    b.CreationPolicy != rollcallv1alpha1.CreateNever,
 		Domain:    spec.Connection.JetStreamDomain,
+		APIPrefix: spec.Connection.APIPrefix,
 	}
 	switch b.Storage {
 	case rollcallv1alpha1.StorageFile:

@@ -85,31 +85,50 @@ func (s *session) run(ctx context.Context) {
 // serve finds or creates the bucket and watches it, until the session is stopped, or the connection replaced while there is
 // nothing to watch.
 func (s *session) serve(ctx context.Context, u *use) {
-	backoff := newBackoff()
+	rests := newBackoffs()
 	for ctx.Err() == nil && u.get().Replaced().Err() == nil {
-		if !s.prepare(ctx, u.get(), &backoff) {
+		if !s.prepare(ctx, u.get(), &rests) {
 			continue
 		}
-		backoff = newBackoff()
+		rests = newBackoffs()
 		s.watch(ctx, u)
 	}
 }
 
 // prepare finds or creates the bucket; if that fails it rests, until the connection is replaced at the latest.
-func (s *session) prepare(ctx context.Context, c *natsconn.Conn, backoff *wait.Backoff) bool {
+func (s *session) prepare(ctx context.Context, c *natsconn.Conn, rests *backoffs) bool {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	unhook := context.AfterFunc(c.Replaced(), cancel)
 	defer unhook()
+	began := s.clock.Now()
 	err := s.ensureBucket(ctx, c.NATS())
 	if err != nil {
-		s.pause(ctx, c.NATS(), backoff.Step())
+		s.pause(ctx, c.NATS(), s.rest(began, rests))
 	}
 	return err == nil
 }
 
-func newBackoff() wait.Backoff {
-	return wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 6, Cap: 2 * time.Second}
+// rest returns how long to wait after an attempt in vain: up to a minute where the server refused it for want of a permission,
+// since it logs each.
+func (s *session) rest(began time.Time, rests *backoffs) time.Duration {
+	s.mu.Lock()
+	refused := s.state.denials.since(began)
+	s.mu.Unlock()
+	if refused {
+		return rests.denied.Step()
+	}
+	return rests.other.Step()
+}
+
+// backoffs space out the attempts to find or create the bucket.
+type backoffs struct{ other, denied wait.Backoff }
+
+func newBackoffs() backoffs {
+	b := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 6, Cap: 2 * time.Second}
+	longer := b
+	longer.Steps, longer.Cap = 11, time.Minute
+	return backoffs{other: b, denied: longer}
 }
 
 // Bucket implements natsconn.Member.
@@ -155,6 +174,7 @@ func (s *session) watch(ctx context.Context, u *use) {
 		Bucket:    s.plan.bucket.Name,
 		KeyPrefix: s.plan.keyPrefix,
 		Domain:    s.plan.bucket.Domain,
+		APIPrefix: s.plan.bucket.APIPrefix,
 		Known:     s.mirror.Keys(),
 		Writer:    writer,
 		Logger:    slog.New(logr.ToSlogHandler(s.log)),

@@ -22,7 +22,7 @@ func newSession(t *testing.T, s *natstest.Server) *session {
 	t.Helper()
 	name := types.NamespacedName{Namespace: "fleet", Name: "b"}
 	return &session{
-		name: name, pool: natsconn.NewPool(nil, clock.RealClock{}, logr.Discard()), clock: clock.RealClock{}, log: logr.Discard(), changed: func() {},
+		name: name, pool: natsconn.NewPool(natsconn.Options{Clock: clock.RealClock{}, Log: logr.Discard()}), clock: clock.RealClock{}, log: logr.Discard(), changed: func() {},
 		plan: plan{
 			connection: rollcallv1alpha1.Connection{Servers: []string{s.URL()}},
 			bucket:     kv.BucketConfig{Name: "b", Create: true},

@@ -59,7 +59,7 @@ func (o *observation) untold() time.Duration {
 	case o.suspended, o.invalid() != nil, link.Connected && o.mirror.Reading:
 		return 0
 	case !link.Connected:
-		if refuses(link.Err) {
+		if link.Trouble.Answer {
 			return 0
 		}
 		return patience - o.now.Sub(link.Since)
@@ -118,8 +118,7 @@ func (o *observation) connected() metav1.Condition {
 	case link.Connected:
 		return condition(kind, true, rollcallv1alpha1.ReasonConnected, "the connection to NATS is up")
 	default:
-		reason, message := link.Fault()
-		return condition(kind, false, reason, message)
+		return condition(kind, false, link.Trouble.Reason, link.Trouble.Message)
 	}
 }
 

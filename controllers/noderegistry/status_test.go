@@ -34,7 +34,10 @@ func TestConditions(t *testing.T) {
 	consumers := natsconn.Denial{Subject: "$JS.API.CONSUMER.CREATE.KV_b.>", Bucket: "b"}
 	stopped := func(o *observation) { o.mirror.Reading = false }
 	down := func(err error) func(*observation) {
-		return func(o *observation) { stopped(o); o.session.link.Connected, o.session.link.Err = false, err }
+		return func(o *observation) {
+			stopped(o)
+			o.session.link.Connected, o.session.link.Trouble = false, natsconn.Classify(err, true, true)
+		}
 	}
 	denied := func(d natsconn.Denial, ago time.Duration) func(*observation) {
 		return func(o *observation) { o.session.denials = o.session.denials.add(d, o.now.Add(-ago)) }
@@ -51,7 +54,7 @@ func TestConditions(t *testing.T) {
 		{"refused", []func(*observation){down(nats.ErrAuthorization)}, "AuthenticationFailed", "NotListed", "AsExpected", "AuthenticationFailed"},
 		{"refused, in the server's words", []func(*observation){down(errors.New("nats: User Authentication Expired"))}, "AuthenticationFailed", "NotListed", "AsExpected", "AuthenticationFailed"},
 		{"no Secret", []func(*observation){down(&natsconn.SecretError{Reason: rollcallv1alpha1.ReasonSecretNotFound, Message: "m"})}, "SecretNotFound", "NotListed", "AsExpected", "SecretNotFound"},
-		{"TLS", []func(*observation){down(fmt.Errorf("%w: x509", nats.ErrTLS))}, "ConnectionFailed", "NotListed", "AsExpected", "ConnectionFailed"},
+		{"TLS", []func(*observation){down(fmt.Errorf("%w: x509", nats.ErrTLS))}, "TLSFailed", "NotListed", "AsExpected", "TLSFailed"},
 		{"lost", []func(*observation){down(errors.New("EOF"))}, "ConnectionLost", "NotListed", "AsExpected", "ConnectionLost"},
 		{"denied", []func(*observation){stopped, denied(consumers, time.Second)}, "Connected", "PermissionDenied", "AsExpected", "PermissionDenied"},
 		{"denied long ago", []func(*observation){stopped, denied(consumers, time.Minute)}, "Connected", "Listing", "AsExpected", "Listing"},
@@ -59,7 +62,7 @@ func TestConditions(t *testing.T) {
 		{"denied before the last listing", []func(*observation){denied(consumers, 10*time.Minute)}, "Connected", "Listed", "AsExpected", "Ready"},
 		{"denied to another session", []func(*observation){denied(natsconn.Denial{Subject: "$JS.API.INFO"}, time.Second)}, "Connected", "Listed", "AsExpected", "Ready"},
 		{"no bucket", []func(*observation){stopped, denied(consumers, time.Second), func(o *observation) { o.session.bucketErr = kv.ErrBucketNotFound }}, "Connected", "BucketNotFound", "AsExpected", "BucketNotFound"},
-		{"another Secret is refused", []func(*observation){func(o *observation) { o.session.link.Err = nats.ErrAuthorization }}, "Connected", "Listed", "AuthenticationFailed", "Ready"},
+		{"another Secret is refused", []func(*observation){func(o *observation) { o.session.link.Trouble = natsconn.Classify(nats.ErrAuthorization, false, true) }}, "Connected", "Listed", "AuthenticationFailed", "Ready"},
 		{"an invalid edit", []func(*observation){invalid(true)}, "Connected", "Listed", "InvalidExpression", "InvalidExpression"},
 		{"never valid", []func(*observation){stopped, invalid(false)}, "InvalidExpression", "InvalidExpression", "AsExpected", "InvalidExpression"},
 		{"suspended after an invalid edit", []func(*observation){stopped, invalid(true), func(o *observation) { o.suspended = true }}, "Suspended", "Suspended", "AsExpected", "Suspended"},

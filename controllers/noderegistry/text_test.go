@@ -39,11 +39,13 @@ func TestWhatPeersSayFits(t *testing.T) {
 		said := errors.New(text)
 		answer := fmt.Errorf("requesting: %w", &jetstream.APIError{Code: 500, ErrorCode: 10999, Description: text})
 		for _, state := range []func(*observation){
-			func(o *observation) { o.session.link.Connected, o.session.link.Err = false, said },
 			func(o *observation) {
-				o.session.link.Connected, o.session.link.Err = false, fmt.Errorf("%w: %w", nats.ErrAuthorization, said)
+				o.session.link.Connected, o.session.link.Trouble = false, natsconn.Classify(said, true, true)
 			},
-			func(o *observation) { o.session.link.Err = said },
+			func(o *observation) {
+				o.session.link.Connected, o.session.link.Trouble = false, natsconn.Classify(fmt.Errorf("%w: %w", nats.ErrAuthorization, said), true, true)
+			},
+			func(o *observation) { o.session.link.Trouble = natsconn.Classify(said, false, true) },
 			func(o *observation) { o.mirror.Reading, o.session.bucketErr = false, answer },
 			func(o *observation) { o.mirror.Reading, o.mirror.Err = false, answer },
 			func(o *observation) { o.mirror.Bucket.Store = kv.Store{Refusal: kv.MirrorCut, Detail: text} },
@@ -88,7 +90,7 @@ func checkFits(t *testing.T, name string, status rollcallv1alpha1.NodeRegistrySt
 func TestPaceOfWrites(t *testing.T) {
 	refuse := func(err error) func(*observation) {
 		return func(o *observation) {
-			o.session.link.Connected, o.session.link.Err, o.mirror.Reading = false, err, false
+			o.session.link.Connected, o.session.link.Trouble, o.mirror.Reading = false, natsconn.Classify(err, true, true), false
 		}
 	}
 	well := func(*observation) {}

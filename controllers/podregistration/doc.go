@@ -14,7 +14,7 @@
 //   - The ledger remembers which claims each pod has, so that those of a pod that is gone can be taken back, and knows when
 //     every pod has been looked at: until then a Roster removes nothing that another process wrote.
 //   - The Roster owns what is in the bucket; package roster says how. It lives as long as the manager, and is attached to
-//     the session of its registry while there is one: package registry calls Follow, Unfollow and Leave.
+//     the session of its registry while there is one: package noderegistry calls Follow, Unfollow and Leave.
 //
 // # What happens on a failure
 //

@@ -82,7 +82,7 @@ func (c *connecting) resolve(ctx context.Context) ([]netip.Addr, error) {
 	if !named && !policy.resolves() {
 		return nil, errNotAllowed
 	}
-	all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	all, err := c.dialer.o.Resolver.LookupNetIP(ctx, "ip", host)
 	switch {
 	case err != nil && !named:
 		return nil, errNotAllowed

@@ -42,8 +42,18 @@ type Options struct {
 	IgnoreDiscovered bool
 	// Policy decides which servers may be dialled; nil: all.
 	Policy *Policy
+	// Before is the Dialer of the connection that this one replaces, or nil: the servers that were advertised to it are known
+	// here too. They may be the only ones that live.
+	Before *Dialer
+	// Resolver looks up the names of hosts; nil: that of the system.
+	Resolver Resolver
 	// MaxMessage bounds a message in bytes; 0: 4 MiB.
 	MaxMessage int
+}
+
+// Resolver looks up the names of hosts, as [net.Resolver] does.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
 // Dialer connects one nats.Conn to a list of servers. Its methods are safe for concurrent use.
@@ -73,10 +83,14 @@ func New(o Options) (*Dialer, error) {
 			return nil, err
 		}
 	}
+	d.inherit(o.Before)
 	return d, nil
 }
 
 func newDialer(o Options) *Dialer {
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
+	}
 	d := &Dialer{
 		o: o, largest: cmp.Or(o.MaxMessage, mostMessage), nats: &nats.Options{},
 		found: map[string]server{}, failed: map[string]*Error{},
@@ -105,7 +119,7 @@ func (d *Dialer) give(text string) error {
 
 // NATS returns what nats.Connect takes: the servers, and options that come before one's own. It is for one connection.
 func (d *Dialer) NATS() (servers string, options []nats.Option) {
-	return strings.Join(d.urls(), ","), []nats.Option{d.install}
+	return strings.Join(append(d.urls(), d.inherited()...), ","), []nats.Option{d.install}
 }
 
 func (d *Dialer) urls() []string {

@@ -49,19 +49,26 @@ type api struct {
 	timeout time.Duration
 }
 
-func newAPI(nc *nats.Conn, domain, bucket string, timeout time.Duration) *api {
-	prefix := jetstream.DefaultAPIPrefix
-	if domain != "" {
-		prefix = "$JS." + domain + ".API."
+// apiPrefix returns what the subjects of the API begin with, in a domain or with a prefix of another account.
+func apiPrefix(domain, prefix string) string {
+	switch {
+	case prefix != "":
+		return strings.TrimSuffix(prefix, ".") + "."
+	case domain != "":
+		return "$JS." + domain + ".API."
 	}
+	return jetstream.DefaultAPIPrefix
+}
+
+func newAPI(nc *nats.Conn, prefix, bucket string, timeout time.Duration) *api {
 	return &api{nc: nc, prefix: prefix, bucket: bucket, timeout: timeout}
 }
 
-func newJetStream(nc *nats.Conn, domain string) (jetstream.JetStream, error) {
-	if domain == "" {
+func newJetStream(nc *nats.Conn, prefix string) (jetstream.JetStream, error) {
+	if prefix == jetstream.DefaultAPIPrefix {
 		return jetstream.New(nc)
 	}
-	return jetstream.NewWithDomain(nc, domain)
+	return jetstream.NewWithAPIPrefix(nc, strings.TrimSuffix(prefix, "."))
 }
 
 func (a *api) stream() string { return "KV_" + a.bucket }

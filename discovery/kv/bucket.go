@@ -128,6 +128,9 @@ type BucketConfig struct {
 	Create bool
 	// Domain is the JetStream domain; empty for the connection's own.
 	Domain string
+	// APIPrefix is what the subjects of the JetStream API begin with in place of $JS.API, for a bucket of another account; empty:
+	// what the domain has. Entries are written to <prefix>.$KV.<bucket>.
+	APIPrefix string
 }
 
 // Difference is a setting of an existing bucket that isn't as wanted.
@@ -147,7 +150,7 @@ func EnsureBucket(ctx context.Context, nc *nats.Conn, c BucketConfig) (Bucket, [
 	if err := c.Validate(); err != nil {
 		return Bucket{}, nil, err
 	}
-	a := newAPI(nc, c.Domain, c.Name, defaultAPITimeout)
+	a := newAPI(nc, apiPrefix(c.Domain, c.APIPrefix), c.Name, defaultAPITimeout)
 	b, err := a.info(ctx)
 	if errors.Is(err, ErrBucketNotFound) && c.Create {
 		if err := createBucket(ctx, nc, c); err != nil {
@@ -174,12 +177,14 @@ func (c BucketConfig) Validate() error {
 		return fmt.Errorf("%w: replicas %d: use 1 to 5", ErrInvalidBucket, c.Replicas)
 	case strings.ContainsAny(c.Domain, "*> \t\r\n"):
 		return fmt.Errorf("%w: domain %q: use a name without spaces and wildcards", ErrInvalidBucket, c.Domain)
+	case strings.ContainsAny(c.APIPrefix, "*> \t\r\n"):
+		return fmt.Errorf("%w: API prefix %q: use a subject without spaces and wildcards", ErrInvalidBucket, c.APIPrefix)
 	}
 	return nil
 }
 
 func createBucket(ctx context.Context, nc *nats.Conn, c BucketConfig) error {
-	js, err := newJetStream(nc, c.Domain)
+	js, err := newJetStream(nc, apiPrefix(c.Domain, c.APIPrefix))
 	if err != nil {
 		return err
 	}

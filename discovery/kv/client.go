@@ -35,6 +35,9 @@ type ClientOptions struct {
 	Bucket string
 	// Domain is the JetStream domain; empty for the connection's own.
 	Domain string
+	// APIPrefix is what the subjects of the JetStream API begin with in place of $JS.API, for a bucket of another account; empty:
+	// what the domain has. Entries are written to <prefix>.$KV.<bucket>.
+	APIPrefix string
 	// Timeout is how long to wait for an answer; 0: 2 s.
 	Timeout time.Duration
 }
@@ -51,7 +54,7 @@ const clientWindow = 1 << 16
 
 // NewClient makes a client, which must be closed. The errors are [ErrInvalidBucket] and those of the connection.
 func NewClient(nc *nats.Conn, o ClientOptions) (*Client, error) {
-	w, err := NewWriter(nc, WriterOptions{Bucket: o.Bucket, Domain: o.Domain, Timeout: o.Timeout, Window: clientWindow})
+	w, err := NewWriter(nc, WriterOptions{Bucket: o.Bucket, Domain: o.Domain, APIPrefix: o.APIPrefix, Timeout: o.Timeout, Window: clientWindow})
 	if err != nil {
 		return nil, err
 	}

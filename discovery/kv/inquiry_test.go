@@ -85,7 +85,7 @@ func TestWatcherAsksForTenThousand(t *testing.T) {
 	t.Logf("%d keys were answered %v after they were named, which waits for the next arrival", n, r.silentAt.Sub(asked))
 	began := time.Now()
 	told := 0
-	newAPI(nc, "", "b", time.Second).readLast(t.Context(), subjectPrefix("b"), keys, func(a []answer) { told += len(a) })
+	newAPI(nc, apiPrefix("", ""), "b", time.Second).readLast(t.Context(), subjectPrefix("b"), keys, func(a []answer) { told += len(a) })
 	t.Logf("%d keys were read in %v", told, time.Since(began))
 	if told != n {
 		t.Errorf("%d keys were answered, want %d", told, n)

@@ -19,7 +19,7 @@ type link struct {
 }
 
 func newLink(nc *nats.Conn, o *WatcherOptions, wake chan<- struct{}) *link {
-	a := newAPI(nc, o.Domain, o.Bucket, o.APITimeout)
+	a := newAPI(nc, apiPrefix(o.Domain, o.APIPrefix), o.Bucket, o.APITimeout)
 	return &link{
 		nc: nc, api: a, account: &accountWatch{api: a}, status: nc.StatusChanged(),
 		opener: &opener{nc: nc, api: a, prefix: o.KeyPrefix, heartbeat: o.IdleHeartbeat, wake: wake},
@@ -101,6 +101,7 @@ func (r *run) rebind(nc *nats.Conn, left chan struct{}) {
 		r.close(s)
 	}
 	r.links.change(newLink(nc, r.o, r.wake), r.current, left)
+	r.refusals.backoff.Reset()
 	if r.current == nil {
 		r.backoff.Reset()
 		r.open()

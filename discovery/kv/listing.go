@@ -84,6 +84,9 @@ func (r *run) openFailed(err error) {
 // rest returns how long to wait after a failure. A cluster that is electing a leader answers from one moment to the next.
 func (r *run) rest(err error) time.Duration {
 	d := r.backoff.Next()
+	if refused := r.refusals.rest(r.links.to.nc, r.links.to.api.stream(), err); refused > 0 {
+		return refused
+	}
 	if unanswered(err) {
 		d = min(d, backoff.Jitter(askAgain))
 	}
@@ -218,6 +221,7 @@ func (r *run) synced(s *session) {
 	missing := r.keys.sweep(s.generation, s.boundary.mark)
 	r.announced, r.settled = false, true
 	r.backoff.Reset()
+	r.refusals.backoff.Reset()
 	r.hiccups = max(0, r.hiccups-1)
 	r.relistAt = now.Add(backoff.Jitter(r.o.RelistInterval))
 	if r.links.release(s); s.link != r.links.to {

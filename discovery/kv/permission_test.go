@@ -83,7 +83,10 @@ func TestWatcherAcrossALeafNode(t *testing.T) {
 	natstest.NewBucket(t, hubConn, jetstream.KeyValueConfig{Storage: jetstream.MemoryStorage})
 	fillSized(t, hubConn, beyondWindow, 4096)
 	nc := leaf.Connect(t)
-	natstest.Eventually(t, func() error { _, err := newAPI(nc, "hub", "b", time.Second).info(t.Context()); return err })
+	natstest.Eventually(t, func() error {
+		_, err := newAPI(nc, apiPrefix("hub", ""), "b", time.Second).info(t.Context())
+		return err
+	})
 	r := watch(t, nc, WatcherOptions{Bucket: "b", KeyPrefix: "node.", Domain: "hub", Known: []string{"node.gone"}})
 	r.await(t, "Synced", 1)
 	if r.sizes[0] != beyondWindow {

@@ -52,11 +52,12 @@ type run struct {
 	announced bool  // Listing has been called for it
 	down      error // what Disconnected was last called with; nil if the bucket can be read
 
-	attempt context.CancelFunc // cancels the session being opened; nil if none is
-	backoff backoff.Backoff
-	openAt  time.Time // when to open a session, if there is none
-	settled bool      // a listing was completed since the last failure
-	hiccups int       // listings in a row that were given up for their silence, see patience
+	attempt  context.CancelFunc // cancels the session being opened; nil if none is
+	backoff  backoff.Backoff
+	refusals refusals
+	openAt   time.Time // when to open a session, if there is none
+	settled  bool      // a listing was completed since the last failure
+	hiccups  int       // listings in a row that were given up for their silence, see patience
 
 	relistAt time.Time
 	info     look

@@ -129,7 +129,7 @@ func fleetOfThree(t *testing.T, n int) (*natstest.Cluster, *nats.Conn, *recorder
 // bucketState returns the values of all keys as the stream's leader has them.
 func bucketState(t *testing.T, nc *nats.Conn, n int) map[string]string {
 	t.Helper()
-	a := newAPI(nc, "", "b", natstest.Patience)
+	a := newAPI(nc, apiPrefix("", ""), "b", natstest.Patience)
 	state := map[string]string{}
 	for i := range n {
 		e, err := a.last(t.Context(), subjectPrefix("b"), fleetKey(i))
@@ -173,7 +173,7 @@ func TestClusterLosesTheLeaderOfTheStream(t *testing.T) {
 	})
 	stop()
 	natstest.Eventually(t, func() error {
-		_, err := newAPI(nc, "", "b", time.Second).last(t.Context(), subjectPrefix("b"), fleetKey(0))
+		_, err := newAPI(nc, apiPrefix("", ""), "b", time.Second).last(t.Context(), subjectPrefix("b"), fleetKey(0))
 		return err
 	})
 	r.awaitLive(t, bucketState(t, nc, n))

@@ -47,6 +47,9 @@ type WatcherOptions struct {
 	KeyPrefix string
 	// Domain is the JetStream domain; empty for the connection's own.
 	Domain string
+	// APIPrefix is what the subjects of the JetStream API begin with in place of $JS.API, for a bucket of another account; empty:
+	// what the domain has. Entries are written to <prefix>.$KV.<bucket>.
+	APIPrefix string
 	// Known are keys that the caller knows from before: they are reported by Sink.Absent if the bucket lacks them.
 	Known []string
 	// IdleHeartbeat is how often the server's consumer shows that it is alive; a watcher that heard nothing for 1.7 times

@@ -51,6 +51,9 @@ type WriterOptions struct {
 	Bucket string
 	// Domain is the JetStream domain; empty for the connection's own.
 	Domain string
+	// APIPrefix is what the subjects of the JetStream API begin with in place of $JS.API, for a bucket of another account; empty:
+	// what the domain has. Entries are written to <prefix>.$KV.<bucket>.
+	APIPrefix string
 	// Timeout is how long to wait for an answer; 0: 2 s.
 	Timeout time.Duration
 	// Window is how many writes may be without an answer; 0: DefaultWindow.
@@ -98,7 +101,7 @@ type writerLink struct {
 
 // newLink subscribes to the answers on a connection.
 func (w *Writer) newLink(nc *nats.Conn) (*writerLink, error) {
-	l := &writerLink{nc: nc, api: newAPI(nc, w.o.Domain, w.o.Bucket, w.o.Timeout), inbox: nc.NewInbox() + "."}
+	l := &writerLink{nc: nc, api: newAPI(nc, apiPrefix(w.o.Domain, w.o.APIPrefix), w.o.Bucket, w.o.Timeout), inbox: nc.NewInbox() + "."}
 	var err error
 	if l.sub, err = nc.Subscribe(l.inbox+"*", func(m *nats.Msg) { w.answered(l, m) }); err != nil {
 		return nil, fmt.Errorf("subscribing to the answers to writes: %w", err)
@@ -174,7 +177,7 @@ func NewWriter(nc *nats.Conn, o WriterOptions) (*Writer, error) {
 		return nil, err
 	}
 	w.subject = w.bucket
-	if o.Domain != "" {
+	if w.link.api.prefix != jetstream.DefaultAPIPrefix {
 		w.subject = w.link.api.prefix + w.bucket
 	}
 	w.sweeper.Go(w.sweep)

@@ -131,7 +131,7 @@ func TestWriterOutages(t *testing.T) {
 	if _, err := w.Last(t.Context(), "k"); err != nil {
 		t.Error(err)
 	}
-	js, err := newJetStream(nc, "")
+	js, err := newJetStream(nc, apiPrefix("", ""))
 	if err != nil {
 		t.Fatal(err)
 	}

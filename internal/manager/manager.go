@@ -34,6 +34,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/metrics"
 	"github.com/rollcall-dev/rollcall/controllers/noderegistry"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration"
+	"github.com/rollcall-dev/rollcall/discovery/dial"
 	"github.com/rollcall-dev/rollcall/internal/metricsauth"
 	"github.com/rollcall-dev/rollcall/internal/outage"
 )
@@ -59,6 +60,9 @@ type Options struct {
 	ClusterName string
 	// DeniedCIDRs are addresses that no node may have, whatever its NodeRegistry allows.
 	DeniedCIDRs []netip.Prefix
+	// AllowedServers are the NATS servers that may be dialled: hosts, *.host, addresses and CIDRs; empty: all but those that are
+	// always refused.
+	AllowedServers []string
 	// MetricsAddress and ProbeAddress are host:port; "0" turns the endpoint off.
 	MetricsAddress, ProbeAddress string
 	// MetricsSecure serves the metrics over TLS, and only to those who may read them.
@@ -103,7 +107,11 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	}
 	o.checkMetrics(ctx, mgr.GetClient())
 	refused := serverAddresses(ctx, config)
-	if err := controllers.Setup(mgr, measured, away, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
+	servers, err := dial.ParsePolicy(o.AllowedServers, refused)
+	if err != nil {
+		return nil, fmt.Errorf("--allowed-server: %w", err)
+	}
+	if err := controllers.Setup(mgr, measured, away, servers, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
 		return nil, err
 	}
 	if o.LeaderElect {

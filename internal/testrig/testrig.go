@@ -122,6 +122,9 @@ type Manager struct {
 	done   chan error
 }
 
+// Loopback allows the servers of this machine, which a manager refuses otherwise.
+func Loopback() []string { return []string{"127.0.0.0/8", "::1"} }
+
 // Start starts a manager, as main.go would, that works in the rig's namespace alone. It is stopped when the test ends at
 // the latest.
 func (r *Rig) Start(change ...func(*rest.Config, *manager.Options)) *Manager {
@@ -130,7 +133,7 @@ func (r *Rig) Start(change ...func(*rest.Config, *manager.Options)) *Manager {
 	conf := rest.CopyConfig(r.config)
 	conf.Wrap(writes.wrap)
 	options := manager.Options{
-		Namespaces: []string{r.Namespace}, MetricsAddress: "0", ProbeAddress: "0",
+		Namespaces: []string{r.Namespace}, MetricsAddress: "0", ProbeAddress: "0", AllowedServers: Loopback(),
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	}
 	for _, f := range change {

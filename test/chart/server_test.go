@@ -28,6 +28,7 @@ const everything = `
 imagePullSecrets: [{name: registry}]
 clusterName: edge-1
 deniedCIDRs: [10.96.0.0/12]
+allowedServers: ["*.nats.example.com", 10.1.0.0/16]
 metrics: {certificateSecret: metrics-tls, serviceMonitor: {enabled: true, labels: {prometheus: main}}}
 networkPolicy:
   metricsFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]

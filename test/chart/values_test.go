@@ -114,6 +114,7 @@ func TestRefused(t *testing.T) {
 		{"embeddedNATS: {service: {type: ExternalName}}", "at '/embeddedNATS/service/type'"},
 		{"namespaces: [fleet]", "with namespaces, give clusterName"},
 		{"deniedCIDRs: [10.0.0.1]", "at '/deniedCIDRs/0'"},
+		{"allowedServers: ['nats://a']", "at '/allowedServers/0'"},
 	} {
 		_, err := template(t, test.values)
 		if err == nil || !strings.Contains(err.Error(), test.want) {

@@ -73,10 +73,10 @@ func TestAuth(t *testing.T) {
 			r.registry("wrong", with(test.auth("wrong")))
 			r.registry("none")
 			r.await("right", "Ready", "True/Ready")
-			for _, refused := range []string{"wrong", "none"} {
-				r.await(refused, "Connected", "False/AuthenticationFailed", "the server refuses the login")
-				r.await(refused, "Ready", "False/AuthenticationFailed", "the server refuses the login")
-			}
+			r.await("wrong", "Connected", "False/AuthenticationFailed", "the server refuses the login")
+			r.await("wrong", "Ready", "False/AuthenticationFailed", "the server refuses the login")
+			r.await("none", "Connected", "False/AuthenticationRequired", "spec.connection.auth")
+			r.await("none", "Ready", "False/AuthenticationRequired", "the server demands a login")
 		})
 	}
 }

@@ -91,13 +91,21 @@ type rig struct {
 // newRig returns a rig with a running manager and a NATS server with those options.
 func newRig(t *testing.T, configure func(*server.Options), change ...func(*rest.Config)) *rig {
 	t.Helper()
-	r := &rig{Rig: testrig.New(t, env)}
-	r.nats = natstest.Start(t, func(o *natstest.Options) { o.Configure = configure })
-	t.Cleanup(r.check)
-	r.Start(func(c *rest.Config, _ *manager.Options) {
+	return newRigWith(t, configure, func(c *rest.Config, _ *manager.Options) {
 		for _, f := range change {
 			f(c)
 		}
+	})
+}
+
+// newRigWith is newRig with another change.
+func newRigWith(t *testing.T, configure func(*server.Options), change func(*rest.Config, *manager.Options)) *rig {
+	t.Helper()
+	r := &rig{Rig: testrig.New(t, env)}
+	r.nats = natstest.Start(t, func(o *natstest.Options) { o.Configure = configure })
+	t.Cleanup(r.check)
+	r.Start(func(c *rest.Config, o *manager.Options) {
+		change(c, o)
 		c.Wrap(r.record)
 	})
 	t.Cleanup(r.showMetrics) // While the manager runs.

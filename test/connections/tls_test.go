@@ -120,8 +120,8 @@ func TestCA(t *testing.T) {
 	r.await("secret", "Ready", "True/Ready")
 	r.await("configmap", "Ready", "True/Ready")
 	for _, refused := range []string{"other", "none"} {
-		r.await(refused, "Connected", "False/ConnectionFailed", "TLS", "certificate signed by unknown authority")
-		r.await(refused, "Ready", "False/ConnectionFailed", "TLS")
+		r.await(refused, "Connected", "False/TLSFailed", "TLS", "certificate signed by unknown authority")
+		r.await(refused, "Ready", "False/TLSFailed", "TLS")
 	}
 	// Another bundle is picked up as well.
 	r.secret("other", map[string]string{"ca.crt": mine.pem})
@@ -135,7 +135,7 @@ func TestServerName(t *testing.T) {
 	r.registry("named", tlsSpec(&rollcallv1alpha1.TLS{CA: secretCA("ca"), ServerName: "nats.example.com"}))
 	r.registry("unnamed", tlsSpec(&rollcallv1alpha1.TLS{CA: secretCA("ca")}))
 	r.await("named", "Ready", "True/Ready")
-	r.await("unnamed", "Connected", "False/ConnectionFailed", "TLS", "127.0.0.1")
+	r.await("unnamed", "Connected", "False/TLSFailed", "TLS", "127.0.0.1")
 }
 
 func TestClientCertificate(t *testing.T) {
@@ -150,7 +150,7 @@ func TestClientCertificate(t *testing.T) {
 	r.registry("none", tlsSpec(&rollcallv1alpha1.TLS{CA: secretCA("ca")}))
 	r.await("mine", "Ready", "True/Ready")
 	for _, refused := range []string{"other", "none"} {
-		r.await(refused, "Connected", "False/ConnectionFailed", "TLS")
+		r.await(refused, "Connected", "False/TLSFailed", "TLS")
 	}
 }
 

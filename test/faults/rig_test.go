@@ -250,7 +250,7 @@ func (r *rig) spawnManager() *process {
 	r.Helper()
 	args := append([]string{
 		"--kubeconfig", r.kubeconfig, "--namespace", r.namespace, "--cluster-name", r.namespace,
-		"--metrics-bind-address=0", "--health-probe-bind-address=0",
+		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--allowed-server=127.0.0.0/8", "--allowed-server=::1",
 	}, r.managerArgs...)
 	return spawn(r.T, filepath.Join(r.dir, "manager.log"), r.env, r.binary, args...)
 }

@@ -62,7 +62,7 @@ func TestAStartWhileNATSIsDownServesTheLastKnownState(t *testing.T) {
 	manager = r.Start()
 	r.service("made-meanwhile")
 	r.Within(patience, "the endpoints of a Service made meanwhile", func() bool { return len(r.ready("made-meanwhile")) == 3 })
-	r.Within(2*time.Second+patience/10, "the registry to say so", func() bool { return r.condition("Connected") == "False/ConnectionFailed" })
+	r.Within(2*time.Second+patience/10, "the registry to say so", func() bool { return r.condition("Connected") == "False/ServerUnreachable" })
 	r.Throughout(4*time.Second, "the last known state", r.serves(0, 3))
 	for _, write := range manager.Take() {
 		t.Logf("wrote %s", write)

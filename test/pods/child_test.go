@@ -13,6 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/rollcall-dev/rollcall/internal/manager"
+	"github.com/rollcall-dev/rollcall/internal/testrig"
 )
 
 // The environment of a child: the kubeconfig, and the namespace to work in.
@@ -42,7 +43,7 @@ func runChild(kubeconfig, namespace string) error {
 	}
 	m, err := manager.New(context.Background(), conf, manager.Options{
 		Namespaces: []string{namespace}, MetricsAddress: "0", ProbeAddress: "0", ClusterName: here,
-		LeaderElect: true, LeaderElectionNamespace: namespace,
+		LeaderElect: true, LeaderElectionNamespace: namespace, AllowedServers: testrig.Loopback(),
 	})
 	if err != nil {
 		return err

@@ -105,7 +105,8 @@ func newScene(t *testing.T, b *broker) *scene {
 	s.options = manager.Options{
 		LeaderElect: true, LeaderElectionNamespace: s.Namespace, Namespaces: []string{s.Namespace},
 		MetricsAddress: s.metrics, MetricsSecure: true, ProbeAddress: "0",
-		Controller: config.Controller{SkipNameValidation: new(true)},
+		AllowedServers: testrig.Loopback(),
+		Controller:     config.Controller{SkipNameValidation: new(true)},
 	}
 	s.config = rest.AnonymousClientConfig(env.Config)
 	s.config.BearerToken = s.token(account)

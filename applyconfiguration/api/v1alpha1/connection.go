@@ -2,16 +2,26 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+)
+
 // ConnectionApplyConfiguration represents a declarative configuration of the Connection type for use
 // with apply.
 //
 // Connection says how to reach NATS.
 type ConnectionApplyConfiguration struct {
-	// servers are the URLs of the NATS servers, with the scheme nats, tls, ws or wss. One of a cluster is enough: the
-	// others are learnt from it.
+	// servers are the URLs of the NATS servers, with the scheme nats, tls, ws or wss: a host and a port, and nothing else. One of
+	// a cluster is enough, the others are learnt from it; those that are listed are tried first.
 	Servers []string `json:"servers,omitempty"`
 	// jetStreamDomain is the JetStream domain that holds the bucket, if it is not the one of the server.
 	JetStreamDomain *string `json:"jetStreamDomain,omitempty"`
+	// apiPrefix is what the subjects of the JetStream API begin with, in place of $JS.API, for a bucket that is imported from
+	// another account. Entries are written to the subjects of the bucket below it, such as fleet.API.$KV.catga_nodes.
+	APIPrefix *string `json:"apiPrefix,omitempty"`
+	// discoveredServers says what becomes of the servers that a server advertises: Use or Ignore. Use goes on to them where
+	// none of servers answers.
+	DiscoveredServers *apiv1alpha1.DiscoveredServers `json:"discoveredServers,omitempty"`
 	// inboxPrefix takes the place of _INBOX at the front of the subjects on which answers arrive, for users that may
 	// subscribe to a part of the subjects only.
 	InboxPrefix *string `json:"inboxPrefix,omitempty"`
@@ -19,6 +29,10 @@ type ConnectionApplyConfiguration struct {
 	Auth *AuthApplyConfiguration `json:"auth,omitempty"`
 	// tls says how to secure the connection, beyond what the scheme of the server asks for.
 	TLS *TLSApplyConfiguration `json:"tls,omitempty"`
+	// onSecretLoss says what becomes of the connection when a Secret or ConfigMap that it was made with is gone: Keep or Close.
+	// Either way Degraded or Connected says what is missing. To take the right to log in away from somebody, revoke it on the
+	// NATS server: that ends the connection at once.
+	OnSecretLoss *apiv1alpha1.SecretLoss `json:"onSecretLoss,omitempty"`
 }
 
 // ConnectionApplyConfiguration constructs a declarative configuration of the Connection type for use with
@@ -45,6 +59,22 @@ func (b *ConnectionApplyConfiguration) WithJetStreamDomain(value string) *Connec
 	return b
 }
 
+// WithAPIPrefix sets the APIPrefix field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the APIPrefix field is set to the value of the last call.
+func (b *ConnectionApplyConfiguration) WithAPIPrefix(value string) *ConnectionApplyConfiguration {
+	b.APIPrefix = &value
+	return b
+}
+
+// WithDiscoveredServers sets the DiscoveredServers field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DiscoveredServers field is set to the value of the last call.
+func (b *ConnectionApplyConfiguration) WithDiscoveredServers(value apiv1alpha1.DiscoveredServers) *ConnectionApplyConfiguration {
+	b.DiscoveredServers = &value
+	return b
+}
+
 // WithInboxPrefix sets the InboxPrefix field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the InboxPrefix field is set to the value of the last call.
@@ -66,5 +96,13 @@ func (b *ConnectionApplyConfiguration) WithAuth(value *AuthApplyConfiguration) *
 // If called multiple times, the TLS field is set to the value of the last call.
 func (b *ConnectionApplyConfiguration) WithTLS(value *TLSApplyConfiguration) *ConnectionApplyConfiguration {
 	b.TLS = value
+	return b
+}
+
+// WithOnSecretLoss sets the OnSecretLoss field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the OnSecretLoss field is set to the value of the last call.
+func (b *ConnectionApplyConfiguration) WithOnSecretLoss(value apiv1alpha1.SecretLoss) *ConnectionApplyConfiguration {
+	b.OnSecretLoss = &value
 	return b
 }

@@ -13,6 +13,9 @@ type TLSApplyConfiguration struct {
 	ClientCertificate *SecretReferenceApplyConfiguration `json:"clientCertificate,omitempty"`
 	// serverName is the name that the server's certificate must be for. The default is the host of the URL.
 	ServerName *string `json:"serverName,omitempty"`
+	// handshakeFirst begins with TLS, before the server has said anything. It is for servers whose configuration has
+	// handshake_first; it has no effect on the schemes ws and wss.
+	HandshakeFirst *bool `json:"handshakeFirst,omitempty"`
 }
 
 // TLSApplyConfiguration constructs a declarative configuration of the TLS type for use with
@@ -42,5 +45,13 @@ func (b *TLSApplyConfiguration) WithClientCertificate(value *SecretReferenceAppl
 // If called multiple times, the ServerName field is set to the value of the last call.
 func (b *TLSApplyConfiguration) WithServerName(value string) *TLSApplyConfiguration {
 	b.ServerName = &value
+	return b
+}
+
+// WithHandshakeFirst sets the HandshakeFirst field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the HandshakeFirst field is set to the value of the last call.
+func (b *TLSApplyConfiguration) WithHandshakeFirst(value bool) *TLSApplyConfiguration {
+	b.HandshakeFirst = &value
 	return b
 }

@@ -2,13 +2,19 @@
 package backoff
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"time"
 )
 
-// Backoff spaces out attempts: the first wait is at most 250 ms, each one twice the last, up to 2 s, and every wait is
+// Backoff spaces out attempts: the first wait is at most 250 ms, each one twice the last, up to Longest, and every wait is
 // cut by up to a half at random so that a fleet doesn't come back in step.
-type Backoff struct{ attempt int }
+type Backoff struct {
+	// Longest is the longest wait; 0: 2 s.
+	Longest time.Duration
+
+	attempt int
+}
 
 const (
 	// First bounds the first wait.
@@ -18,12 +24,12 @@ const (
 
 // Next returns for how long to wait before the next attempt.
 func (b *Backoff) Next() time.Duration {
-	d := longest
-	if b.attempt < 3 {
-		d = First << b.attempt
+	most := cmp.Or(b.Longest, longest)
+	d := First << b.attempt
+	if d < most {
 		b.attempt++
 	}
-	return Jitter(d)
+	return Jitter(min(d, most))
 }
 
 // Reset makes the next wait the first one again.
