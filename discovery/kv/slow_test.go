@@ -1,7 +1,9 @@
 package kv
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -44,4 +46,60 @@ func TestWatcherOverASlowLink(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sluggish is a Sink that takes its time for each entry of a listing, and looks at what is waiting meanwhile.
+type sluggish struct {
+	*recorder
+
+	watcher *Watcher
+	entries int
+	most    int
+}
+
+func (s *sluggish) Entry(e Entry) {
+	s.recorder.Entry(e)
+	if s.entries++; s.entries%100 == 0 {
+		s.most = max(s.most, s.watcher.run.current.in.Pending())
+		<-time.After(4 * time.Millisecond)
+	}
+}
+
+// A sink that is slow has the server wait. The listing comes to its end all the same, at the first attempt and on the same
+// connection.
+func TestWatcherWithASlowSink(t *testing.T) {
+	const keys = 100_000
+	s := natstest.Start(t)
+	admin := s.Connect(t)
+	natstest.NewBucket(t, admin, jetstream.KeyValueConfig{Storage: jetstream.MemoryStorage})
+	fill(t, admin, keys)
+	nc, err := nats.Connect(s.URL(), ConnectOptions()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	sink := &sluggish{recorder: newRecorder()}
+	if sink.watcher, err = NewWatcher(nc, WatcherOptions{Bucket: "b"}, sink); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = sink.watcher.Run(ctx)
+	}()
+	sink.await(t, "Synced", 1)
+	cancel()
+	<-ended
+	sink.check(t)
+	if diff := cmp.Diff([]string{"Listing(Start)", "Synced"}, sink.tale()); diff != "" {
+		t.Error(diff)
+	}
+	if sink.sizes[0] != keys || nc.Stats().Reconnects > 0 {
+		t.Errorf("%d of %d keys, %d reconnects", sink.sizes[0], keys, nc.Stats().Reconnects)
+	}
+	if sink.most > maxPending || sink.most < maxPending/4 {
+		t.Errorf("%d bytes were waiting, more than %d or so few that this shows nothing", sink.most, maxPending)
+	}
+	t.Logf("%d bytes were waiting at most", sink.most)
 }
