@@ -5,9 +5,7 @@ import "container/list"
 const (
 	// maxExcessBytes bounds what is kept of the messages of entries beyond MaxNodes. Past that only their keys are, and they wait
 	// for their next heartbeat as well.
-	maxExcessBytes = 4 << 20
-	// waitingBytes is what a message takes besides its value.
-	waitingBytes = 384
+	maxExcessBytes = 1 << 20
 )
 
 // excess are the entries beyond MaxNodes, in the order in which they came. The zero value is ready for use.
@@ -27,9 +25,9 @@ func (x *excess) put(entry waiting) (added bool) {
 	if x.byKey == nil {
 		x.byKey = map[string]*list.Element{}
 	}
-	size := waitingBytes + len(entry.Value)
+	size := entry.bytes()
 	if element != nil {
-		size -= waitingBytes + len(waitingIn(element).Value)
+		size -= waitingIn(element).bytes()
 	}
 	switch keeps := entry.Value != nil && x.bytes+size <= maxExcessBytes; {
 	case keeps && element != nil:
@@ -49,7 +47,7 @@ func (x *excess) put(entry waiting) (added bool) {
 func (x *excess) drop(key string) bool {
 	element, waits := x.byKey[key]
 	if element != nil {
-		x.bytes -= waitingBytes + len(waitingIn(element).Value)
+		x.bytes -= waitingIn(element).bytes()
 		x.order.Remove(element)
 	}
 	delete(x.byKey, key)

@@ -23,7 +23,7 @@ func (t messages) put(x *kv.Entry, now time.Time) {
 	if len(w.Value) > record.MaxRecordSize {
 		w.Value = oversize[:]
 	}
-	if t.entries[x.Key] == nil && t.unread.bytes+len(w.Value) > t.unreadRoom() {
+	if t.entries[x.Key] == nil && t.unread.bytes+w.bytes() > t.unreadRoom() {
 		t.unread.drop(x.Key)
 		w.Value = nil
 		t.out.state = t.excess.put(w) || t.out.state
@@ -36,13 +36,13 @@ func (t messages) put(x *kv.Entry, now time.Time) {
 var oversize [record.MaxRecordSize + 1]byte
 
 const (
-	// leastUnread is how many bytes of values may wait to be read in any registry, and unreadPerNode how many more for each node
-	// that it may have. The keys of a registry that nobody knows wait for their next message beyond that.
-	leastUnread   = 2 << 20
+	// leastUnread is how many bytes of messages may wait to be read in any registry, and unreadPerNode how many more for each node
+	// that it may have. Beyond that, the keys that nobody knows wait for their next message.
+	leastUnread   = 1 << 20
 	unreadPerNode = 2 << 10
 )
 
-// unreadRoom returns how many bytes of values may wait to be read.
+// unreadRoom returns how many bytes of messages may wait to be read.
 func (t messages) unreadRoom() int {
 	if t.policy.MaxNodes == 0 {
 		return math.MaxInt

@@ -239,7 +239,7 @@ func (m *Mirror) Withheld(keys []string) {
 
 // otherKeys is how many keys are followed besides those of MaxNodes nodes: what is no node, this cluster's own entries, removals
 // that are remembered, and nodes that wait for a place.
-const otherKeys = 20_000
+const otherKeys = 10_000
 
 // MaxKeys implements kv.Sink.
 func (m *Mirror) MaxKeys() int {

@@ -16,6 +16,12 @@ type waiting struct {
 	queued time.Time
 }
 
+// waitingBytes is about what a message takes besides its value.
+const waitingBytes = 384
+
+// bytes returns how much memory the message takes.
+func (w *waiting) bytes() int { return waitingBytes + len(w.Value) }
+
 // unread holds the messages that wait to be read, one a key: a later message of a key takes the place of an earlier one. The
 // zero value is ready for use.
 type unread struct {
@@ -27,15 +33,15 @@ type unread struct {
 	pushed, done int
 	// late is true while a message waits for too long.
 	late bool
-	// bytes is the size of the values in byKey.
+	// bytes is how much memory the messages in byKey take.
 	bytes int
 }
 
 // push adds a message, in the place of an earlier one of the key that is not being read yet.
 func (u *unread) push(w waiting) {
-	u.bytes += len(w.Value)
+	u.bytes += w.bytes()
 	if there := u.byKey[w.Key]; there != nil {
-		u.bytes -= len(there.Value)
+		u.bytes -= there.bytes()
 		w.queued = there.queued
 		*there = w
 		return
@@ -56,7 +62,7 @@ func (u *unread) take(most int) []*waiting {
 		w := u.order[0]
 		u.order[0], u.order = nil, u.order[1:]
 		u.done++
-		u.bytes -= len(w.Value)
+		u.bytes -= w.bytes()
 		delete(u.byKey, w.Key)
 		if w.Operation == kv.Put {
 			u.reading[w.Key] = w
