@@ -5,7 +5,7 @@ import "container/list"
 const (
 	// maxExcessBytes bounds what is kept of the messages of entries beyond MaxNodes. Past that only their keys are, and they wait
 	// for their next heartbeat as well.
-	maxExcessBytes = 1 << 20
+	maxExcessBytes = 512 << 10
 )
 
 // excess are the entries beyond MaxNodes, in the order in which they came. The zero value is ready for use.

@@ -38,7 +38,7 @@ var oversize [record.MaxRecordSize + 1]byte
 const (
 	// leastUnread is how many bytes of messages may wait to be read in any registry, and unreadPerNode how many more for each node
 	// that it may have. Beyond that, the keys that nobody knows wait for their next message.
-	leastUnread   = 1 << 20
+	leastUnread   = 512 << 10
 	unreadPerNode = 2 << 10
 )
 
