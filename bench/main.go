@@ -93,6 +93,7 @@ func steps() []step {
 		{"restart", restarts},
 		{"pods", podHeartbeats},
 		{"writer", writerRate},
+		{"listing", listing},
 	}
 }
 

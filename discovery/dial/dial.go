@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -30,8 +29,8 @@ const (
 
 // Options are the settings of a Dialer.
 type Options struct {
-	// Servers are the URLs, with the scheme nats, tls, ws or wss; each item is one server. If one has the scheme tls or
-	// wss, all are secured.
+	// Servers are the URLs, with the scheme nats, tls, ws or wss; each item is one server. All are WebSockets or none is,
+	// and if one has the scheme tls or wss, all are secured.
 	Servers []string
 	// TLS is how connections are secured, and says that they must be; nil: as the connection's own options, the scheme and
 	// the server ask for.
@@ -105,14 +104,12 @@ func (d *Dialer) give(text string) error {
 	if err != nil {
 		return err
 	}
-	d.secured = d.secured || s.secure()
-	i := slices.IndexFunc(d.given, func(other server) bool { return other.address() == s.address() })
-	if i < 0 {
-		d.given = append(d.given, s)
-		return nil
+	if len(d.given) > 0 && d.given[0].webSocket() != s.webSocket() {
+		return nats.ErrMixingWebsocketSchemes
 	}
-	if other := d.given[i]; other.webSocket() != s.webSocket() {
-		return fmt.Errorf("%s and %s are the same port: it can't be both", other, s)
+	d.secured = d.secured || s.secure()
+	if _, given := d.givenAt(s.address()); !given {
+		d.given = append(d.given, s)
 	}
 	return nil
 }
@@ -296,8 +293,7 @@ func (d *Dialer) connect(ctx context.Context, s server, given bool) (*stream, *E
 	if c.conn != nil {
 		_ = c.conn.Close()
 	}
-	var known *Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*Error](err); ok {
 		return nil, known
 	}
 	return nil, &Error{s.String(), c.class, err}
@@ -305,6 +301,8 @@ func (d *Dialer) connect(ctx context.Context, s server, given bool) (*stream, *E
 
 // shuffled returns the addresses in any order, so that those of a name share the load.
 func shuffled(addresses []netip.Addr) []netip.Addr {
-	rand.Shuffle(len(addresses), func(i, j int) { addresses[i], addresses[j] = addresses[j], addresses[i] })
+	rand.Shuffle(len(addresses), func(i, j int) {
+		addresses[i], addresses[j] = addresses[j], addresses[i]
+	})
 	return addresses
 }

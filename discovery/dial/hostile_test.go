@@ -172,7 +172,7 @@ func TestAFloodTakesTurns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer nc.Close()
+		t.Cleanup(nc.Close)
 	}
 	nc := connect(t, dialer(t, Options{Servers: []string{natstest.Start(t).URL()}}))
 	natstest.Eventually(t, func() error {

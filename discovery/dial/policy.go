@@ -150,7 +150,7 @@ var translated = []struct {
 	{netip.MustParsePrefix("64:ff9b:1::/48"), [4]int{6, 7, 9, 10}},     // the same with a prefix of 48 bits
 	{netip.MustParsePrefix("64:ff9b:1::/48"), [4]int{7, 9, 10, 11}},    // of 56 bits
 	{netip.MustParsePrefix("64:ff9b:1::/48"), [4]int{9, 10, 11, 12}},   // of 64 bits
-	{netip.MustParsePrefix("2001::/32"), [4]int{4, 5, 6, 7}},           // the server of a Teredo tunnel
+	{teredo, [4]int{4, 5, 6, 7}},                                       // the server of a Teredo tunnel
 }
 
 // teredo holds the inverted IPv4 address of the other end.

@@ -91,7 +91,7 @@ func TestStreamRefuses(t *testing.T) {
 		"ping with more":      "PING x\r\n",
 		"longer than it says": "MSG a 1 1\r\nxy\r\n",
 		"no cr behind":        "MSG a 1 1\r\nx\n",
-		"cr cr":               "MSG a 1 1\r\nx\r\r\n",
+		"two cr":              "MSG a 1 1\r\nx\r\r\n",
 		"empty line":          "\r\n",
 		"junk":                "HTTP/1.1 400 Bad Request\r\n",
 		"endless line":        "MSG " + strings.Repeat("a", 70<<10),

@@ -1,6 +1,7 @@
 package dial
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -60,8 +61,8 @@ func parseServer(text string) (server, error) {
 
 // withoutURL returns the cause alone: the URL may hold a password.
 func withoutURL(err error) error {
-	if e, ok := err.(*url.Error); ok { //nolint:errorlint // url.Parse returns it as it is.
-		return e.Err
+	if malformed, ok := errors.AsType[*url.Error](err); ok {
+		return malformed.Err
 	}
 	return err
 }

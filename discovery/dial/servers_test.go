@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -127,7 +128,7 @@ func TestDialerSpeaksEveryScheme(t *testing.T) {
 			s := natstest.Start(t, configured(test.configure))
 			at := port(s.URL())
 			if varz, err := s.NATS().Varz(nil); err == nil && varz.Websocket.Port > 0 {
-				at = fmt.Sprint(varz.Websocket.Port)
+				at = strconv.Itoa(varz.Websocket.Port)
 			}
 			test.options.Servers = []string{test.scheme + "://localhost:" + at}
 			d := dialer(t, test.options)
@@ -170,7 +171,7 @@ func TestDiscoveredServersInheritSchemeAndName(t *testing.T) {
 			b := natstest.Start(t, clustered("nats://"+a.NATS().ClusterAddr().String()))
 			at := port(a.URL())
 			if varz, err := a.NATS().Varz(nil); err == nil && scheme == "wss" {
-				at = fmt.Sprint(varz.Websocket.Port)
+				at = strconv.Itoa(varz.Websocket.Port)
 			}
 			nc := connect(t, dialer(t, Options{Servers: []string{scheme + "://localhost:" + at}, TLS: trust}))
 			natstest.Eventually(t, func() error {
@@ -338,9 +339,15 @@ func TestServersThatCantBeNamed(t *testing.T) {
 			t.Errorf("%q is taken for %v", url, d.given)
 		}
 	}
-	d := dialer(t, Options{Servers: []string{"A.Example.Com.", "tls://u:p@b", "ws://c/", "wss://d", "nats://[::FFFF:10.0.0.1]:1"}})
-	servers, _ := d.NATS()
-	if want := "nats://a.example.com:4222,nats://u:p@b:4222,nats://c:80,nats://d:443,nats://10.0.0.1:1"; servers != want {
-		t.Errorf("%s, want %s", servers, want)
+	for want, urls := range map[string][]string{
+		"nats://a.example.com:4222,nats://u:p@b:4222,nats://10.0.0.1:1": {"A.Example.Com.", "tls://u:p@b", "nats://[::FFFF:10.0.0.1]:1", "tls://a.example.com"},
+		"nats://c:80,nats://d:443":                                      {"ws://c/", "wss://d"},
+	} {
+		if servers, _ := dialer(t, Options{Servers: urls}).NATS(); servers != want {
+			t.Errorf("%s, want %s", servers, want)
+		}
+	}
+	if _, err := New(Options{Servers: []string{"ws://a", "nats://b"}}); !errors.Is(err, nats.ErrMixingWebsocketSchemes) {
+		t.Errorf("schemes that clash: %v", err)
 	}
 }

@@ -110,7 +110,7 @@ func (t *stream) lengthen() error {
 // work checks bytes that are not in a buffer of nats.go.
 func (t *stream) work(b []byte) error {
 	n, ready, rest, err := t.check(b)
-	t.ready = append(b[:n:n], ready...)
+	t.ready = slices.Concat(b[:n], ready)
 	t.rest = append([]byte(nil), rest...)
 	return err
 }
@@ -190,8 +190,7 @@ func (t *stream) connecting() bool {
 // fail makes the error of a Read known.
 func (t *stream) fail(err error) error {
 	err = t.afterTLS(err)
-	var known *Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*Error](err); ok {
 		t.dialer.note(t.server, known)
 	}
 	return err

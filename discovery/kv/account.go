@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -85,8 +86,33 @@ func (w *accountWatch) wait(now time.Time) {
 	w.again = now.Add(pause)
 }
 
-// counts returns how many messages each subject has that the filter matches.
-func (a *api) counts(ctx context.Context, filter string) (map[string]uint64, error) {
+const (
+	// maxCounted bounds of how many subjects the counts are asked for at once: the server puts those of 100,000 into one answer,
+	// which would be more than a message may be.
+	maxCounted = 20_000
+	// countWindow bounds the questions about single subjects that are under way.
+	countWindow = 64
+)
+
+// counts returns how many messages each subject has that one of the filters matches.
+func (a *api) counts(ctx context.Context, filters []string) (map[string]uint64, error) {
+	var mu sync.Mutex
+	all := map[string]uint64{}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(countWindow)
+	for _, filter := range filters {
+		group.Go(func() error {
+			some, err := a.countsOf(ctx, filter)
+			mu.Lock()
+			defer mu.Unlock()
+			maps.Copy(all, some)
+			return err
+		})
+	}
+	return all, group.Wait()
+}
+
+func (a *api) countsOf(ctx context.Context, filter string) (map[string]uint64, error) {
 	counts := map[string]uint64{}
 	for offset := 0; ; {
 		var page struct {

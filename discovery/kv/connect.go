@@ -20,6 +20,11 @@ const maxPings = 10
 // it is down instead of sending it later, since a late heartbeat would raise the dead; and it notices a peer that
 // vanished without a word within about six seconds, or two if there is more to send than its buffers hold. The first
 // connection may fail too, and is then tried again.
+//
+// The servers are dialled by a [dial.Dialer], so the URLs that nats.go and its callbacks know have the scheme nats. It bounds
+// what a server may send, stops reading while a Watcher has more than it can work off, and tries the given servers before
+// those that they advertise. Options about TLS, time-outs and WebSocket headers hold; those about a proxy path and compression
+// do not. With a dialer of one's own all that is missing, and a peer that vanished is noticed after 22 seconds.
 func ConnectOptions() []nats.Option {
 	return []nats.Option{
 		dial.Option,

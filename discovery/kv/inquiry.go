@@ -82,7 +82,7 @@ func (r *run) inquireOfLeader(s *session, b Bucket, err error, position uint64, 
 func (r *run) divide(s *session, x exemption, keys []string, lapsed map[string]bool) (taken, refused []string, err error) {
 	var counts map[string]uint64
 	if x.counts() {
-		if counts, err = s.link.api.counts(s.ctx, filterSubject(s.subjects, r.o.KeyPrefix)); err != nil {
+		if counts, err = s.link.api.counts(s.ctx, x.filters(s.subjects, r.o.KeyPrefix, keys)); err != nil {
 			return nil, nil, err
 		}
 	}

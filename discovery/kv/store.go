@@ -254,6 +254,7 @@ func (s *streamState) doubtful() bool {
 type exemption struct {
 	below, from uint64   // keys with fewer messages than below, or with from at least; 0: none
 	through     []string // keys with these subjects, which come from a source that is cut
+	subjects    uint64   // how many there are in all
 }
 
 // exempt returns which keys' heartbeats the store may refuse.
@@ -263,6 +264,7 @@ func (s *streamState) exempt(previous Store) exemption {
 		return x
 	}
 	c := &s.info.Config
+	x.subjects = s.info.State.NumSubjects
 	if s.fullMessages().Partial {
 		x.below = uint64(max(c.MaxMsgsPerSubject, 0))
 	}
@@ -301,6 +303,18 @@ func subjectsThrough(source *jetstream.StreamSourceInfo) []string {
 
 // counts reports whether it depends on the number of a key's messages.
 func (x exemption) counts() bool { return x.below > 0 || x.from > 0 }
+
+// filters returns what to ask for to have the counts of the keys: all subjects, unless those are very many.
+func (x exemption) filters(subjects, keyPrefix string, keys []string) []string {
+	if x.subjects <= maxCounted {
+		return []string{filterSubject(subjects, keyPrefix)}
+	}
+	each := make([]string, len(keys))
+	for i, key := range keys {
+		each[i] = subjects + key
+	}
+	return each
+}
 
 // concerns reports whether the store may refuse a key with that subject and so many messages.
 func (x exemption) concerns(subject string, messages uint64) bool {
