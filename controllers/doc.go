@@ -5,8 +5,9 @@
 //	        noderegistry: one session per NodeRegistry
 //
 // There is one state and there are two projections of it. The state is a Mirror per NodeRegistry, kept in memory by
-// package mirror: the last known record, revision and phase of every key. Package noderegistry connects a NodeRegistry to its
-// bucket and lets a kv.Watcher fill the Mirror; it is the only one here that knows NATS. The Mirror decides what becomes of a
+// package mirror: the last known record, revision and phase of every key. Package natsconn connects to NATS, and is
+// the one place where what a server or a Secret says is turned into a reason. Package noderegistry opens the bucket of a
+// NodeRegistry on such a connection and lets a kv.Watcher fill the Mirror. The Mirror decides what becomes of a
 // node, from messages and from silence, and tells the projections which names to look at. They read the Mirror by name,
 // compare with the informer's cache, and write the difference, if there is one.
 //

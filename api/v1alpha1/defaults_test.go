@@ -15,7 +15,11 @@ import (
 
 func TestNodeRegistryDefaults(t *testing.T) {
 	want := rollcallv1alpha1.NodeRegistrySpec{
-		Connection: rollcallv1alpha1.Connection{Servers: []string{"nats://nats:4222"}},
+		Connection: rollcallv1alpha1.Connection{
+			Servers:           []string{"nats://nats:4222"},
+			DiscoveredServers: rollcallv1alpha1.DiscoveredUse,
+			OnSecretLoss:      rollcallv1alpha1.SecretLossKeep,
+		},
 		Bucket: rollcallv1alpha1.Bucket{
 			Name:           "catga_nodes",
 			KeyPrefix:      new("node."),
@@ -90,6 +94,8 @@ spec:
   connection:
     servers: ["nats://nats.nats:4222"]
     jetStreamDomain: hub
+    discoveredServers: Ignore
+    onSecretLoss: Close
     inboxPrefix: _INBOX_rollcall
     auth:
       credentials: {name: nats-creds, key: user.creds}
@@ -97,6 +103,7 @@ spec:
       ca: {kind: Secret, name: nats-ca, key: ca.crt}
       clientCertificate: {name: nats-client}
       serverName: nats.example.com
+      handshakeFirst: true
   bucket:
     name: catga_nodes
     keyPrefix: "node."

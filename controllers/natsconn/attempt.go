@@ -73,7 +73,7 @@ func (c *connector) gives() bool {
 // attempt reads the Secrets, and makes a connection if there is none with what they hold.
 func (c *connector) attempt(ctx context.Context, o order) result {
 	if o.surveyOnly {
-		return c.survey(ctx, o.current)
+		return surveyServers(ctx, o.current)
 	}
 	m := o.inHand
 	if m == nil {
@@ -84,7 +84,7 @@ func (c *connector) attempt(ctx context.Context, o order) result {
 	}
 	switch {
 	case o.current != nil && o.current.digest == m.digest:
-		r := c.survey(ctx, o.current)
+		r := surveyServers(ctx, o.current)
 		r.credentials = m
 		return r
 	case o.skips && o.skip == m.digest:
@@ -115,9 +115,9 @@ func (c *connector) read(ctx context.Context) (*credentials, error) {
 	return m, err
 }
 
-// survey looks whether the servers that the NodeRegistry lists are there. The client may have gone on to others, which a
+// surveyServers looks whether the servers that the NodeRegistry lists are there. The client may have gone on to others, which a
 // restart of the manager would not find.
-func (c *connector) survey(ctx context.Context, current *Conn) result {
+func surveyServers(ctx context.Context, current *Conn) result {
 	ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
 	defer cancel()
 	return result{outcome: unchanged, surveyed: true, missing: current.dialer.Reach(ctx)}

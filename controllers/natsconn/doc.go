@@ -14,7 +14,7 @@
 // again by itself.
 //
 //	                          none                     up                            down
-//	it is time to look        attempt                  attempt                       attempt
+//	it is time to look        attempt                  the same                      the same
 //	attempt: other content    up                       up; the old Conn is replaced  up; the old Conn is replaced
 //	attempt: same content     -                        no trouble; survey            -
 //	attempt: failed           the trouble is told      the same, as Degraded         the trouble is told

@@ -21,6 +21,14 @@ func (lp *loop) ping(ctx context.Context) {
 	go func() { lp.link.post(event{kind: pinged, conn: c, gone: c.gone(ctx)}) }()
 }
 
+// pinged takes in whether the peer is gone.
+func (lp *loop) pinged(c *Conn, gone bool) {
+	lp.pinging = false
+	if gone && c == lp.conn {
+		lp.reconnect("the peer is gone")
+	}
+}
+
 // gone reports whether the peer answers no ping, and sends nothing else either: a peer that vanished without a word leaves a
 // connection that looks as if it were up. On a slow link the answer may have to wait behind what else is on its way.
 func (c *Conn) gone(ctx context.Context) bool {

@@ -114,20 +114,19 @@ func (lp *loop) handle(ctx context.Context, e event) {
 	case attempted:
 		lp.tries.running = false
 		lp.attempted(e.result)
-		return
 	case pinged:
-		lp.pinging = false
-		if e.gone && e.conn == lp.conn {
-			lp.reconnect("the peer is gone")
-		}
-		return
+		lp.pinged(e.conn, e.gone)
 	case denied:
 		lp.denied(e.conn, e.denial)
-		return
+	default:
+		if e.conn == lp.conn { // Else it is retired.
+			lp.happened(ctx, e)
+		}
 	}
-	if e.conn != lp.conn {
-		return // It is retired.
-	}
+}
+
+// happened takes in what became of the Conn.
+func (lp *loop) happened(ctx context.Context, e event) {
 	switch e.kind {
 	case disconnected:
 		lp.disconnected(e.err)
@@ -162,14 +161,13 @@ func (lp *loop) attempted(r result) {
 			return // The Secrets were not read.
 		}
 	case unread:
-		if lp.conn == nil {
-			lp.trouble = r.err
-		} else {
+		if lp.conn != nil {
 			// It says nothing about the Secrets.
 			lp.link.log.V(1).Info("secrets not read", "error", r.err.Error())
 			lp.tries.look = now.Add(spread(lp.atMost(downInterval)))
 			return
 		}
+		lp.trouble = r.err
 	case failed:
 		lp.failed(r, now)
 	}

@@ -72,7 +72,7 @@ func classOf(err error) dial.Class {
 }
 
 func collect(err error, into map[dial.Class]bool) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // All of them count, not the first.
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {
 			collect(one, into)
 		}

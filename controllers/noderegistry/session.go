@@ -127,7 +127,7 @@ type backoffs struct{ other, denied wait.Backoff }
 func newBackoffs() backoffs {
 	b := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 6, Cap: 2 * time.Second}
 	longer := b
-	longer.Steps, longer.Cap = 11, time.Minute
+	longer.Steps, longer.Cap = 10, 40*time.Second // With the jitter, a minute.
 	return backoffs{other: b, denied: longer}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/nats-io/nats.go"
@@ -81,5 +82,27 @@ func TestWhatWasEndedIsNoErrorOfTheBucket(t *testing.T) {
 		if got := s.mirror.State().Err; errors.Is(got, context.Canceled) || (got == nil) != errors.Is(err, context.Canceled) {
 			t.Errorf("%v is told as %v", err, got)
 		}
+	}
+}
+
+// A server logs each request that it refuses for want of a permission.
+func TestADeniedBucketIsTriedRarely(t *testing.T) {
+	s := &session{clock: clock.RealClock{}}
+	rests, attempts := newBackoffs(), 0
+	began := epoch
+	for passed := time.Duration(0); passed < time.Hour; attempts++ {
+		s.state.denials = s.state.denials.add(natsconn.Denial{Subject: "$JS.API.STREAM.INFO.KV_b", Bucket: "b"}, began)
+		rest := s.rest(began, &rests)
+		if rest > time.Minute {
+			t.Fatalf("it rests for %s", rest)
+		}
+		passed += rest
+		began = began.Add(rest)
+	}
+	if attempts > 100 {
+		t.Errorf("%d attempts in an hour", attempts)
+	}
+	if rest := s.rest(began.Add(time.Second), &rests); rest > 200*time.Millisecond {
+		t.Errorf("an attempt that was not denied is followed by a rest of %s", rest)
 	}
 }

@@ -57,7 +57,7 @@ func TestConditions(t *testing.T) {
 		{"TLS", []func(*observation){down(fmt.Errorf("%w: x509", nats.ErrTLS))}, "TLSFailed", "NotListed", "AsExpected", "TLSFailed"},
 		{"lost", []func(*observation){down(errors.New("EOF"))}, "ConnectionLost", "NotListed", "AsExpected", "ConnectionLost"},
 		{"denied", []func(*observation){stopped, denied(consumers, time.Second)}, "Connected", "PermissionDenied", "AsExpected", "PermissionDenied"},
-		{"denied long ago", []func(*observation){stopped, denied(consumers, time.Minute)}, "Connected", "Listing", "AsExpected", "Listing"},
+		{"denied long ago", []func(*observation){stopped, denied(consumers, 2*time.Minute)}, "Connected", "Listing", "AsExpected", "Listing"},
 		{"denied, but read", []func(*observation){denied(consumers, 10*time.Second)}, "Connected", "Listed", "PermissionDenied", "Ready"},
 		{"denied before the last listing", []func(*observation){denied(consumers, 10*time.Minute)}, "Connected", "Listed", "AsExpected", "Ready"},
 		{"denied to another session", []func(*observation){denied(natsconn.Denial{Subject: "$JS.API.INFO"}, time.Second)}, "Connected", "Listed", "AsExpected", "Ready"},

@@ -84,8 +84,10 @@ func (r *run) openFailed(err error) {
 // rest returns how long to wait after a failure. A cluster that is electing a leader answers from one moment to the next.
 func (r *run) rest(err error) time.Duration {
 	d := r.backoff.Next()
-	if refused := r.refusals.rest(r.links.to.nc, r.links.to.api.stream(), err); refused > 0 {
-		return refused
+	if r.refusals.concerns(err) {
+		if refused := r.refusals.rest(r.links.to.nc.LastError(), r.links.to.api.stream()); refused > 0 {
+			return refused
+		}
 	}
 	if unanswered(err) {
 		d = min(d, backoff.Jitter(askAgain))

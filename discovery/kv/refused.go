@@ -20,13 +20,14 @@ type refusals struct {
 	last    error // the violation that was counted last
 }
 
-// rest returns how long to wait after the failure err; 0: it was none of permission. Each violation counts once, so what
-// follows after the permission was given does not wait for it.
-func (f *refusals) rest(nc *nats.Conn, stream string, err error) time.Duration {
-	if !errors.Is(err, ErrNoAnswer) && !errors.Is(err, ErrStalled) && !errors.Is(err, ErrNoHeartbeat) {
-		return 0
-	}
-	said := nc.LastError()
+// concerns reports whether the failure may be one of permission, which a server tells the connection only.
+func (*refusals) concerns(err error) bool {
+	return errors.Is(err, ErrNoAnswer) || errors.Is(err, ErrStalled) || errors.Is(err, ErrNoHeartbeat)
+}
+
+// rest returns how long to wait after a failure, with what the server said last; 0: that is no violation. Each counts once, so
+// what follows after the permission was given does not wait for it.
+func (f *refusals) rest(said error, stream string) time.Duration {
 	if said == f.last || !keepsFromReading(said, stream) { //nolint:errorlint // The same value is the same violation.
 		return 0
 	}
@@ -42,6 +43,6 @@ func keepsFromReading(err error, stream string) bool {
 	}
 	said, stream := strings.ToLower(err.Error()), strings.ToLower(stream)
 	return slices.ContainsFunc([]string{
-		"violation for subscription to", ".stream.info." + stream, ".consumer.create." + stream + ".", "$js.fc." + stream + ".",
+		"violation for subscription to", ".stream.info." + stream + `"`, ".consumer.create." + stream + ".", "$js.fc." + stream + ".",
 	}, func(part string) bool { return strings.Contains(said, part) })
 }

@@ -45,7 +45,6 @@ func TestAllowedServers(t *testing.T) {
 	}
 }
 
-
 // The cause is told of servers that the manager may connect to.
 func TestServersThatDoNotAnswer(t *testing.T) {
 	r := newRigWith(t, nil, func(_ *rest.Config, o *manager.Options) { o.AllowedServers = append(o.AllowedServers, "nats.invalid") })

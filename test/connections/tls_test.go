@@ -168,3 +168,17 @@ func TestWebsocket(t *testing.T) {
 	})
 	r.await("socket", "Ready", "True/Ready")
 }
+
+// A server with handshake_first says nothing before TLS.
+func TestHandshakeFirst(t *testing.T) {
+	mine := newAuthority(t)
+	r := newRig(t, func(o *server.Options) {
+		withTLS(mine.server("127.0.0.1", false))(o)
+		o.TLSHandshakeFirst = true
+	})
+	r.secret("ca", map[string]string{"ca.crt": mine.pem})
+	r.registry("first", tlsSpec(&rollcallv1alpha1.TLS{CA: secretCA("ca"), HandshakeFirst: true}))
+	r.registry("later", tlsSpec(&rollcallv1alpha1.TLS{CA: secretCA("ca")}))
+	r.await("first", "Ready", "True/Ready")
+	r.await("later", "Ready", "False/ServerUnreachable", "handshake first")
+}
