@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 )
 
 // handshakes are answers to the request for a WebSocket.
@@ -56,7 +57,7 @@ func handshakes() []Script {
 }
 
 // bomb is a frame of a few kilobytes that unpacks to many megabytes.
-func bomb() []byte {
+var bomb = sync.OnceValue(func() []byte {
 	var packed bytes.Buffer
 	w, _ := flate.NewWriter(&packed, flate.BestCompression)
 	_, _ = w.Write([]byte("INFO {\"server_id\":\""))
@@ -65,7 +66,7 @@ func bomb() []byte {
 	}
 	_ = w.Flush()
 	return frame(opBinary|final|compressed, packed.Bytes())
-}
+})
 
 // sockets are the frames of a WebSocket.
 func sockets() []Script {

@@ -41,7 +41,6 @@ func sizes() []Script {
 func lines() []Script {
 	greeting := func(name, start, endless string) Script {
 		return Script{Kind: "lines", Name: name, serve: serve(act{greet: func(p *peer) {
-			p.server.done.Go(p.drain)
 			p.say("%s", start)
 			p.endless(endless)
 		}})}
@@ -128,11 +127,7 @@ func infos() []Script {
 	}
 	with := func(members string) string { return strings.TrimSuffix(plainInfo, "}") + "," + members + "}" }
 	fixed := func(name, info string) Script {
-		return Script{Kind: "infos", Name: name, serve: serve(act{greet: func(p *peer) {
-			p.say("INFO %s\r\n", info)
-			p.act = &act{after: (*peer).drop}
-			p.obey()
-		}})}
+		return Script{Kind: "infos", Name: name, serve: serve(act{info: func(*peer) string { return info }, after: (*peer).drop})}
 	}
 	many := func(n, count int) string {
 		var urls strings.Builder
@@ -166,12 +161,12 @@ func infos() []Script {
 // fixedBait is an INFO whose connect_urls lead to a bait, of a server that goes away after the login: so somebody else has to be
 // dialled.
 func fixedBait(name string, forbidden bool, format string) Script {
-	return Script{Kind: "infos", Name: name, serve: serve(act{greet: func(p *peer) {
-		url := fmt.Sprintf(format, p.server.bait(forbidden))
-		p.say("INFO %s,\"connect_urls\":[%q]}\r\n", strings.TrimSuffix(plainInfo, "}"), url)
-		p.act = &act{after: (*peer).drop}
-		p.obey()
-	}})}
+	return Script{Kind: "infos", Name: name, serve: serve(act{
+		info: func(p *peer) string {
+			return fmt.Sprintf("%s,\"connect_urls\":[%q]}", strings.TrimSuffix(plainInfo, "}"), fmt.Sprintf(format, p.server.bait(forbidden)))
+		},
+		after: (*peer).drop,
+	})}
 }
 
 // drop closes the connection a moment after the client came in.

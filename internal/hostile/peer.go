@@ -15,8 +15,9 @@ const plainInfo = `{"server_id":"HOSTILE","server_name":"h","version":"2.15.2","
 
 // act is what a server does: as an ordinary one where a field is not set, and as the field says where it is.
 type act struct {
-	// greet takes the place of INFO and of all that follows.
+	// greet takes the place of INFO and of all that follows, beside reading what the client sends; info of the INFO alone.
 	greet func(*peer)
+	info  func(*peer) string
 	// login takes the place of the answer to the client's CONNECT and PING.
 	login func(*peer)
 	// after is done once the client is in, beside everything else.
@@ -54,12 +55,16 @@ func newPeer(s *Server, c net.Conn, a *act) *peer {
 
 func (p *peer) serve() {
 	if p.act.greet != nil {
-		p.server.strike()
-		p.act.greet(p)
+		p.beside(func() { p.act.greet(p) })
 		p.drain()
 		return
 	}
-	p.say("INFO %s\r\n", plainInfo)
+	info := plainInfo
+	if p.act.info != nil {
+		p.server.strike()
+		info = p.act.info(p)
+	}
+	p.say("INFO %s\r\n", info)
 	p.obey()
 }
 
