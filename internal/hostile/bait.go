@@ -53,7 +53,7 @@ func (b *bait) accept() {
 
 // take keeps the first line that comes, or that there was a connection.
 func (b *bait) take(c net.Conn) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	_ = c.SetDeadline(time.Now().Add(time.Second))
 	_, _ = c.Write([]byte("INFO " + plainInfo + "\r\n"))
 	line, _ := bufio.NewReader(c).ReadString('\n')

@@ -48,8 +48,7 @@ func handshakes() []Script {
 		}),
 		answer("extensions that nobody wanted", func(p *peer, accept string) {
 			p.say(switching, accept, "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: x\r\n")
-			for _, err := p.Write(bomb()); err == nil; _, err = p.Write(bomb()) {
-			}
+			p.flood(func(int) []byte { return bomb() })
 		}),
 		answer("headers by one byte a second", func(p *peer, _ string) { p.drip("HTTP/1.1 101 Switching Protocols\r\n") }),
 		answer("no answer", func(*peer, string) {}),

@@ -31,7 +31,7 @@ func sizes() []Script {
 		add("MSG whose sid is "+sid[0], "MSG SUBJECT "+sid[1]+" 3\r\nabc\r\n")
 	}
 	add("a message that ends too late", "MSG SUBJECT SID 3\r\nabcdefghijk\r\n")
-	add("MSG without anything", "MSG\r\nMSG \r\nMSG a\r\n")
+	add("MSG without anything", "MSG\r\n")
 	add("bare newlines", "MSG SUBJECT SID 3\nabc\n")
 	add("HMSG whose headers are none", "HMSG SUBJECT SID 12 12\r\n\x00\x01\x02:::::\r\n\r\n\r\n")
 	return all

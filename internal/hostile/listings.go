@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,22 +74,23 @@ func every(p *peer, interval time.Duration, f func(n uint64) []byte) {
 	}
 }
 
+// bucketInfo answers STREAM.INFO with what answer returns for the n-th time.
+func bucketInfo(name string, answer func(stream string, n int) string) Script {
+	return Script{Kind: "buckets", Name: name, serve: serve(act{answer: func(p *peer, operation string) string {
+		stream, found := strings.CutPrefix(operation, "STREAM.INFO.")
+		if !found {
+			return ""
+		}
+		return answer(stream, p.server.Struck())
+	}})}
+}
+
 // buckets are answers to STREAM.INFO that no server could mean.
-func buckets() []Script {
-	info := func(name string, answer func(stream string, n int) string) Script {
-		return Script{Kind: "buckets", Name: name, serve: serve(act{answer: func(p *peer, operation string) string {
-			stream, found := strings.CutPrefix(operation, "STREAM.INFO.")
-			if !found {
-				return ""
-			}
-			return answer(stream, p.server.Struck())
-		}})}
-	}
+func buckets() []Script { return slices.Concat(bucketConfigs(), bucketStates()) }
+
+func bucketConfigs() []Script {
 	config := func(name, members string) Script {
-		return info(name, func(stream string, _ int) string { return streamInfo(stream, ","+members, "") })
-	}
-	state := func(name, members string) Script {
-		return info(name, func(stream string, _ int) string { return streamInfo(stream, "", ","+members) })
+		return bucketInfo(name, func(stream string, _ int) string { return streamInfo(stream, ","+members, "") })
 	}
 	others := `{"name":"KV_x","filter_subject":"a.>","external":{"api":"$JS.x.API"}}`
 	return []Script{
@@ -106,31 +108,39 @@ func buckets() []Script {
 		config("a mirror with a name of wildcards", `"mirror":{"name":">.*.>"}`),
 		config("ten thousand sources", `"sources":[`+others+strings.Repeat(","+others, 10_000)+`]`),
 		config("a sealed stream", `"sealed":true,"max_age":0`),
+	}
+}
+
+func bucketStates() []Script {
+	state := func(name, members string) Script {
+		return bucketInfo(name, func(stream string, _ int) string { return streamInfo(stream, "", ","+members) })
+	}
+	return []Script{
 		state("2^64-1 messages", `"messages":18446744073709551615,"bytes":18446744073709551615,"first_seq":18446744073709551615,"last_seq":18446744073709551615`),
 		state("counts that are negative", `"messages":-1,"last_seq":-1`),
 		state("counts that no number holds", `"messages":1e400`),
 		state("a first sequence beyond the last", `"first_seq":100,"last_seq":1`),
 		state("a last sequence that never comes", `"last_seq":1000000`),
-		info("a stream that is created anew each time", func(stream string, n int) string {
+		bucketInfo("a stream that is created anew each time", func(stream string, n int) string {
 			created := time.Unix(int64(n), 0).UTC().Format(time.RFC3339)
 			return strings.Replace(streamInfo(stream, "", ""), "2026-01-01T00:00:00Z", created, 1)
 		}),
-		info("a last sequence that goes back", func(stream string, n int) string {
+		bucketInfo("a last sequence that goes back", func(stream string, n int) string {
 			return streamInfo(stream, "", fmt.Sprintf(`,"last_seq":%d`, max(0, 100-n)))
 		}),
-		info("a stream created in the year 9999", func(stream string, _ int) string {
+		bucketInfo("a stream created in the year 9999", func(stream string, _ int) string {
 			return strings.Replace(streamInfo(stream, "", ""), "2026-01-01T00:00:00Z", "9999-12-31T23:59:59Z", 1)
 		}),
-		info("a clock of the year 1", func(stream string, _ int) string {
+		bucketInfo("a clock of the year 1", func(stream string, _ int) string {
 			return streamInfo(stream, "", "") + `{"ts":"0001-01-01T00:00:00Z"}`
 		}),
-		info("megabytes of subjects", func(stream string, _ int) string {
+		bucketInfo("megabytes of subjects", func(stream string, _ int) string {
 			return streamInfo(stream, "", `,"subjects":{"a":1`+subjects(100_000)+`}`)
 		}),
-		info("megabytes of nested braces", func(string, int) string { return strings.Repeat(`{"config":`, 100_000) }),
-		info("no JSON", func(string, int) string { return "\x00" }),
-		info("nothing", func(string, int) string { return " " }),
-		info("ever other descriptions of an error", func(_ string, n int) string {
+		bucketInfo("megabytes of nested braces", func(string, int) string { return strings.Repeat(`{"config":`, 100_000) }),
+		bucketInfo("no JSON", func(string, int) string { return "\x00" }),
+		bucketInfo("nothing", func(string, int) string { return " " }),
+		bucketInfo("ever other descriptions of an error", func(_ string, n int) string {
 			return fmt.Sprintf(`{"error":{"code":404,"err_code":10059,"description":"stream %d not found"}}`, n)
 		}),
 	}

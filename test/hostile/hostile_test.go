@@ -49,6 +49,7 @@ func filled(scripts []hostile.Script) []hostile.Script {
 }
 
 func attack(t *testing.T, scripts []hostile.Script) {
+	t.Helper()
 	t.Parallel()
 	r := newRig(t)
 	alone := r.median(3)
