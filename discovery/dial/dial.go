@@ -46,7 +46,7 @@ type Options struct {
 	Before *Dialer
 	// Resolver looks up the names of hosts; nil: that of the system.
 	Resolver Resolver
-	// MaxMessage bounds a message in bytes; 0: 4 MiB.
+	// MaxMessage bounds a message in bytes; 0: 4 MiB. What the server says of its own limit, max_payload, may bound it further.
 	MaxMessage int
 }
 
@@ -272,6 +272,14 @@ func nameFor(host string, from server) string {
 		return from.host
 	}
 	return from.name
+}
+
+// most returns how large a message of a server may be.
+func (d *Dialer) most(info *nats.ServerInfo) int {
+	if info.MaxPayload > 0 {
+		return int(min(info.MaxPayload, int64(d.largest)))
+	}
+	return d.largest
 }
 
 // silence returns after which time a connection that receives nothing is dead: nats.go sends pings.

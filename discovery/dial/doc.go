@@ -12,7 +12,7 @@
 //
 //	bound                          value
 //	a control line                 64 KiB, INFO 256 KiB
-//	a message                      4 MiB, or [Options].MaxMessage
+//	a message                      the server's max_payload, and 4 MiB or [Options].MaxMessage
 //	the headers of a message       64 KiB
 //	servers advertised at once     32, and 1024 in the life of a connection
 //	a server that is silent        three intervals of the client's pings

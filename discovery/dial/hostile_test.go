@@ -120,6 +120,8 @@ func TestVillainsAreLeftLater(t *testing.T) {
 		"a line without end":      forever(welcome+"MSG ", strings.Repeat("a", 64<<10), 0),
 		"an info without end":     forever(welcome+"INFO {", strings.Repeat("a", 64<<10), 0),
 		"a message too large":     says(welcome + "MSG _INBOX.x 1 9999999\r\n"),
+		"one beyond its own word": says(welcome + "MSG _INBOX.x 1 1048577\r\n"),
+		"one beyond its new word": says(welcome + "INFO {\"max_payload\":1000}\r\nMSG _INBOX.x 1 1001\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

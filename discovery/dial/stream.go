@@ -44,7 +44,7 @@ type stream struct {
 func newStream(d *Dialer, conn net.Conn, s server, info *nats.ServerInfo, rest []byte, secured bool) *stream {
 	t := &stream{
 		Conn: conn, dialer: d, server: s, secured: secured, silence: d.silence(), closed: make(chan struct{}),
-		scanner: scanner{largest: d.largest}, rest: rest, heard: !secured,
+		scanner: scanner{largest: d.most(info)}, rest: rest, heard: !secured,
 	}
 	t.pacer = newPacer(processShare, t.closed)
 	t.ready = infoLine(*info, secured, d.discover(s, info.ConnectURLs))
@@ -132,6 +132,7 @@ func (t *stream) check(b []byte) (n int, ready, rest []byte, err error) {
 			return 0, nil, nil, &Error{t.server.String(), Protocol, err}
 		}
 		t.scanner.cost += infoCost + length/infoCost
+		t.scanner.largest = t.dialer.most(info)
 		ready, rest = infoLine(*info, t.secured, t.dialer.discover(t.server, info.ConnectURLs)), rest[length:]
 	}
 	return n, ready, rest, nil

@@ -88,8 +88,8 @@ func (w *accountWatch) wait(now time.Time) {
 
 const (
 	// maxCounted bounds of how many subjects the counts are asked for at once: the server puts those of 100,000 into one answer,
-	// which would be more than a message may be.
-	maxCounted = 20_000
+	// which would be larger than the largest message of a server, 1 MiB by default.
+	maxCounted = 4_000
 	// countWindow bounds the questions about single subjects that are under way.
 	countWindow = 64
 )
