@@ -30,15 +30,14 @@
 //	no answer to the ping     -                        reconnect                     -
 //	the last member has left  end                      end; the Conn is retired      end; the Conn is retired
 //
-// A Conn that is replaced or retired is closed when its last user has released it. Events of such a Conn say nothing, but for
-// denials.
+// A Conn that is replaced or retired is closed when its last user has released it. Events of such a Conn say nothing.
 //
 // # When the Secrets are read
 //
 // They are got by name, past the cache.
 //
 //	nothing is wrong                     every 7.5 to 10 minutes; with a login that expires, after half of the time that it has left
-//	the client connects again            every 22 to 30 s: another content would not help
+//	the client connects again            every 1.5 to 2 minutes: another content would not help
 //	no server answers                    the same; meanwhile what is in hand is tried every 250 to 500 ms
 //	a login, Secret, certificate, limit  every 3 to 4 s, the first times sooner. Other content is tried at once, the same with
 //	or permission is in the way          backoff: a login or a limit up to a minute, anything else up to 5 s

@@ -368,13 +368,15 @@ func TestARefusedLoginIsTriedForEver(t *testing.T) {
 
 func TestDenialsReachTheSessionsThatTheyConcern(t *testing.T) {
 	b := newBench(t, twoUsers)
-	l := b.Join(nil)
+	b.shelf.put(login("first", "p"))
+	l := b.Join(withPassword())
 	one, other := &guest{name: "one"}, &guest{name: "other"}
 	l.view.enter(one)
 	l.view.enter(other)
 	defer l.view.quit(one)
 	defer l.view.quit(other)
-	c := &Conn{}
+	c := b.Acquire(l)
+	defer c.Release()
 	l.heard(c, violationOf(`Publish to "$JS.API.STREAM.INFO.KV_one"`))
 	l.heard(c, violationOf(`Publish to "$JS.API.INFO"`))
 	b.within("the denials", func() bool { return len(one.denied()) == 2 && len(other.denied()) == 1 })

@@ -116,8 +116,6 @@ func (lp *loop) handle(ctx context.Context, e event) {
 		lp.attempted(e.result)
 	case pinged:
 		lp.pinged(e.conn, e.gone)
-	case denied:
-		lp.denied(e.conn, e.denial)
 	default:
 		if e.conn == lp.conn { // Else it is retired.
 			lp.happened(ctx, e)
@@ -138,6 +136,8 @@ func (lp *loop) happened(ctx context.Context, e event) {
 		lp.survey = survey{at: lp.clock.Now().Add(spread(surveySoon))}
 	case closed:
 		lp.drop(e.err)
+	case denied:
+		lp.denied(e.denial)
 	case silent:
 		lp.ping(ctx)
 	}
@@ -148,9 +148,8 @@ func (lp *loop) attempted(r result) {
 	now := lp.clock.Now()
 	switch r.outcome {
 	case made:
+		lp.trouble, lp.tries.inHand = nil, nil
 		lp.swap(r.conn)
-		lp.trouble = nil
-		lp.tries.succeeded()
 	case unchanged:
 		if r.credentials != nil {
 			lp.trouble = nil
@@ -193,7 +192,6 @@ func (lp *loop) failed(r result, now time.Time) {
 
 // rest returns how long to wait before the next look at the Secrets, if nothing happens.
 func (lp *loop) rest(now time.Time) time.Duration {
-	usual := lp.atMost(healthyInterval)
 	switch {
 	case lp.conn == nil && !NeedsUserAction(lp.trouble):
 		return soon()
@@ -202,7 +200,7 @@ func (lp *loop) rest(now time.Time) time.Duration {
 	case !lp.state.Connected:
 		return spread(lp.atMost(downInterval))
 	}
-	return renewal(lp.conn.expires, spread(usual), now)
+	return renewal(lp.conn.expires, spread(lp.atMost(healthyInterval)), now)
 }
 
 // atMost returns the shorter one of a wait and of the interval that was asked for.
@@ -217,6 +215,10 @@ func (lp *loop) atMost(d time.Duration) time.Duration {
 func (lp *loop) swap(next *Conn) {
 	old := lp.conn
 	lp.conn, lp.cause, lp.deaf, lp.survey = next, nil, deaf{}, survey{}
+	if old != nil {
+		// It may have been made with what the old one has discovered.
+		lp.survey.at = lp.clock.Now().Add(spread(surveySoon))
+	}
 	// It may be down by now, or closed, before anybody listened.
 	lp.state.Connected = next != nil && next.nats.IsConnected()
 	lp.link.view.put(next)
@@ -239,9 +241,11 @@ func (lp *loop) drop(err error) {
 }
 
 func (lp *loop) disconnected(err error) {
+	now := lp.clock.Now()
 	lp.state.Connected, lp.cause = false, err
+	lp.tries.lookWithin(spread(lp.atMost(downInterval)), now)
 	if refusal(err) != nil {
-		lp.tries.look = lp.clock.Now()
+		lp.tries.look = now
 	}
 }
 
@@ -270,12 +274,12 @@ func (lp *loop) inspect() {
 }
 
 // denied tells the members that it concerns.
-func (lp *loop) denied(c *Conn, d Denial) {
+func (lp *loop) denied(d Denial) {
 	lp.link.log.V(1).Info("nats denies a permission", "denied", d.String())
 	for _, m := range lp.link.view.concerned(d) {
 		m.Deny(d)
 	}
-	if c != lp.conn || d.Optional() {
+	if d.Optional() {
 		return
 	}
 	now := lp.clock.Now()

@@ -10,7 +10,7 @@ const (
 	// healthyInterval is how often the Secrets of a connection are read while nothing is wrong with it.
 	healthyInterval = 10 * time.Minute
 	// downInterval is the same while no server answers: another content of the Secrets would not help.
-	downInterval = 30 * time.Second
+	downInterval = 2 * time.Minute
 	// troubleInterval is the same while another content may help.
 	troubleInterval = 4 * time.Second
 	// shortestPoll is the shortest time between two looks at a Secret whose login is about to expire.
@@ -52,7 +52,8 @@ func (t *tries) failed(digest [sha256.Size]byte, err error, now time.Time) {
 	t.inHand = nil
 }
 
-// succeeded notes that the connection is what the Secrets ask for.
+// succeeded notes that the connection is what the Secrets ask for, and has been for a while: a server that lets in and refuses
+// in turn is one that refuses.
 func (t *tries) succeeded() { *t = tries{running: t.running, look: t.look} }
 
 // lookWithin brings the next look forward.

@@ -70,7 +70,6 @@ func (h *hour) take(err error, m *credentials) {
 		return
 	}
 	h.conn, h.state.Connected, h.trouble = &Conn{digest: m.digest}, true, nil
-	h.tries.succeeded()
 	h.tries.look = h.clock.Now().Add(h.rest(h.clock.Now()))
 }
 
@@ -115,7 +114,7 @@ func TestSecretsAreReadRarely(t *testing.T) {
 	}
 	h = newHour()
 	h.pass(time.Hour, func(byte) error { return &dial.Error{Class: dial.Unreachable, Err: errors.New("connection refused")} })
-	if h.reads > 200 || len(h.tried) < 7000 {
+	if h.reads > 50 || len(h.tried) < 7000 {
 		t.Errorf("while no server answers, the Secret is read %d times in an hour for %d attempts", h.reads, len(h.tried))
 	}
 	if again := h.tried[len(h.tried)-1].Sub(h.tried[len(h.tried)-2]); again > 2*firstRetry {
@@ -177,7 +176,7 @@ func TestADeniedSubscriptionIsTriedRarely(t *testing.T) {
 	}
 	h := newHour()
 	h.pass(0, func(byte) error { return nil })
-	h.denied(h.conn, Denial{Subject: "$JS.API.STREAM.INFO.KV_b", Bucket: "b"})
+	h.denied(Denial{Subject: "$JS.API.STREAM.INFO.KV_b", Bucket: "b"})
 	if in := h.tries.look.Sub(h.clock.Now()); in > 5*time.Second {
 		t.Errorf("after a denial the Secret is read after %s", in)
 	}
@@ -215,5 +214,21 @@ func TestClassify(t *testing.T) {
 		if got := Classify(test.err, test.lost, test.login); got.Reason != test.want || got.Answer != test.answer {
 			t.Errorf("%s is %+v, want %s, answer %t", name, got, test.want, test.answer)
 		}
+	}
+}
+
+// A server that lets in and refuses in turn is no better than one that refuses.
+func TestAServerThatLetsInAndRefuses(t *testing.T) {
+	h := newHour()
+	for end := h.clock.Now().Add(time.Hour); h.clock.Now().Before(end); {
+		h.pass(max(0, h.tries.look.Sub(h.clock.Now())), func(byte) error { return nil })
+		if h.conn == nil {
+			continue
+		}
+		h.tries.failed(h.conn.digest, nats.ErrAuthorization, h.clock.Now())
+		h.conn, h.state.Connected, h.trouble, h.tries.look = nil, false, nats.ErrAuthorization, h.clock.Now()
+	}
+	if n := len(h.tried); n < 50 || n > 140 {
+		t.Errorf("it was tried %d times in an hour", n)
 	}
 }
