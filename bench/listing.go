@@ -116,3 +116,6 @@ func (*keyCount) Arrived(time.Time)  {}
 func (*keyCount) Overdue() []string  { return nil }
 func (*keyCount) Silent([]string)    {}
 func (*keyCount) Withheld([]string)  {}
+
+// MaxKeys implements kv.Sink.
+func (*keyCount) MaxKeys() int { return 0 }

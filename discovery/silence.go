@@ -119,6 +119,9 @@ func (c *cache) Withheld(keys []string) {
 	}
 }
 
+// MaxKeys implements kv.Sink: a program trusts the bucket that it reads.
+func (*cache) MaxKeys() int { return 0 }
+
 // miss gives a deadline to a node that has none and whose key is gone. The caller holds mu.
 func (c *cache) miss(key string) {
 	n, ok := c.get(key)

@@ -33,7 +33,8 @@
 // keys with one ID the older has the name until it expires; the other one is Invalid meanwhile, or keeps the ID that it had.
 //
 // Of more than MaxNodes keys, those beyond wait, in the order in which they came, for a place to become free. None that is
-// in is ever taken out for another.
+// in is ever taken out for another. What waits has a budget, since a server may have any number of keys: see MaxKeys, excess
+// and messages.put.
 //
 // # Silence
 //

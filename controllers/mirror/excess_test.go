@@ -1,7 +1,9 @@
 package mirror
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -129,25 +131,24 @@ func TestAnotherSessionFindsOutAnewWhoWaits(t *testing.T) {
 func TestExcessIsBound(t *testing.T) {
 	const count = 40
 	x := newShelf(maxExcess)
-	value := make([]byte, maxExcess/(count-10))
+	value := make([]byte, maxExcess/(count-10)-waitingBytes)
 	for range 2 { // what heartbeats counts once
 		for n := range count {
 			x.put(waiting{Entry: kv.Entry{Key: id(n), Value: value}, reading: &record.Reading{}})
 		}
 	}
-	if x.len() != count || x.bytes > maxExcess || x.bytes < maxExcess-len(value) {
+	if x.len() != count || x.bytes > maxExcess || x.bytes < maxExcess-len(value)-waitingBytes {
 		t.Fatalf("%d wait, with %d bytes", x.len(), x.bytes)
 	}
 	n := 0
 	for w := range x.all {
-		if w.Key != id(n) || (w.reading != nil) != (n < count-10) {
+		if w.Key != id(n) || w.reading == nil {
 			t.Fatalf("%s is next, want %s: %v", w.Key, id(n), w.reading)
 		}
-		if n++; w.reading != nil {
-			x.drop(w.Key)
-		}
+		n++
+		x.drop(w.Key)
 	}
-	if n != count || x.len() != 10 || x.bytes != 0 {
+	if n != count-10 || x.len() != 10 || x.bytes != 0 {
 		t.Errorf("%d waited, and %d wait with %d bytes", n, x.len(), x.bytes)
 	}
 }
@@ -188,4 +189,58 @@ func TestLocalEntriesThatWaitedDoNotComeIn(t *testing.T) {
 	f.SetPolicy(p)
 	f.unregister(1)
 	f.wantIn(0, "n3")
+}
+
+// A bucket may have more than can be read: what nobody knows is kept up to a bound, what is known is read all the same.
+func TestUnreadIsBound(t *testing.T) {
+	f := smallFleet(t, 2)
+	f.beat(1)
+	room := leastRoom + 2*roomPerNode
+	value := strings.Repeat("x", record.MaxRecordSize+1) // of which nothing is kept
+	for n := range 10 {
+		f.Mirror.Entry(f.raw("node.large"+id(n), value))
+	}
+	value = strings.Repeat("y", record.MaxRecordSize)
+	count := room/len(value) + 10
+	for n := range count {
+		f.Mirror.Entry(f.raw("node.y"+id(n), value))
+	}
+	f.Mirror.Entry(f.raw("node.n1", rec("n1", 2)))
+	if u := &f.table.unread; u.bytes > room+waitingBytes+len(rec("n1", 2)) || u.bytes < room-2*len(value) {
+		t.Errorf("%d bytes wait to be read, of %d", u.bytes, room)
+	}
+	if n := f.State().Excess; n < 10 {
+		t.Errorf("%d entries wait for their next heartbeat", n)
+	}
+	f.read()
+	if u := &f.table.unread; u.bytes != 0 {
+		t.Errorf("%d bytes wait to be read in the end", u.bytes)
+	}
+	if n := f.State().Excess; n != 10+count-1 {
+		t.Errorf("%d of %d wait for a place", n, 10+count-1)
+	}
+	if node := f.Node("reg.n1"); len(node.Addresses) != 1 || node.Addresses[0].String() != "10.0.0.2" {
+		t.Errorf("the known node has %v", node.Addresses)
+	}
+}
+
+// TestStagedIsBound has a listing that takes effect in one step show more than is kept until then. Who found no room comes in with
+// the next heartbeat.
+func TestStagedIsBound(t *testing.T) {
+	f := smallFleet(t, 2)
+	f.beat(1)
+	f.Listing(kv.CauseStart)
+	pad := strings.Repeat("y", record.MaxRecordSize-200)
+	count := (leastRoom+2*roomPerNode)/len(pad) + 10
+	for n := range count {
+		f.put("node.y"+id(n), fmt.Sprintf(`{"NodeId":"y%s","Endpoint":"10.0.1.%d:80","Load":0,"Name":%q}`, id(n), n, pad))
+	}
+	if s := f.table.staged; s.bytes > s.most || s.len() != count {
+		t.Errorf("%d bytes of %d keys are kept", s.bytes, s.len())
+	}
+	f.Synced(f.bucket(testTTL))
+	f.put("node.y"+id(count-1), rec("y"+id(count-1), 9))
+	if n := f.State().Excess; n == 0 || n > count {
+		t.Errorf("%d of %d keys wait", n, count)
+	}
 }

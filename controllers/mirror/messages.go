@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,9 +21,32 @@ func (t messages) put(x *kv.Entry, now time.Time) {
 	}
 	w := waiting{Entry: *x, heard: t.timing.clock.Hear(x.Age), queued: now}
 	if len(w.Value) > record.MaxRecordSize {
-		w.Value = slices.Clone(w.Value[:record.MaxRecordSize+1]) // It is refused for its size.
+		w.Value = oversize[:]
+	}
+	if t.entries[x.Key] == nil && t.unread.bytes+w.bytes() > t.room() {
+		t.unread.drop(x.Key)
+		t.out.state = t.excess.put(w) || t.out.state
+		return
 	}
 	t.unread.push(w)
+}
+
+// oversize stands for every value that is refused for its size.
+var oversize [record.MaxRecordSize + 1]byte
+
+const (
+	// leastRoom is how many bytes of messages may wait in any registry, and roomPerNode how many more for each node that it may
+	// have. Beyond that, the keys that nobody knows wait for their next message.
+	leastRoom   = 512 << 10
+	roomPerNode = 2 << 10
+)
+
+// room returns how many bytes of messages may wait to be read, and as many for the end of a listing that is staged.
+func (t messages) room() int {
+	if t.policy.MaxNodes == 0 {
+		return math.MaxInt
+	}
+	return leastRoom + t.policy.MaxNodes*roomPerNode
 }
 
 // hear applies a sign of life. A message that a listing shows again is one only for who knows the node from memory alone.
@@ -180,7 +202,7 @@ func (t messages) begin(staging bool) {
 	t.unread.clear()
 	t.excess, t.staged = newShelf(maxExcess), nil
 	if staging {
-		t.staged = newShelf(math.MaxInt)
+		t.staged = newShelf(t.room())
 	}
 }
 
@@ -191,6 +213,11 @@ func (t messages) commit() {
 	if all != nil {
 		for w := range all.all {
 			t.shown(w)
+		}
+		for key := range all.bare {
+			if t.entries[key] == nil {
+				t.out.state = t.excess.put(waiting{Entry: kv.Entry{Key: key, Operation: kv.Put}}) || t.out.state
+			}
 		}
 	}
 	for _, w := range t.unread.byKey {
@@ -223,12 +250,10 @@ func (t messages) admit(at time.Time) {
 		if t.full() {
 			return
 		}
-		if w.reading != nil {
-			t.forgo(w.Key)
-			if !t.timing.late(w) {
-				t.read(w)
-				t.settle(at)
-			}
+		t.forgo(w.Key)
+		if !t.timing.late(w) {
+			t.read(w)
+			t.settle(at)
 		}
 	}
 }

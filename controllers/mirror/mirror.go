@@ -254,6 +254,20 @@ func (m *Mirror) Withheld(keys []string) {
 	m.finish(m.now())
 }
 
+// otherKeys is how many keys are followed besides those of MaxNodes nodes: what is no node, this cluster's own entries, removals
+// that are remembered, and nodes that wait for a place.
+const otherKeys = 10_000
+
+// MaxKeys implements kv.Sink.
+func (m *Mirror) MaxKeys() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.table.policy.MaxNodes == 0 {
+		return 0
+	}
+	return m.table.policy.MaxNodes + otherKeys
+}
+
 // SetPolicy puts another policy in force, and judges again what follows from it. Another way to read records takes effect in
 // one step, at the end of the next listing; until then what is known stays, and no deadline passes. A lower MaxNodes takes no
 // node out: those that are in stay in.

@@ -20,7 +20,7 @@ type listing struct {
 func alike(a, b *kv.Bucket) bool {
 	return a.Store == b.Store && a.TTL == b.TTL && a.History == b.History && a.Storage == b.Storage && a.Replicas == b.Replicas &&
 		a.Markers == b.Markers && a.MarkerTTL == b.MarkerTTL && a.MaxValueSize == b.MaxValueSize &&
-		a.ServerVersion == b.ServerVersion && a.Denied == b.Denied
+		a.ServerVersion == b.ServerVersion && a.Denied == b.Denied && a.LeftOut == b.LeftOut
 }
 
 // now returns the time on the server's clock, for people and metrics. The monotonic clock carries it on from the server's

@@ -16,9 +16,15 @@ type waiting struct {
 	queued time.Time
 	// reading is what was read of it; nil before that, and for a deletion.
 	reading *record.Reading
-	// size is how long its value was, as long as the reading is kept.
+	// size is about how much memory a message takes that was read.
 	size int
 }
+
+// waitingBytes is about what a message takes besides its value.
+const waitingBytes = 384
+
+// bytes returns about how much memory a message takes that was not read yet.
+func (w *waiting) bytes() int { return waitingBytes + len(w.Value) }
 
 // unread holds the messages that wait to be read, one a key: a later message of a key takes the place of an earlier one. The
 // zero value is ready for use.
@@ -29,13 +35,17 @@ type unread struct {
 	reading map[string]*waiting
 	// done counts the messages that were taken or forgotten.
 	done int
+	// bytes is how much memory the messages in byKey take.
+	bytes int
 	// free are messages that nobody needs any more, for use by the next ones: heartbeats would leave them to the garbage collector.
 	free []*waiting
 }
 
 // push adds a message, in the place of an earlier one of the key that is not being read yet.
 func (u *unread) push(w waiting) {
+	u.bytes += w.bytes()
 	if there := u.byKey[w.Key]; there != nil {
+		u.bytes -= there.bytes()
 		w.queued = there.queued
 		*there = w
 		return
@@ -61,8 +71,9 @@ func (u *unread) end() int { return u.done + len(u.order) }
 func (u *unread) take(most int) (batch []*waiting) {
 	for len(u.order) > 0 && len(batch) < most {
 		w := u.order[0]
-		u.order = u.order[1:]
+		u.order[0], u.order = nil, u.order[1:]
 		u.done++
+		u.bytes -= w.bytes()
 		delete(u.byKey, w.Key)
 		if w.Operation == kv.Put {
 			u.reading[w.Key] = w
@@ -87,6 +98,7 @@ func (u *unread) read(place int) bool { return u.done >= place && len(u.reading)
 // drop forgets what is known of the key. A later message of the key gets its place.
 func (u *unread) drop(key string) {
 	if w := u.byKey[key]; w != nil {
+		u.bytes -= len(w.Value)
 		w.Operation, w.Value = kv.Unregister, nil
 	}
 	delete(u.reading, key)

@@ -67,9 +67,13 @@ func (o *observation) permissionMissing() restriction {
 }
 
 func (o *observation) tooManyNodes() restriction {
-	if o.mirror.Excess == 0 {
+	atLeast := ""
+	if o.mirror.Bucket.LeftOut {
+		atLeast = "at least "
+	}
+	if o.mirror.Excess == 0 && atLeast == "" {
 		return restriction{}
 	}
 	return restriction{rollcallv1alpha1.ReasonTooManyNodes, fmt.Sprintf(
-		"%d entries beyond spec.maxNodes are not mirrored: remove entries or raise it", o.mirror.Excess)}
+		"%s%d entries beyond spec.maxNodes are not mirrored: remove entries or raise it", atLeast, max(1, o.mirror.Excess))}
 }

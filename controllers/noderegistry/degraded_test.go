@@ -31,6 +31,7 @@ var restrictions = []struct {
 	{rollcallv1alpha1.ReasonAuthenticationFailed, func(o *observation) { o.session.link.Trouble = natsconn.Classify(nats.ErrAuthorization, false, true) }, []string{"the connection stands"}},
 	{rollcallv1alpha1.ReasonPermissionDenied, func(o *observation) { o.mirror.Bucket.Denied = "$JS.API.X" }, []string{"$JS.API.X"}},
 	{rollcallv1alpha1.ReasonTooManyNodes, func(o *observation) { o.mirror.Excess = 2 }, []string{"2 entries beyond spec.maxNodes"}},
+	{rollcallv1alpha1.ReasonTooManyNodes, func(o *observation) { o.mirror.Bucket.LeftOut = true }, []string{"at least 1 entries beyond spec.maxNodes"}},
 	{rollcallv1alpha1.ReasonExpressionFailed, func(o *observation) {
 		o.mirror.Records.Failing = map[string]int{"spec.record.zone": 20, "spec.record.metadata": 19}
 	}, []string{"spec.record.zone can't be used for any of the 20 entries"}},

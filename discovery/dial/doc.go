@@ -16,5 +16,5 @@
 //	the headers of a message       64 KiB
 //	servers advertised at once     32, and 1024 in the life of a connection
 //	a server that is silent        three intervals of the client's pings
-//	lines a second                 20,000; what goes beyond takes turns with the other connections of the process
+//	lines a second                 5,000, and 20,000 at once; what goes beyond takes turns with the other connections of the process
 package dial

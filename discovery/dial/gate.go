@@ -10,8 +10,8 @@ import (
 const (
 	// holdAbove is how much may be pending in one place, in bytes, when more is read, and resumeBelow how much once the
 	// reading has stopped.
-	holdAbove   = 4 << 20
-	resumeBelow = 2 << 20
+	holdAbove   = 1 << 20
+	resumeBelow = 512 << 10
 )
 
 // Backlog is where what was received is kept until somebody works it off.
@@ -29,7 +29,7 @@ type gate struct {
 	last     time.Time     // when the reading went on
 }
 
-// Attach has the connection stop reading while the backlog is larger than 4 MiB, until it is half as large. Whoever works
+// Attach has the connection stop reading while the backlog is larger than 1 MiB, until it is half as large. Whoever works
 // it off has to call Eased.
 func (d *Dialer) Attach(b Backlog) {
 	d.gate.mu.Lock()

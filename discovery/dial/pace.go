@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	// linesPerSecond is what a connection may send without taking turns, and so much at once as well.
-	linesPerSecond = 20_000
+	// linesPerSecond is what a connection may send in the long run without taking turns, and linesAtOnce what it may send at
+	// once. Ten that use it up keep about half a processor busy.
+	linesPerSecond = 5_000
+	linesAtOnce    = 20_000
 	// slice is how long a turn may last.
 	slice = 5 * time.Millisecond
 )
@@ -103,7 +105,7 @@ type pacer struct {
 }
 
 func newPacer(s *share, closed <-chan struct{}) *pacer {
-	return &pacer{share: s, closed: closed, budget: linesPerSecond}
+	return &pacer{share: s, closed: closed, budget: linesAtOnce}
 }
 
 // spend takes lines from the budget, and waits for a turn if there is none left.
@@ -126,10 +128,10 @@ func (p *pacer) within(lines int, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.at.IsZero() {
-		p.budget = min(linesPerSecond, p.budget+now.Sub(p.at).Seconds()*linesPerSecond)
+		p.budget = min(linesAtOnce, p.budget+now.Sub(p.at).Seconds()*linesPerSecond)
 	}
 	p.at = now
-	p.budget = max(-linesPerSecond, p.budget-float64(lines))
+	p.budget = max(-linesAtOnce, p.budget-float64(lines))
 	return p.budget >= 0
 }
 

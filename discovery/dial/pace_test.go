@@ -50,7 +50,7 @@ func TestPacerTakesTurnsBeyondItsRate(t *testing.T) {
 		after time.Duration
 		lines int
 		turn  bool
-	}{{0, linesPerSecond, false}, {0, 1, true}, {time.Second / 2, linesPerSecond / 4, false}, {0, linesPerSecond / 2, true}, {10 * time.Second, linesPerSecond, false}} {
+	}{{0, linesAtOnce, false}, {0, 1, true}, {time.Second / 2, linesPerSecond / 4, false}, {0, linesPerSecond / 2, true}, {10 * time.Second, linesAtOnce, false}} {
 		now = now.Add(test.after)
 		if err := p.spend(test.lines, now); err != nil {
 			t.Fatal(err)

@@ -42,6 +42,8 @@ type Bucket struct {
 	Store Store
 	// Denied is the subject of a request about keys that the login may not make, as far as that has shown; empty: none.
 	Denied string
+	// LeftOut says that there are more keys than [Sink.MaxKeys].
+	LeftOut bool
 	// ServerTime is a time on the server's clock that had come at ReceivedAt, which is local and has a monotonic reading;
 	// zero if the server doesn't tell its time, as those before 2.10. See [Bucket.ServerTimeAt].
 	ServerTime, ReceivedAt time.Time

@@ -34,6 +34,7 @@ type recorder struct {
 	silent    map[string]int
 	silentAt  time.Time
 	withheld  []string
+	maxKeys   int
 }
 
 func newRecorder() *recorder {
@@ -142,6 +143,12 @@ func (r *recorder) Withheld(keys []string) {
 	defer r.mu.Unlock()
 	r.withheld = append(r.withheld, keys...)
 	r.overdue = slices.DeleteFunc(r.overdue, func(key string) bool { return slices.Contains(keys, key) })
+}
+
+func (r *recorder) MaxKeys() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.maxKeys
 }
 
 // told returns how often Bucket was called.

@@ -13,6 +13,9 @@ type keys struct {
 	generation uint32
 	// oldest is a lower bound of the revisions of live keys.
 	oldest uint64
+	// most bounds cost, the sum of what the keys cost; zero: no bound. removals counts the keys that are gone.
+	most, cost, removals int
+	leftOut              bool // a key, since the last listing began
 }
 
 type keyState struct {
@@ -57,42 +60,83 @@ type candidate struct {
 func newKeys(known []string) *keys {
 	k := &keys{byName: make(map[string]keyState, len(known))}
 	for _, key := range known {
-		k.byName[key] = keyState{life: forever}
+		k.set(key, keyState{life: forever})
 	}
 	return k
+}
+
+// keyBytes is how long a key may be that counts for one.
+const keyBytes = 128
+
+// costOf returns for how many keys of an ordinary length a key counts.
+func costOf(key string) int { return 1 + len(key)/keyBytes }
+
+func (k *keys) set(key string, s keyState) {
+	before, known := k.byName[key]
+	switch {
+	case !known:
+		k.cost += costOf(key)
+	case before.life == gone:
+		k.removals--
+	}
+	if s.life == gone {
+		k.removals++
+	}
+	k.byName[key] = s
+}
+
+// full reports whether there is no room for another key. Removals make room once they are many: what they are remembered for
+// is an older message of their key, which hardly ever comes.
+func (k *keys) full(key string) bool {
+	if k.most == 0 || k.cost+costOf(key) <= k.most {
+		return false
+	}
+	if k.removals > k.most/8 {
+		k.forgetRemovals()
+	}
+	return k.cost+costOf(key) > k.most
+}
+
+func (k *keys) forgetRemovals() {
+	for key, s := range k.byName {
+		if s.life == gone {
+			k.remove(key)
+		}
+	}
 }
 
 // begin begins a listing and returns its generation.
 func (k *keys) begin() uint32 {
 	k.generation++
-	k.oldest = 0
+	k.oldest, k.leftOut = 0, false
 	return k.generation
 }
 
 // reset forgets all revisions, because the bucket is another one and counts from the beginning. Which keys were live stays known, so
 // that those that the new bucket lacks can be told.
 func (k *keys) reset() {
+	k.forgetRemovals()
 	for key, s := range k.byName {
-		if s.life == gone {
-			delete(k.byName, key)
-			continue
-		}
 		s.revision, s.life = 0, forever
 		k.byName[key] = s
 	}
 }
 
 // apply notes an entry of the consumer whose listing has that generation, and reports whether it is newer than what was
-// delivered before.
+// delivered before. A key for which there is no room is as if it were not in the bucket.
 func (k *keys) apply(e Entry, generation uint32) bool {
 	s, known := k.byName[e.Key]
+	if !known && k.full(e.Key) {
+		k.leftOut = true
+		return false
+	}
 	s.seen = max(s.seen, generation)
 	if known && e.Revision <= s.revision {
 		k.byName[e.Key] = s
 		return false
 	}
 	s.revision, s.life, s.written = e.Revision, lifeOf(e), e.Written.UnixNano()
-	k.byName[e.Key] = s
+	k.set(e.Key, s)
 	return true
 }
 
@@ -104,7 +148,7 @@ func (k *keys) sweep(generation uint32, upTo uint64) []candidate {
 		switch {
 		case s.seen == generation || s.revision > upTo:
 		case s.life == gone:
-			delete(k.byName, key)
+			k.remove(key)
 		default:
 			missing = append(missing, candidate{key: key, revision: s.revision})
 		}
@@ -119,7 +163,17 @@ func (k *keys) unchanged(c candidate) bool {
 }
 
 // remove forgets a key.
-func (k *keys) remove(key string) { delete(k.byName, key) }
+func (k *keys) remove(key string) {
+	s, known := k.byName[key]
+	if !known {
+		return
+	}
+	k.cost -= costOf(key)
+	if s.life == gone {
+		k.removals--
+	}
+	delete(k.byName, key)
+}
 
 // revision returns the revision of the key's last message that was delivered; 0 if there is none.
 func (k *keys) revision(key string) uint64 { return k.byName[key].revision }

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -216,5 +217,44 @@ func TestLifetime(t *testing.T) {
 		if got := b.Lifetime(Entry{TTL: tt.message}); got != tt.want {
 			t.Errorf("%+v: got %v", tt, got)
 		}
+	}
+}
+
+func TestKeysWithoutRoom(t *testing.T) {
+	k := newKeys([]string{"known"})
+	k.most = 9
+	g := k.begin()
+	long := strings.Repeat("l", keyBytes)
+	for _, step := range []struct {
+		key  string
+		op   Operation
+		news bool
+	}{
+		{"known", Put, true}, {long, Put, true}, {"c", Put, true}, {"d", Put, true}, {"e", Put, true}, {"f", Put, true}, {"g", Put, true},
+		{long + "2", Put, false}, // It counts twice.
+		{"h", Put, true},
+		{"i", Put, false}, {"j", Unregister, false}, // as if they were not there
+		{"c", Put, true}, {"known", Unregister, true}, {"i", Put, false}, // One removal makes no room.
+		{"c", Unregister, true}, {"i", Put, true}, {"k", Put, true}, {"m", Put, false},
+	} {
+		if got := k.apply(entry(step.key, k.revision(step.key)+1, step.op), g); got != step.news {
+			t.Errorf("%.10s, %s: news is %v", step.key, step.op, got)
+		}
+	}
+	if !k.leftOut || k.cost != 9 || k.removals != 0 {
+		t.Errorf("left out is %v, the keys cost %d, and %d are removed", k.leftOut, k.cost, k.removals)
+	}
+	if k.sweep(k.begin(), 100); k.leftOut {
+		t.Error("another listing has not begun with everything")
+	}
+	k.remove(long)
+	k.remove(long)
+	if k.cost != 7 {
+		t.Errorf("the keys cost %d", k.cost)
+	}
+	k.apply(entry("h", 2, Unregister), k.begin())
+	k.sweep(k.begin(), 100)
+	if _, ok := k.byName["h"]; ok || k.cost != 6 || k.removals != 0 {
+		t.Errorf("after a sweep the keys cost %d, and %d are removed", k.cost, k.removals)
 	}
 }

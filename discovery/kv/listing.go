@@ -128,6 +128,7 @@ func (r *run) drain(at time.Time) {
 		return
 	}
 	r.sink.Arrived(at)
+	r.keys.most = r.sink.MaxKeys()
 	for _, b := range batches {
 		for _, m := range b.messages {
 			if !r.owns(b.session) {
@@ -229,6 +230,7 @@ func (r *run) synced(s *session) {
 		r.relistAt = now // on the connection that takes its place
 	}
 	r.info.at = now.Add(r.o.InfoInterval)
+	s.bucket.LeftOut = r.keys.leftOut
 	r.o.Logger.Debug("synced", "bucket", r.o.Bucket, "revision", s.bucket.Revision, "missing", len(missing))
 	r.sink.Synced(s.bucket)
 	r.absent.missing, r.absent.at = missing, now

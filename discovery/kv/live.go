@@ -45,7 +45,7 @@ func (r *run) informed(s *session, b Bucket, err error, position uint64) bool {
 	default:
 		r.info.failures = 0
 		r.info.at = time.Now().Add(r.o.InfoInterval)
-		b.Denied = s.bucket.Denied
+		b.Denied, b.LeftOut = s.bucket.Denied, r.keys.leftOut
 		b = r.store.judge(b)
 		s.bucket = b
 		r.sink.Bucket(b)

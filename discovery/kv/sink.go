@@ -79,6 +79,10 @@ type Sink interface {
 	// Withheld names keys of Overdue whose heartbeats the store may refuse while it takes those of others: the time in which it
 	// is Partial is no silence of theirs.
 	Withheld(keys []string)
+	// MaxKeys returns how many keys are followed at most, removals that have to be remembered included; 0: no bound. Once there
+	// are as many, keys that are not among them are left out until there is room and they are written or listed again, and
+	// [Bucket.LeftOut] says so. A key counts once more for each 128 bytes of its length. It is called for each batch.
+	MaxKeys() int
 }
 
 // Observe returns a Sink for an Observer that decides nothing about silence.
@@ -97,3 +101,6 @@ func (observer) Silent([]string) {}
 
 // Withheld implements Sink.
 func (observer) Withheld([]string) {}
+
+// MaxKeys implements Sink.
+func (observer) MaxKeys() int { return 0 }

@@ -47,6 +47,8 @@ type rig struct {
 	env         []string
 	kubeconfig  string
 	managerArgs []string
+	// allowed are the servers that the manager may dial; nil: those on this machine.
+	allowed []string
 
 	dir       string
 	namespace string
@@ -250,8 +252,15 @@ func (r *rig) spawnManager() *process {
 	r.Helper()
 	args := append([]string{
 		"--kubeconfig", r.kubeconfig, "--namespace", r.namespace, "--cluster-name", r.namespace,
-		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--allowed-server=127.0.0.0/8", "--allowed-server=::1",
+		"--metrics-bind-address=0", "--health-probe-bind-address=0",
 	}, r.managerArgs...)
+	allowed := r.allowed
+	if allowed == nil {
+		allowed = []string{"127.0.0.0/8", "::1"}
+	}
+	for _, server := range allowed {
+		args = append(args, "--allowed-server="+server)
+	}
 	return spawn(r.T, filepath.Join(r.dir, "manager.log"), r.env, r.binary, args...)
 }
 
