@@ -27,8 +27,8 @@ func startManager(binary, kubeconfig string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.command = exec.Command(path, "--kubeconfig", kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=0",
-		"--allowed-server=127.0.0.0/8", "--allowed-server=::1") //nolint:gosec // The caller names the binary.
+	p.command = exec.Command(path, "--kubeconfig", kubeconfig, //nolint:gosec // The caller names the binary.
+		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--allowed-server=127.0.0.0/8", "--allowed-server=::1")
 	p.command.Stdout, p.command.Stderr = file, file
 	// A group of its own: a terminal's Ctrl-C goes to the demo alone, which ends the manager when its time has come.
 	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
