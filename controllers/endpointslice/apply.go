@@ -10,11 +10,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 )
 
 // concurrentWrites is how many slices of one Service are written at once.
@@ -28,16 +28,16 @@ type writer struct {
 	*Controller
 	service types.NamespacedName
 	state   *state
-	// owner is the Service, as its slices name it.
-	owner metav1.OwnerReference
+	// uid is the Service's.
+	uid types.UID
 }
 
 // apply carries out the operations. Those that yield come last, and only if all others have succeeded; apart from that, one
 // that fails stops no other.
-func (w *writer) apply(ctx context.Context, operations []operation) error {
-	var first, last []operation
+func (w *writer) apply(ctx context.Context, operations []plan.Operation) error {
+	var first, last []plan.Operation
 	for _, op := range operations {
-		if op.yields {
+		if op.Yields {
 			last = append(last, op)
 		} else {
 			first = append(first, op)
@@ -47,9 +47,9 @@ func (w *writer) apply(ctx context.Context, operations []operation) error {
 		return err
 	}
 	for _, op := range last {
-		if op.verb == update {
+		if op.Verb == plan.Update {
 			// It may have been written just now, without what it loses for good.
-			op.slice.ResourceVersion = op.known.current.Load().ResourceVersion
+			op.Slice.ResourceVersion = w.state.slices.Current(op.Slice.Name).ResourceVersion
 		}
 	}
 	return w.writeAll(ctx, last)
@@ -57,7 +57,7 @@ func (w *writer) apply(ctx context.Context, operations []operation) error {
 
 // writeAll carries out operations in any order and returns one of their errors: always the same of the same ones, since it
 // ends up in the condition.
-func (w *writer) writeAll(ctx context.Context, operations []operation) error {
+func (w *writer) writeAll(ctx context.Context, operations []plan.Operation) error {
 	errs := make([]error, len(operations))
 	var group errgroup.Group
 	group.SetLimit(concurrentWrites)
@@ -86,74 +86,82 @@ func gravest(errs []error) error {
 	return gravest
 }
 
-// write carries out one operation and enters the outcome in the ledger. It returns errOutdated if somebody else changed
-// the slice before.
-func (w *writer) write(ctx context.Context, op operation) error {
-	w.states.writing(w.state, op, &w.owner)
+// write carries out one operation and has the outcome tracked. It returns errOutdated if the slice was changed externally before.
+func (w *writer) write(ctx context.Context, op plan.Operation) error {
+	tracker := w.state.slices
+	tracker.writing(op.Slice.Name, true)
 	err := w.send(ctx, op)
 	switch {
 	case err == nil:
-		if overtaken := w.states.wrote(w.state, op); overtaken {
-			w.queue.Add(w.service)
-		}
-		if !op.cause.IsZero() {
-			w.metrics.SliceWritten(w.service.Namespace, op.cause)
-		}
+		w.wrote(op)
 		return nil
-	case op.verb == remove && apierrors.IsNotFound(err):
-		w.states.resolve(w.state, op.known, nil, w.owner.UID)
+	case op.Verb == plan.Delete && apierrors.IsNotFound(err):
+		tracker.resolve(op.Slice.Name, nil, w.uid)
 		return nil
 	case apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err):
-		if _, err := w.readAgain(ctx, op.known, op.slice); err != nil {
+		if _, err := w.readAgain(ctx, op.Slice); err != nil {
 			return err
 		}
 		return errOutdated
 	default:
-		w.states.failed(op)
-		return fmt.Errorf("%s endpoint slice %s: %w", op.verb, op.slice.Name, err)
+		tracker.writing(op.Slice.Name, false)
+		return fmt.Errorf("%s endpoint slice %s: %w", op.Verb, op.Slice.Name, err)
+	}
+}
+
+// wrote has a write tracked that succeeded.
+func (w *writer) wrote(op plan.Operation) {
+	if op.Verb == plan.Delete {
+		w.state.slices.removed(op.Slice.Name)
+	} else if w.state.slices.wrote(op.Slice) {
+		w.states.lookAtAll(w.state)
+		w.queue.Add(w.service)
+	}
+	if !op.Cause.IsZero() {
+		w.metrics.SliceWritten(w.service.Namespace, op.Cause)
 	}
 }
 
 // send carries out one operation. What a create or an update sends becomes what the API server answers.
-func (w *writer) send(ctx context.Context, op operation) (err error) {
+func (w *writer) send(ctx context.Context, op plan.Operation) (err error) {
 	owner := client.FieldOwner(rollcallv1alpha1.FieldOwner)
-	switch op.verb {
-	case create:
-		err = w.client.Create(ctx, op.slice, owner)
-	case update:
-		err = w.client.Update(ctx, op.slice, owner)
+	switch op.Verb {
+	case plan.Create:
+		err = w.client.Create(ctx, op.Slice, owner)
+	case plan.Update:
+		err = w.client.Update(ctx, op.Slice, owner)
 	default:
-		return w.client.Delete(ctx, op.slice, client.Preconditions{UID: &op.slice.UID})
+		return w.client.Delete(ctx, op.Slice, client.Preconditions{UID: &op.Slice.UID})
 	}
 	if err == nil {
-		pack(op.slice.Endpoints)
+		pack(op.Slice.Endpoints)
 	}
 	return err
 }
 
-// readAgain reads from the API server what has become of a slice, and says whether it is there and the Service's.
-func (w *writer) readAgain(ctx context.Context, k *known, slice *discoveryv1.EndpointSlice) (bool, error) {
+// readAgain reads from the API server what has become of a slice, and returns it if it is there and the Service's.
+func (w *writer) readAgain(ctx context.Context, slice *discoveryv1.EndpointSlice) (*discoveryv1.EndpointSlice, error) {
 	live := &discoveryv1.EndpointSlice{}
 	if err := w.live.Get(ctx, client.ObjectKeyFromObject(slice), live); apierrors.IsNotFound(err) {
 		live = nil
 	} else if err != nil {
-		w.states.failed(operation{known: k})
-		return false, fmt.Errorf("read endpoint slice %s: %w", slice.Name, err)
+		w.state.slices.writing(slice.Name, false)
+		return nil, fmt.Errorf("read endpoint slice %s: %w", slice.Name, err)
 	}
-	return w.states.resolve(w.state, k, live, w.owner.UID), nil
+	return w.state.slices.resolve(slice.Name, live, w.uid), nil
 }
 
 // lookFor returns those of the slices that are still there although the watch no longer shows them: they have lost the
 // label that it goes by.
-func (w *writer) lookFor(ctx context.Context, vanished []*known) ([]*known, error) {
-	var found []*known
-	for _, k := range vanished {
-		there, err := w.readAgain(ctx, k, k.current.Load())
+func (w *writer) lookFor(ctx context.Context, vanished []*discoveryv1.EndpointSlice) ([]*discoveryv1.EndpointSlice, error) {
+	var found []*discoveryv1.EndpointSlice
+	for _, slice := range vanished {
+		live, err := w.readAgain(ctx, slice)
 		if err != nil {
 			return nil, err
 		}
-		if there {
-			found = append(found, k)
+		if live != nil {
+			found = append(found, live)
 		}
 	}
 	return found, nil
@@ -161,11 +169,11 @@ func (w *writer) lookFor(ctx context.Context, vanished []*known) ([]*known, erro
 
 // creatable leaves out the slices that are to be created where the Service is about to go: the garbage collector may have
 // looked for its slices already.
-func creatable(service *corev1.Service, operations []operation) []operation {
+func creatable(service *corev1.Service, operations []plan.Operation) []plan.Operation {
 	if service.DeletionTimestamp == nil {
 		return operations
 	}
-	return slices.DeleteFunc(operations, func(op operation) bool { return op.verb == create })
+	return slices.DeleteFunc(operations, func(op plan.Operation) bool { return op.Verb == plan.Create })
 }
 
 // terminating says whether the namespace is being deleted, so that nothing can be created in it any more.

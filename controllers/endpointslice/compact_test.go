@@ -10,6 +10,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/randfill"
+
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 )
 
 // A packed slice says what it said before, whatever it says.
@@ -32,14 +35,14 @@ func TestCompact(t *testing.T) {
 
 // A slice is a good deal smaller packed, and in fewer pieces for the garbage collector.
 func TestCompactSavesAllocations(t *testing.T) {
-	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "web-1"}}
-	for n := range maxEndpoints {
+	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: fixture.Namespace, Name: "web-1"}}
+	for n := range plan.MaxEndpoints {
 		name := fmt.Sprintf("web-%d", n)
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
 			Addresses:  []string{fmt.Sprintf("10.0.0.%d", n)},
 			Conditions: discoveryv1.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)},
 			Hostname:   &name, Zone: new("eu-1a"),
-			TargetRef: &corev1.ObjectReference{Kind: kindDiscoveredNode, Namespace: namespace, Name: "catga." + name},
+			TargetRef: &corev1.ObjectReference{Kind: "DiscoveredNode", Namespace: fixture.Namespace, Name: "catga." + name},
 		})
 	}
 	allocated := testing.AllocsPerRun(10, func() {
@@ -47,8 +50,8 @@ func TestCompactSavesAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if allocated > maxEndpoints/4 {
-		t.Errorf("a slice of %d endpoints is packed into %g pieces", maxEndpoints, allocated)
+	if allocated > plan.MaxEndpoints/4 {
+		t.Errorf("a slice of %d endpoints is packed into %g pieces", plan.MaxEndpoints, allocated)
 	}
 }
 

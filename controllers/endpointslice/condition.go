@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
@@ -36,15 +37,15 @@ type outcome struct {
 }
 
 // outcome returns the outcome of a reconcile that wrote all it had to. An empty Service says which NodeRegistry it misses.
-func (c *Controller) outcome(ctx context.Context, namespace string, selector labels.Selector, p *placement) *outcome {
-	if len(p.entries) == 0 && len(p.portless) == 0 {
+func (c *Controller) outcome(ctx context.Context, namespace string, selector labels.Selector, r plan.Report) *outcome {
+	if r.Empty {
 		if registry := c.missing(ctx, namespace, selector); registry != "" {
 			return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonRegistryNotFound, fmt.Sprintf(
 				"The Service has no endpoint: NodeRegistry %q, which the annotation %s selects, does not exist in this namespace.",
 				registry, rollcallv1alpha1.AnnotationNodeSelector)}
 		}
 	}
-	return synced(p)
+	return synced(r)
 }
 
 // missing returns the name of a NodeRegistry that the selector names and that does not exist; empty if there is none.
@@ -66,36 +67,34 @@ func (c *Controller) missing(ctx context.Context, namespace string, selector lab
 }
 
 // synced returns the outcome of a reconcile that wrote all it had to.
-func synced(p *placement) *outcome {
+func synced(r plan.Report) *outcome {
 	switch {
-	case len(p.portless) > 0:
-		return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonPortNotFound, portlessMessage(p.portless)}
-	case len(p.conflicts) > 0:
-		return &outcome{metav1.ConditionTrue, rollcallv1alpha1.ReasonAddressShared, p.conflictMessage()}
+	case r.Portless > 0:
+		return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonPortNotFound, portlessMessage(r)}
+	case r.Lost > 0:
+		return &outcome{metav1.ConditionTrue, rollcallv1alpha1.ReasonAddressShared, conflictMessage(r)}
 	}
 	return &outcome{metav1.ConditionTrue, rollcallv1alpha1.ReasonSynced, "The EndpointSlices hold the nodes that the annotation selects."}
 }
 
-func portlessMessage(portless map[string]struct{}) string {
-	if len(portless) <= namedNodes {
-		names := slices.Sorted(maps.Keys(portless))
-		return fmt.Sprintf("Nodes that have none of the Service's target ports, and so no endpoint: %s.", strings.Join(names, ", "))
+func portlessMessage(r plan.Report) string {
+	if r.Portless <= namedNodes {
+		return fmt.Sprintf("Nodes that have none of the Service's target ports, and so no endpoint: %s.", strings.Join(r.PortlessNodes, ", "))
 	}
-	return fmt.Sprintf("More than %d nodes have none of the Service's target ports, and so no endpoint.", magnitude(len(portless)))
+	return fmt.Sprintf("More than %d nodes have none of the Service's target ports, and so no endpoint.", magnitude(r.Portless))
 }
 
 // conflictMessage says who lost which address and port to whom. What there is to do comes first, for the names may be longer than
 // the message.
-func (p *placement) conflictMessage() string {
-	if n := len(p.conflicts); n > namedNodes {
+func conflictMessage(r plan.Report) string {
+	if r.Lost > namedNodes {
 		return fmt.Sprintf("More than %d ports of nodes are shown for another node that gives the same address. "+
-			"Give each node its own, unless they are one server.", magnitude(n))
+			"Give each node its own, unless they are one server.", magnitude(r.Lost))
 	}
 	var told []string
-	for c := range p.conflicts {
-		told = append(told, fmt.Sprintf("%s is shown for %s and not for %s", c.claim, p.holders[c.claim][0].key.node, c.loser.node))
+	for _, c := range r.Conflicts {
+		told = append(told, fmt.Sprintf("%s is shown for %s and not for %s", c.Claim, c.Winner, c.Loser))
 	}
-	slices.Sort(told)
 	return record.Bounded(fitting("Several nodes give the same address and port; give each its own, unless they are one server: ", told))
 }
 

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/internal/outage"
@@ -84,22 +85,22 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // sync writes what the slices of a Service lack.
 func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *state, selector labels.Selector) (ctrl.Result, error) {
-	s := newShape(service)
-	w := &writer{Controller: c, service: client.ObjectKeyFromObject(service), state: st, owner: s.owner}
-	b := c.states.begin(st, selector, st.placement == nil || !st.placement.shape.equal(s))
-	operations, err := w.plan(ctx, s, selector, b)
+	view := plan.NewView(service)
+	w := &writer{Controller: c, service: client.ObjectKeyFromObject(service), state: st, uid: service.UID}
+	todo := c.states.begin(st, selector, st.placement == nil || !st.placement.View().Equal(view))
+	operations, err := w.plan(ctx, view, selector, todo)
 	if err == nil {
 		err = w.apply(ctx, creatable(service, operations))
 	}
 	switch {
 	case err == nil && service.DeletionTimestamp == nil:
-		return ctrl.Result{}, c.report(ctx, service, st, c.outcome(ctx, s.namespace, selector, st.placement))
+		return ctrl.Result{}, c.report(ctx, service, st, c.outcome(ctx, service.Namespace, selector, st.placement.Report(namedNodes)))
 	case err == nil || terminating(err):
-		// It is looked at anew should it outlive this.
+		// All of it is looked at again should it outlive this.
 		st.placement = nil
 		return ctrl.Result{}, nil
 	}
-	c.states.retry(st, b)
+	c.states.retry(st, todo)
 	if errors.Is(err, errOutdated) {
 		return ctrl.Result{RequeueAfter: again}, nil
 	}
@@ -109,37 +110,25 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 	return ctrl.Result{}, err
 }
 
-// plan returns the writes that the batch leads to.
-func (w *writer) plan(ctx context.Context, s *shape, selector labels.Selector, b batch) ([]operation, error) {
-	find := w.lookup(s.namespace, selector)
-	if b.full {
-		found, err := w.lookFor(ctx, b.vanished)
-		if err != nil {
-			return nil, err
-		}
-		var operations []operation
-		w.state.placement, operations = build(s, picture{
-			slices: append(b.exist, found...),
-			nodes:  w.nodes.Select(s.namespace, selector),
-			lookup: find,
-			causes: b.dirty,
-		})
-		return operations, nil
+// plan returns the writes that the work comes down to.
+func (w *writer) plan(ctx context.Context, view *plan.View, selector labels.Selector, todo work) ([]plan.Operation, error) {
+	nodes := plan.Nodes{Lookup: w.lookup(w.service.Namespace, selector), Changed: todo.changed}
+	if !todo.full {
+		return w.state.placement.Revise(nodes, w.state.slices), nil
 	}
-	p := w.state.placement
-	for name, cause := range b.dirty {
-		if node, keep := find(name); keep || node != nil && node.Remembered && p.keeps(name) {
-			p.keepPlaced(name)
-		} else {
-			p.learn(name, node, cause)
-		}
+	found, err := w.lookFor(ctx, todo.vanished)
+	if err != nil {
+		return nil, err
 	}
-	return p.advance(), nil
+	var operations []plan.Operation
+	selected := w.nodes.Select(w.service.Namespace, selector)
+	w.state.placement, operations = plan.Build(view, append(todo.exist, found...), selected, nodes, w.state.slices)
+	return operations, nil
 }
 
-// lookup returns the lookup of a Service. Whether the registry is settled is asked first: if it is, the node's absence
+// lookup returns the plan.Nodes.Lookup of a Service. Whether the registry is settled is asked first: if it is, the node's absence
 // means something.
-func (c *Controller) lookup(namespace string, selector labels.Selector) lookup {
+func (c *Controller) lookup(namespace string, selector labels.Selector) func(name string) (*mirror.Node, bool) {
 	return func(name string) (*mirror.Node, bool) {
 		settled := c.nodes.Settled(namespace, record.RegistryOf(name))
 		node := c.nodes.Node(namespace, name)

@@ -23,25 +23,27 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
 
 func TestServiceFollows(t *testing.T) {
-	o := startWith(t, newNode("catga", "a", "10.0.0.1"), newNode("catga", "b", "10.0.0.2"))
+	o := startWith(t, fixture.Node("catga", "a", "10.0.0.1"), fixture.Node("catga", "b", "10.0.0.2"))
 	service := o.service()
 	o.hasAddresses("10.0.0.1", "10.0.0.2")
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
 
-	o.set(in(o.namespace, newNode("catga", "c", "10.0.0.3")))
+	o.set(in(o.namespace, fixture.Node("catga", "c", "10.0.0.3")))
 	o.hasAddresses("10.0.0.1", "10.0.0.2", "10.0.0.3")
-	o.set(but(o.Node("", "catga.a"), phase(rollcallv1alpha1.NodeStale)))
+	o.set(fixture.But(o.Node("", "catga.a"), fixture.Phase(rollcallv1alpha1.NodeStale)))
 	o.hasAddresses("10.0.0.2", "10.0.0.3")
 	o.remove("catga.b")
 	o.hasAddresses("10.0.0.3")
 
 	o.edit(service, func() { service.Annotations[rollcallv1alpha1.AnnotationNodeSelector] = "role=db" })
 	o.hasAddresses()
-	o.set(but(in(o.namespace, newNode("catga", "d", "10.0.0.4")), func(n *mirror.Node) { n.Labels = map[string]string{"role": "db"} }))
+	o.set(fixture.But(in(o.namespace, fixture.Node("catga", "d", "10.0.0.4")), func(n *mirror.Node) { n.Labels = map[string]string{"role": "db"} }))
 	o.hasAddresses("10.0.0.4")
 
 	o.edit(service, func() { delete(service.Annotations, rollcallv1alpha1.AnnotationNodeSelector) })
@@ -73,8 +75,8 @@ func TestServiceFollows(t *testing.T) {
 }
 
 func TestStoredSlices(t *testing.T) {
-	o := startWith(t, but(newNode("catga", "a", "10.0.0.1", "fd00::1"), func(n *mirror.Node) { n.Zone = "eu-1a" }))
-	o.service(headless, func(s *corev1.Service) {
+	o := startWith(t, fixture.But(fixture.Node("catga", "a", "10.0.0.1", "fd00::1"), func(n *mirror.Node) { n.Zone = "eu-1a" }))
+	o.service(fixture.Headless, func(s *corev1.Service) {
 		s.Spec.IPFamilyPolicy = new(corev1.IPFamilyPolicyRequireDualStack)
 		s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
 		s.Spec.TrafficDistribution = new(corev1.ServiceTrafficDistributionPreferClose)
@@ -88,7 +90,7 @@ func TestStoredSlices(t *testing.T) {
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
 	o.writes.take()
 	o = o.restart()
-	o.set(but(o.Node("", "catga.a"), phase(rollcallv1alpha1.NodeStale)))
+	o.set(fixture.But(o.Node("", "catga.a"), fixture.Phase(rollcallv1alpha1.NodeStale)))
 	o.hasAddresses()
 	if got := o.writes.take(); got["PUT endpointslices"] != 2 || len(got) != 1 {
 		t.Errorf("a restart and a change in two families cost %v, want two updates", got)
@@ -97,7 +99,7 @@ func TestStoredSlices(t *testing.T) {
 
 // TestEditsByHand: whatever somebody does to a slice is undone, without more writes than that takes.
 func TestEditsByHand(t *testing.T) {
-	o := startWith(t, newNode("catga", "a", "10.0.0.1"))
+	o := startWith(t, fixture.Node("catga", "a", "10.0.0.1"))
 	o.service()
 	o.hasAddresses("10.0.0.1")
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
@@ -140,7 +142,7 @@ func TestEditsByHand(t *testing.T) {
 
 // TestLostWhileStopped: a slice that loses our label while nobody looks is found again instead of being doubled.
 func TestLostWhileStopped(t *testing.T) {
-	o := startWith(t, newNode("catga", "a", "10.0.0.1"))
+	o := startWith(t, fixture.Node("catga", "a", "10.0.0.1"))
 	o.service()
 	o.hasAddresses("10.0.0.1")
 	o.stop()
@@ -157,13 +159,13 @@ func TestLostWhileStopped(t *testing.T) {
 }
 
 func TestForeignSlicesAreLeftAlone(t *testing.T) {
-	o := startWith(t, newNode("catga", "a", "10.0.0.1"))
+	o := startWith(t, fixture.Node("catga", "a", "10.0.0.1"))
 	foreign := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: o.namespace, Name: "web-manual",
 			Labels: map[string]string{discoveryv1.LabelServiceName: "web", discoveryv1.LabelManagedBy: "a-person"},
 		},
-		AddressType: ipv4,
+		AddressType: discoveryv1.AddressTypeIPv4,
 		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.9"}, Conditions: discoveryv1.EndpointConditions{Ready: new(true)}}},
 	}
 	if err := o.client.Create(t.Context(), foreign); err != nil {
@@ -176,7 +178,7 @@ func TestForeignSlicesAreLeftAlone(t *testing.T) {
 }
 
 func TestConditions(t *testing.T) {
-	o := startWith(t, newNode("catga", "a", "10.0.0.1"))
+	o := startWith(t, fixture.Node("catga", "a", "10.0.0.1"))
 	service := o.service()
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
 	annotate := func(value string) {
@@ -190,13 +192,13 @@ func TestConditions(t *testing.T) {
 		o.hasReason(rollcallv1alpha1.ReasonSynced)
 	}
 
-	o.set(in(o.namespace, but(newNode("catga", "b", "10.0.0.2"), func(n *mirror.Node) { n.Ports = nil })))
+	o.set(in(o.namespace, fixture.But(fixture.Node("catga", "b", "10.0.0.2"), func(n *mirror.Node) { n.Ports = nil })))
 	o.hasReason(rollcallv1alpha1.ReasonPortNotFound)
 	if message := o.condition("web").Message; !strings.Contains(message, "catga.b") {
 		t.Errorf("message is %q", message)
 	}
 	o.hasAddresses("10.0.0.1")
-	o.set(in(o.namespace, newNode("catga", "b", "10.0.0.2")))
+	o.set(in(o.namespace, fixture.Node("catga", "b", "10.0.0.2")))
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
 
 	o.edit(service, func() { service.Spec.Selector = map[string]string{"app": "web"} })
@@ -215,7 +217,7 @@ func TestConditionIsWrittenOnce(t *testing.T) {
 	o := startWith(t)
 	o.service()
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
-	nodes := fleet(30)
+	nodes := fixture.Fleet(30)
 	for i, node := range nodes {
 		o.set(in(o.namespace, node))
 		o.hasEndpoints(i + 1)
@@ -227,7 +229,7 @@ func TestConditionIsWrittenOnce(t *testing.T) {
 }
 
 func TestCost(t *testing.T) {
-	o := startWith(t, fleet(500)...)
+	o := startWith(t, fixture.Fleet(500)...)
 	o.service()
 	o.hasEndpoints(500)
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
@@ -238,7 +240,7 @@ func TestCost(t *testing.T) {
 		t.Errorf("%d full passes, want 1: the controller takes its own writes for somebody else's", got)
 	}
 
-	o.set(but(o.Node("", "catga.web-00123"), phase(rollcallv1alpha1.NodeStale)))
+	o.set(fixture.But(o.Node("", "catga.web-00123"), fixture.Phase(rollcallv1alpha1.NodeStale)))
 	o.hasEndpoints(499)
 	if got := o.writes.take(); got["PUT endpointslices"] != 1 || len(got) != 1 {
 		t.Errorf("one node's change costs %v, want one update", got)
@@ -253,7 +255,7 @@ func TestCost(t *testing.T) {
 		}
 		return nil
 	})
-	o.set(but(o.Node("", "catga.web-00123"), phase(rollcallv1alpha1.NodeReady)))
+	o.set(fixture.But(o.Node("", "catga.web-00123"), fixture.Phase(rollcallv1alpha1.NodeReady)))
 	o.hasEndpoints(500)
 	if got := o.writes.take(); got["PUT endpointslices"] != 1 || len(got) != 1 {
 		t.Errorf("a restart and one node's change cost %v, want one update", got)
@@ -266,13 +268,13 @@ func TestCost(t *testing.T) {
 // TestOutage: writes that fail are made up for, and the latency that is told is that of the change.
 func TestOutage(t *testing.T) {
 	o := startWith(t)
-	for _, node := range fleet(250) {
+	for _, node := range fixture.Fleet(250) {
 		o.set(in(o.namespace, node))
 	}
 	o.service()
 	o.hasEndpoints(250)
 	o.writes.fail(func(r *http.Request) error { return errors.New("the wire is cut") })
-	o.set(but(o.Node("", "catga.web-00001"), func(n *mirror.Node) { n.Phase, n.Changed = rollcallv1alpha1.NodeStale, epoch.Add(time.Hour) }))
+	o.set(fixture.But(o.Node("", "catga.web-00001"), func(n *mirror.Node) { n.Phase, n.Changed = rollcallv1alpha1.NodeStale, fixture.Epoch.Add(time.Hour) }))
 	o.remove("catga.web-00200")
 	eventually(t, func() error {
 		if got := o.writes.take(); len(got) == 0 {
@@ -283,7 +285,7 @@ func TestOutage(t *testing.T) {
 	o.writes.fail(nil)
 	o.hasEndpoints(248)
 	eventually(t, func() error {
-		if !o.told(epoch.Add(time.Hour)) {
+		if !o.told(fixture.Epoch.Add(time.Hour)) {
 			return errors.New("the change's time was not told")
 		}
 		return nil
@@ -293,7 +295,7 @@ func TestOutage(t *testing.T) {
 // TestRefusedAddition: the API server refuses the slice that a node moves to. The node stays where it was, and one that is
 // gone or silent is taken out all the same.
 func TestRefusedAddition(t *testing.T) {
-	o := startWith(t, fleet(100)...)
+	o := startWith(t, fixture.Fleet(100)...)
 	o.service()
 	o.hasEndpoints(100)
 	o.writes.fail(func(r *http.Request) error {
@@ -305,7 +307,7 @@ func TestRefusedAddition(t *testing.T) {
 	o.mu.Lock()
 	nodes := o.nodes
 	o.mu.Unlock()
-	moved, stale := but(nodes["catga.web-00000"], port(81)), but(nodes["catga.web-00001"], isStale)
+	moved, stale := fixture.But(nodes["catga.web-00000"], fixture.Port(81)), fixture.But(nodes["catga.web-00001"], fixture.Stale)
 	o.set(moved, stale)
 	o.hasEndpoints(99)
 	o.remove("catga.web-00002")
@@ -329,7 +331,7 @@ func TestSharedAddress(t *testing.T) {
 	role := func(value string) func(*mirror.Node) {
 		return func(n *mirror.Node) { n.Labels = map[string]string{"role": value} }
 	}
-	orders, users := but(newNode("catga", "orders", "10.0.0.9"), older), but(newNode("catga", "users", "10.0.0.9"), role("db"))
+	orders, users := fixture.But(fixture.Node("catga", "orders", "10.0.0.9"), fixture.Older), fixture.But(fixture.Node("catga", "users", "10.0.0.9"), role("db"))
 	o := startWith(t, orders, users)
 	web := o.service()
 	o.service(func(s *corev1.Service) {
@@ -346,15 +348,15 @@ func TestSharedAddress(t *testing.T) {
 		t.Errorf("the condition is %v, want True and %q", condition, want)
 	}
 	o.hasAddresses("10.0.0.9", "10.0.0.9")
-	o.set(in(o.namespace, but(orders, isSilent)))
+	o.set(in(o.namespace, fixture.But(orders, fixture.Silent)))
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
-	o.set(in(o.namespace, but(newNode("catga", "last", "10.0.0.8"), func(n *mirror.Node) { n.Ports = nil })), in(o.namespace, orders))
+	o.set(in(o.namespace, fixture.But(fixture.Node("catga", "last", "10.0.0.8"), func(n *mirror.Node) { n.Ports = nil })), in(o.namespace, orders))
 	o.hasReason(rollcallv1alpha1.ReasonPortNotFound)
 }
 
 // TestAmbiguousCreate: a create that succeeded, but whose answer got lost, does not double its endpoints.
 func TestAmbiguousCreate(t *testing.T) {
-	o := startWith(t, fleet(250)...)
+	o := startWith(t, fixture.Fleet(250)...)
 	var once sync.Once
 	o.writes.fail(func(r *http.Request) (err error) {
 		if r.Method == http.MethodPost {
@@ -388,7 +390,7 @@ func TestTerminatingNamespace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"a", "b"} {
-		o.set(in(o.namespace, newNode("catga", id, "10.0.0.1")))
+		o.set(in(o.namespace, fixture.Node("catga", id, "10.0.0.1")))
 		eventually(t, func() error {
 			if got := o.writes.take(); got["POST endpointslices"] == 0 {
 				return fmt.Errorf("no create was tried: %v", got)
@@ -404,7 +406,7 @@ func TestTerminatingNamespace(t *testing.T) {
 
 // TestRefused: what the API server will not have is in the condition.
 func TestRefused(t *testing.T) {
-	o := startWith(t, newNode("catga", "a", "10.0.0.1"))
+	o := startWith(t, fixture.Node("catga", "a", "10.0.0.1"))
 	o.writes.fail(func(r *http.Request) error {
 		if r.Method == http.MethodPost {
 			return apierrors.NewForbidden(discoveryv1.Resource("endpointslices"), "x", errors.New("quota exceeded"))
@@ -423,7 +425,7 @@ func TestRefused(t *testing.T) {
 
 // TestStorm changes nodes, the Service and the slices at the same time, from several sides.
 func TestStorm(t *testing.T) {
-	nodes := fleet(300)
+	nodes := fixture.Fleet(300)
 	o := startWith(t, nodes...)
 	service := o.service()
 	o.hasEndpoints(300)
@@ -432,11 +434,11 @@ func TestStorm(t *testing.T) {
 		sides.Go(func() {
 			for i := range 100 {
 				node := in(o.namespace, nodes[side*100+i])
-				o.set(but(node, phase(rollcallv1alpha1.NodeStale)))
+				o.set(fixture.But(node, fixture.Phase(rollcallv1alpha1.NodeStale)))
 				if i%2 == 0 {
 					o.remove(node.Name)
 				}
-				o.set(but(node, port(int32(8000+i%3))))
+				o.set(fixture.But(node, fixture.Port(int32(8000+i%3))))
 			}
 		})
 	}
@@ -481,7 +483,7 @@ func TestStorm(t *testing.T) {
 
 // TestDeletedMeanwhile: a slice that is gone by the time it is to be deleted is no reason to look at everything.
 func TestDeletedMeanwhile(t *testing.T) {
-	o := startWith(t, newNode("catga", "a", "10.0.0.1"))
+	o := startWith(t, fixture.Node("catga", "a", "10.0.0.1"))
 	o.service()
 	o.hasAddresses("10.0.0.1")
 	slice := o.slices()[0]
@@ -493,7 +495,7 @@ func TestDeletedMeanwhile(t *testing.T) {
 	})
 	o.remove("catga.a")
 	o.hasAddresses()
-	o.set(in(o.namespace, newNode("catga", "b", "10.0.0.2")))
+	o.set(in(o.namespace, fixture.Node("catga", "b", "10.0.0.2")))
 	o.hasAddresses("10.0.0.2")
 	if got := o.fullPasses(); got != 1 {
 		t.Errorf("%d full passes, want 1", got)
@@ -507,7 +509,7 @@ func TestReportBehindCache(t *testing.T) {
 	behind := service.DeepCopy()
 	st := &state{}
 	for _, seen := range []*corev1.Service{service, behind} {
-		if err := o.controller.report(t.Context(), seen, st, synced(&placement{})); err != nil {
+		if err := o.controller.report(t.Context(), seen, st, synced(plan.Report{})); err != nil {
 			t.Fatal(err)
 		}
 		if got := o.writes.take()["PATCH services/status"]; got != map[*corev1.Service]int{service: 1}[seen] {
@@ -528,14 +530,14 @@ func (c noServices) Get(ctx context.Context, key client.ObjectKey, object client
 
 // TestServiceBehindCache: no slice is deleted because the cache has not seen the Service yet.
 func TestServiceBehindCache(t *testing.T) {
-	o := startWith(t, newNode("catga", "a", "10.0.0.1"))
+	o := startWith(t, fixture.Node("catga", "a", "10.0.0.1"))
 	service := o.service()
 	o.hasAddresses("10.0.0.1")
 	o.stop()
 	clk := clock.RealClock{}
 	c := New(noServices{o.client}, o.client, o.fakeMirror, mirror.NewCursor(), NewProgress(clk), o, nil, clk)
 	for _, slice := range o.slices() {
-		c.states.saw(&slice)
+		c.states.observe(&slice)
 	}
 	request := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(service)}
 	if result, err := c.Reconcile(t.Context(), request); err != nil || result.RequeueAfter == 0 {
@@ -554,7 +556,7 @@ func TestServiceBehindCache(t *testing.T) {
 // TestNothingIsTakenBeforeItArrived: while an endpoint can't be written where it moves to, it stays where it is; what just
 // goes is not held up by that.
 func TestNothingIsTakenBeforeItArrived(t *testing.T) {
-	o := startWith(t, newNode("catga", "a", "10.0.0.1"), newNode("catga", "b", "10.0.0.2"))
+	o := startWith(t, fixture.Node("catga", "a", "10.0.0.1"), fixture.Node("catga", "b", "10.0.0.2"))
 	o.service()
 	o.hasAddresses("10.0.0.1", "10.0.0.2")
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
@@ -565,7 +567,7 @@ func TestNothingIsTakenBeforeItArrived(t *testing.T) {
 		}
 		return nil
 	})
-	o.set(but(o.Node("", "catga.a"), port(81)))
+	o.set(fixture.But(o.Node("", "catga.a"), fixture.Port(81)))
 	eventually(t, func() error {
 		if got := o.writes.take(); got["PUT endpointslices"] > 0 {
 			t.Fatal("the endpoint was taken from its slice")
@@ -577,7 +579,7 @@ func TestNothingIsTakenBeforeItArrived(t *testing.T) {
 	if got := o.addresses(); len(got) != 2 {
 		t.Errorf("addresses are %v", got)
 	}
-	o.set(in(o.namespace, but(newNode("catga", "c", "10.0.0.3"), port(82))))
+	o.set(in(o.namespace, fixture.But(fixture.Node("catga", "c", "10.0.0.3"), fixture.Port(82))))
 	o.remove("catga.b")
 	o.hasAddresses("10.0.0.1")
 	o.writes.fail(nil)
@@ -585,7 +587,7 @@ func TestNothingIsTakenBeforeItArrived(t *testing.T) {
 }
 
 func TestTenThousand(t *testing.T) {
-	nodes := fleet(10_000)
+	nodes := fixture.Fleet(10_000)
 	o := startWith(t, nodes...)
 	o.service()
 	o.hasEndpoints(len(nodes))

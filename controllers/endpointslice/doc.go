@@ -3,19 +3,24 @@
 //
 // # Cost
 //
-// What a Service's slices hold is kept in memory, as a placement. The controller takes the changes of nodes from its
-// mirror.Cursor, a batch at a time: a single change at once, and a storm when it is over or has gone on for a moment, since slices
-// that are written halfway through it are written twice. A changed node makes its name dirty in every Service that selects it, and
-// a reconcile looks at dirty nodes only: its cost does not depend on how many nodes the Service has. A full pass, over all nodes
-// and slices, happens when a Service is new or changed, when somebody else changed a slice, when a write failed, and when a
-// registry has been listed for the first time. Progress knows how far the slices have come, so that the view of the fleet can let
-// them go first.
+// The controller takes the changes of nodes from its mirror.Cursor, a batch at a time: a single change at once, and a storm when it
+// is over or has gone on for a moment, since slices that are written halfway through it are written twice. Nodes with the same
+// labels are matched once with each Service, and the Services that select them share the batch. A reconcile plans for the nodes
+// that changed only; see package plan. A full pass, over all nodes and slices, happens when a Service is new or changed, when a
+// slice was changed externally, when a write failed, and when a registry has been listed for the first time. Progress knows how far
+// the slices have come, so that the view of the fleet can let them go first.
 //
 // # Whose slice, which version
 //
-// The ledger of a Service holds the newest version known of each of its slices, from the answers to our writes as well as
-// from the watch. An event that is not newer than the ledger is the echo of our own write and costs nothing; anything
-// newer is somebody else's doing and leads to a full pass, which puts back what was changed.
+// The tracker of a Service has the newest version observed of each of its slices, from the answers to our writes as well as
+// from the watch. An event that is not newer is the echo of our own write and costs nothing; anything newer was changed externally
+// and leads to a full pass, which puts back what was changed.
+//
+//	phase     the slice                                        leaves it when
+//	present   is there, or is being created                    the watch no longer shows it, or we delete it
+//	vanished  is no longer shown by the watch                  a read says what is so, or the watch shows it again
+//	deleted   was deleted by us, or is not the Service's; its  the watch shows that it is gone, or another one
+//	          name is taken
 //
 // # Who has an address
 //

@@ -29,6 +29,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/internal/testenv"
 )
@@ -244,7 +245,7 @@ func startWith(t *testing.T, nodes ...*mirror.Node) *operator {
 }
 
 func in(namespace string, node *mirror.Node) *mirror.Node {
-	return but(node, func(n *mirror.Node) { n.Namespace = namespace })
+	return fixture.But(node, func(n *mirror.Node) { n.Namespace = namespace })
 }
 
 // service creates a Service over the nodes with role=web.

@@ -10,16 +10,17 @@ import (
 	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
 
 var (
-	web = types.NamespacedName{Namespace: namespace, Name: "web"}
-	db  = types.NamespacedName{Namespace: namespace, Name: "db"}
+	web = types.NamespacedName{Namespace: fixture.Namespace, Name: "web"}
+	db  = types.NamespacedName{Namespace: fixture.Namespace, Name: "db"}
 )
 
 func TestProgress(t *testing.T) {
-	p := NewProgress(testclock.NewFakeClock(epoch))
+	p := NewProgress(testclock.NewFakeClock(fixture.Epoch))
 	expect := func(what string, reached ...uint64) {
 		t.Helper()
 		for revision := range uint64(10) {
@@ -52,7 +53,7 @@ func TestProgress(t *testing.T) {
 
 // TestWaitForSlices: whoever waits goes on once the slices are written, or after some time.
 func TestWaitForSlices(t *testing.T) {
-	clk := testclock.NewFakeClock(epoch)
+	clk := testclock.NewFakeClock(fixture.Epoch)
 	p := NewProgress(clk)
 	wait := func() <-chan struct{} {
 		done := make(chan struct{})
@@ -94,7 +95,7 @@ func TestWaitForSlices(t *testing.T) {
 
 // TestAStormIsOneBatch: changes that come in together are handed on together, and one that comes alone is at once.
 func TestAStormIsOneBatch(t *testing.T) {
-	nodes := fleet(100)
+	nodes := fixture.Fleet(100)
 	for _, test := range []struct {
 		name   string
 		slices int
@@ -108,27 +109,27 @@ func TestAStormIsOneBatch(t *testing.T) {
 		{name: "a storm without slices", first: 50},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			clk := testclock.NewFakeClock(epoch)
+			clk := testclock.NewFakeClock(fixture.Epoch)
 			c := New(nil, nil, nil, mirror.NewCursor(), NewProgress(clk), nil, nil, clk)
 			st := c.states.get(web)
 			for range test.slices {
-				st.slices[string(rune('a'+len(st.slices)))] = &known{}
+				st.slices.Reserve("web", "1")
 			}
 			if got := c.quiet(test.first); got != test.most {
 				t.Errorf("waits for %s, not %s", got, test.most)
 			}
 		})
 	}
-	clk := testclock.NewFakeClock(epoch)
+	clk := testclock.NewFakeClock(fixture.Epoch)
 	c := New(nil, nil, nil, mirror.NewCursor(), NewProgress(clk), nil, nil, clk)
 	st := c.states.get(web)
-	selector, err := parseSelector(newService())
+	selector, err := parseSelector(fixture.Service())
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.states.begin(st, selector, false)
 	for range 60 {
-		st.slices[string(rune('a'+len(st.slices)))] = &known{}
+		st.slices.Reserve("web", "1")
 	}
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 	defer queue.ShutDown()
@@ -163,7 +164,7 @@ func TestAStormIsOneBatch(t *testing.T) {
 		}
 		return nil
 	})
-	if len(st.dirty) != 50 {
-		t.Errorf("%d dirty nodes, want 50", len(st.dirty))
+	if len(st.backlog.merged()) != 50 {
+		t.Errorf("%d dirty nodes, want 50", len(st.backlog.merged()))
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 )
 
 // release deletes the slices of a Service that takes no nodes, and says why it takes none; the Service does not exist if
@@ -18,7 +20,8 @@ import (
 func (c *Controller) release(ctx context.Context, name types.NamespacedName, service *corev1.Service) (ctrl.Result, error) {
 	defer c.states.forget(name)
 	st := c.states.get(name)
-	if existing := c.states.release(st); len(existing) > 0 {
+	c.states.pause(st)
+	if existing := st.slices.release(); len(existing) > 0 {
 		mistaken, err := c.takesNodes(ctx, name)
 		if err != nil {
 			return ctrl.Result{}, err
@@ -54,10 +57,10 @@ func (c *Controller) takesNodes(ctx context.Context, name types.NamespacedName) 
 	return annotated(live) && unsupported(live) == nil, nil
 }
 
-func (w *writer) removeAll(ctx context.Context, existing []*known) error {
-	operations := make([]operation, 0, len(existing))
-	for _, k := range existing {
-		operations = append(operations, operation{verb: remove, known: k, slice: k.current.Load()})
+func (w *writer) removeAll(ctx context.Context, existing []*discoveryv1.EndpointSlice) error {
+	operations := make([]plan.Operation, 0, len(existing))
+	for _, slice := range existing {
+		operations = append(operations, plan.Operation{Verb: plan.Delete, Slice: slice})
 	}
 	return w.apply(ctx, operations)
 }

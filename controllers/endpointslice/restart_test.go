@@ -12,12 +12,13 @@ import (
 	"k8s.io/utils/ptr"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
 
 // TestRestartWithoutNodes: what was written before stays until the registry has been listed.
 func TestRestartWithoutNodes(t *testing.T) {
-	o := startWith(t, fleet(150)...)
+	o := startWith(t, fixture.Fleet(150)...)
 	o.service()
 	o.hasEndpoints(150)
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
@@ -30,7 +31,7 @@ func TestRestartWithoutNodes(t *testing.T) {
 		}
 		return nil
 	})
-	o.set(but(first, phase(rollcallv1alpha1.NodeStale)))
+	o.set(fixture.But(first, fixture.Phase(rollcallv1alpha1.NodeStale)))
 	o.hasEndpoints(149)
 	if got := o.writes.take(); got["PUT endpointslices"] != 1 || len(got) != 1 {
 		t.Errorf("the first node that comes back costs %v, want one update", got)
@@ -44,7 +45,7 @@ func TestRestartWithoutNodes(t *testing.T) {
 
 // TestEndpointsOutrankMemory: slices are written before DiscoveredNodes, so after a start they may know better.
 func TestEndpointsOutrankMemory(t *testing.T) {
-	o := startWith(t, fleet(5)...)
+	o := startWith(t, fixture.Fleet(5)...)
 	o.service()
 	o.hasEndpoints(5)
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
@@ -54,18 +55,18 @@ func TestEndpointsOutrankMemory(t *testing.T) {
 	older := map[string]*mirror.Node{}
 	for i, change := range []func(*mirror.Node){
 		func(n *mirror.Node) { n.Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.1")} },
-		phase(rollcallv1alpha1.NodeExpired),
-		port(9090),
+		fixture.Phase(rollcallv1alpha1.NodeExpired),
+		fixture.Port(9090),
 		func(n *mirror.Node) { n.Ports = nil },
 		func(n *mirror.Node) { n.Cordoned = true },
 	} {
-		node := but(but(in(o.namespace, fleet(5)[i]), change), remembered)
+		node := fixture.But(fixture.But(in(o.namespace, fixture.Fleet(5)[i]), change), remembered)
 		older[node.Name] = node
 	}
 	o = start(t, o.namespace, &fakeMirror{nodes: older, unsettled: map[string]bool{"catga": true}})
 	o.hasEndpoints(4)
 	moved := older["catga.web-00000"]
-	o.set(but(moved, func(n *mirror.Node) { n.Zone = "elsewhere" }))
+	o.set(fixture.But(moved, func(n *mirror.Node) { n.Zone = "elsewhere" }))
 	o.settle(o.namespace, "another")
 	eventually(t, func() error {
 		if o.fullPasses() < 2 {
@@ -81,7 +82,7 @@ func TestEndpointsOutrankMemory(t *testing.T) {
 		t.Errorf("memory costs %v, want one update: for the node that a person has cordoned", got)
 	}
 
-	for _, node := range fleet(5) {
+	for _, node := range fixture.Fleet(5) {
 		o.set(in(o.namespace, node))
 	}
 	o.settle(o.namespace, "catga")
@@ -96,18 +97,18 @@ func TestAnEditedServiceOutranksEndpoints(t *testing.T) {
 		"another protocol": func(p *corev1.ServicePort) { p.AppProtocol = new("kubernetes.io/h2c") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := startWith(t, fleet(4)...)
+			o := startWith(t, fixture.Fleet(4)...)
 			service := o.service(func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromInt32(8080) })
 			o.hasEndpoints(4)
 			o.stop()
 			o.edit(service, func() { edit(&service.Spec.Ports[0]) })
 			older := map[string]*mirror.Node{}
-			for _, node := range fleet(4) {
-				node = but(in(o.namespace, node), func(n *mirror.Node) { n.Remembered = true })
+			for _, node := range fixture.Fleet(4) {
+				node = fixture.But(in(o.namespace, node), func(n *mirror.Node) { n.Remembered = true })
 				older[node.Name] = node
 			}
 			moved := older["catga.web-00000"]
-			older[moved.Name] = but(moved, func(n *mirror.Node) { n.Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.1")} })
+			older[moved.Name] = fixture.But(moved, func(n *mirror.Node) { n.Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.1")} })
 			o = start(t, o.namespace, &fakeMirror{nodes: older, unsettled: map[string]bool{"catga": true}})
 			port := &service.Spec.Ports[0]
 			eventually(t, func() error {

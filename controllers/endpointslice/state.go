@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 
-	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 )
 
 // state is what is remembered of one Service. Of all Services that are annotated or have slices there is one.
@@ -19,25 +19,27 @@ type state struct {
 
 	// selector selects the Service's nodes; nil while the Service takes none.
 	selector labels.Selector
-	// dirty are the nodes that changed, with the time of the earliest change that is not written yet.
-	dirty map[string]time.Time
-	// full says that the next pass must look at everything.
-	full   bool
-	slices ledger
+	// backlog has the nodes that changed.
+	backlog backlog
+	// full is true if the next pass must look at everything.
+	full bool
+	// slices guards itself.
+	slices *tracker
 
 	// Only the reconcile of the Service, of which there is one at a time, uses these.
 
 	// placement is nil while it must be built.
-	placement *placement
+	placement *plan.Placement
 	reported  reported
 }
 
-// batch is what a reconcile has to look at.
-type batch struct {
-	dirty map[string]time.Time
-	full  bool
+// work is what a reconcile has to look at.
+type work struct {
+	// changed are nodes, each with the time of its earliest change that is not written yet.
+	changed map[string]time.Time
+	full    bool
 	// exist are the slices that a full pass starts from, vanished those that the watch no longer shows.
-	exist, vanished []*known
+	exist, vanished []*discoveryv1.EndpointSlice
 }
 
 // states has the state of every Service. It is safe for concurrent use.
@@ -65,7 +67,7 @@ func (s *states) ensure(service types.NamespacedName) *state {
 	}
 	st := namespace[service.Name]
 	if st == nil {
-		st = &state{dirty: map[string]time.Time{}, slices: ledger{}}
+		st = &state{slices: newTracker()}
 		namespace[service.Name] = st
 	}
 	return st
@@ -76,7 +78,7 @@ func (s *states) forget(service types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	namespace := s.services[service.Namespace]
-	if st := namespace[service.Name]; st == nil || st.selector != nil || len(st.slices) > 0 {
+	if st := namespace[service.Name]; st == nil || st.selector != nil || st.slices.len() > 0 {
 		return
 	}
 	if delete(namespace, service.Name); len(namespace) == 0 {
@@ -86,70 +88,30 @@ func (s *states) forget(service types.NamespacedName) {
 
 // begin takes what a reconcile has to look at. From now on the Service hears of the nodes that the selector selects, so
 // nothing that changes after the reconcile has read it is missed.
-func (s *states) begin(st *state, selector labels.Selector, full bool) batch {
+func (s *states) begin(st *state, selector labels.Selector, full bool) work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := batch{dirty: st.dirty, full: full || st.full || st.placement == nil}
-	if b.full {
-		b.exist, b.vanished = st.slices.catchUp()
+	todo := work{changed: st.backlog.merged(), full: full || st.full || st.placement == nil}
+	if todo.full {
+		todo.exist, todo.vanished = st.slices.catchUp()
 	}
-	st.selector, st.dirty, st.full = selector, map[string]time.Time{}, false
-	return b
+	st.selector, st.backlog, st.full = selector, backlog{}, false
+	return todo
 }
 
 // pause makes the Service hear of no nodes any more.
 func (s *states) pause(st *state) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.selector, st.dirty, st.full, st.placement = nil, map[string]time.Time{}, false, nil
+	st.selector, st.backlog, st.full, st.placement = nil, backlog{}, false, nil
 }
 
-// release returns the Service's slices, all of which are to be deleted. One that has lost our label is nobody's concern
-// any more.
-func (s *states) release(st *state) []*known {
-	s.pause(st)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	exist, vanished := st.slices.catchUp()
-	for _, k := range vanished {
-		st.slices.drop(k)
-	}
-	return exist
-}
-
-// retry makes the next reconcile a full pass, since a write of this one failed. What was dirty stays so, with its times.
-func (s *states) retry(st *state, b batch) {
+// retry makes the next reconcile a full pass, since a write of this one failed. What it had to look at is in the backlog again.
+func (s *states) retry(st *state, failed work) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.placement, st.full = nil, true
-	for node, cause := range b.dirty {
-		st.dirty[node] = earliest(st.dirty[node], cause)
-	}
-}
-
-// change makes changed nodes dirty in the Services that select them, and returns those Services.
-func (s *states) change(changes map[types.NamespacedName]mirror.Change, now time.Time) []types.NamespacedName {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	affected := sets.New[types.NamespacedName]()
-	for name, change := range changes {
-		// Nobody knows when a node that is gone was unregistered; it can't be long ago.
-		cause := now
-		if change.New != nil {
-			cause = change.New.Changed
-		}
-		for service, st := range s.services[name.Namespace] {
-			if selects(st.selector, change.Old) || selects(st.selector, change.New) {
-				st.dirty[name.Name] = earliest(st.dirty[name.Name], cause)
-				affected.Insert(types.NamespacedName{Namespace: name.Namespace, Name: service})
-			}
-		}
-	}
-	return affected.UnsortedList()
-}
-
-func selects(selector labels.Selector, node *mirror.Node) bool {
-	return selector != nil && node != nil && selector.Matches(labels.Set(node.Labels))
+	st.backlog.add(batchOf(failed.changed))
 }
 
 // lookAgain makes the next reconcile of every Service of the namespaces a full pass, and returns those Services.
@@ -181,7 +143,7 @@ func (s *states) tracked() (n int) {
 	defer s.mu.Unlock()
 	for _, namespace := range s.services {
 		for _, st := range namespace {
-			n += len(st.slices)
+			n += st.slices.len()
 		}
 	}
 	return n
@@ -196,8 +158,8 @@ func serviceOf(slice *discoveryv1.EndpointSlice) types.NamespacedName {
 	return types.NamespacedName{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]}
 }
 
-// saw takes in what the watch shows of a slice. It returns the slice's Service, and whether somebody else changed it.
-func (s *states) saw(slice *discoveryv1.EndpointSlice) (types.NamespacedName, bool) {
+// observe takes in what the watch shows of a slice. It returns the slice's Service, and true if the slice was changed externally.
+func (s *states) observe(slice *discoveryv1.EndpointSlice) (types.NamespacedName, bool) {
 	service := serviceOf(slice)
 	if service.Name == "" {
 		return service, false
@@ -205,60 +167,29 @@ func (s *states) saw(slice *discoveryv1.EndpointSlice) (types.NamespacedName, bo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.ensure(service)
-	news := st.slices.saw(slice)
-	st.full = st.full || news
-	return service, news
+	external := st.slices.observe(slice)
+	st.full = st.full || external
+	return service, external
 }
 
-// lost takes in that the watch no longer shows a slice. It returns the slice's Service, and whether that is somebody
-// else's doing.
-func (s *states) lost(slice *discoveryv1.EndpointSlice) (types.NamespacedName, bool) {
+// observeDeleted takes in that the watch no longer shows a slice. It returns the slice's Service, and true if the slice was deleted
+// externally.
+func (s *states) observeDeleted(slice *discoveryv1.EndpointSlice) (types.NamespacedName, bool) {
 	service := serviceOf(slice)
 	s.mu.Lock()
 	st := s.services[service.Namespace][service.Name]
-	news := st != nil && st.slices.lost(slice)
-	if news {
+	external := st != nil && st.slices.observeDeleted(slice)
+	if external {
 		st.full = true
 	}
 	s.mu.Unlock()
 	s.forget(service)
-	return service, news
+	return service, external
 }
 
-// writing notes that an operation is about to be carried out. A slice that is to be created gets its name.
-func (s *states) writing(st *state, op operation, owner *metav1.OwnerReference) {
+// lookAtAll makes the next reconcile of the Service a full pass.
+func (s *states) lookAtAll(st *state) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if op.verb == create {
-		st.slices.reserve(op.known, op.slice, owner)
-	}
-	op.known.writing = true
-}
-
-// wrote notes that an operation was carried out, and says whether somebody else has changed the slice again.
-func (s *states) wrote(st *state, op operation) (overtaken bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if op.verb == remove {
-		st.slices.removed(op.known)
-		return false
-	}
-	overtaken = op.known.wrote(op.slice)
-	st.full = st.full || overtaken
-	return overtaken
-}
-
-// failed notes that it is not known what became of an operation. The watch will show it, if anything did.
-func (s *states) failed(op operation) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	op.known.writing = false
-}
-
-// resolve notes what a read says of a slice, nil if it does not exist, and returns whether the slice is there and the
-// Service's.
-func (s *states) resolve(st *state, k *known, live *discoveryv1.EndpointSlice, service types.UID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return st.slices.resolve(k, live, service)
+	st.full = true
 }

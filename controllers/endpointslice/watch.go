@@ -52,7 +52,7 @@ type Nodes interface {
 // SetupWithManager makes the manager run the controller. Its cache needs to hold no EndpointSlices but those with the
 // label endpointslice.kubernetes.io/managed-by=rollcall.dev.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
-	// The workers start once the handler has seen every slice that exists: the ledgers are complete by then.
+	// The workers start once the handler has seen every slice that exists: the trackers are complete by then.
 	slices := source.Kind(mgr.GetCache(), &discoveryv1.EndpointSlice{}, c.sliceEvents())
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("endpointslice").
@@ -72,39 +72,39 @@ type (
 	requests     = workqueue.TypedRateLimitingInterface[reconcile.Request]
 )
 
-// sliceEvents enters what the watch shows of our slices in the ledgers, and has those Services reconciled whose slices
-// somebody else changed.
+// sliceEvents has the trackers observe what the watch shows of our slices, and those Services reconciled whose slices were changed
+// externally.
 func (c *Controller) sliceEvents() sliceHandler {
-	tell := func(q requests, service types.NamespacedName, news bool) {
-		if news {
+	tell := func(q requests, service types.NamespacedName, external bool) {
+		if external {
 			q.Add(reconcile.Request{NamespacedName: service})
 		}
 	}
-	saw := func(q requests, slice *discoveryv1.EndpointSlice) {
-		service, news := c.states.saw(slice)
-		tell(q, service, news)
+	observe := func(q requests, slice *discoveryv1.EndpointSlice) {
+		service, external := c.states.observe(slice)
+		tell(q, service, external)
 	}
-	lost := func(q requests, slice *discoveryv1.EndpointSlice) {
-		service, news := c.states.lost(slice)
-		tell(q, service, news)
+	observeDeleted := func(q requests, slice *discoveryv1.EndpointSlice) {
+		service, external := c.states.observeDeleted(slice)
+		tell(q, service, external)
 	}
 	return sliceHandler{
 		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*discoveryv1.EndpointSlice], q requests) {
 			if ours(e.Object) {
-				saw(q, e.Object)
+				observe(q, e.Object)
 			}
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*discoveryv1.EndpointSlice], q requests) {
 			if ours(e.ObjectOld) && (!ours(e.ObjectNew) || serviceOf(e.ObjectOld) != serviceOf(e.ObjectNew)) {
-				lost(q, e.ObjectOld)
+				observeDeleted(q, e.ObjectOld)
 			}
 			if ours(e.ObjectNew) {
-				saw(q, e.ObjectNew)
+				observe(q, e.ObjectNew)
 			}
 		},
 		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*discoveryv1.EndpointSlice], q requests) {
 			if ours(e.Object) {
-				lost(q, e.Object)
+				observeDeleted(q, e.Object)
 			}
 		},
 	}

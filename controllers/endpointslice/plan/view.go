@@ -1,12 +1,10 @@
-package endpointslice
+package plan
 
 import (
 	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
-	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -20,9 +18,9 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
 
-// shape is all of a Service that decides what its EndpointSlices look like. Two equal shapes over the same nodes make the
-// same slices.
-type shape struct {
+// View is all of a Service that decides what its EndpointSlices look like: two equal views of the same nodes make the same
+// slices.
+type View struct {
 	namespace, selector string
 	owner               metav1.OwnerReference
 	labels              map[string]string
@@ -32,8 +30,9 @@ type shape struct {
 	zoneHints           bool
 }
 
-func newShape(service *corev1.Service) *shape {
-	s := &shape{
+// NewView returns the view of a Service.
+func NewView(service *corev1.Service) *View {
+	v := &View{
 		namespace:       service.Namespace,
 		selector:        service.Annotations[rollcallv1alpha1.AnnotationNodeSelector],
 		owner:           *metav1.NewControllerRef(service, corev1.SchemeGroupVersion.WithKind("Service")),
@@ -44,12 +43,13 @@ func newShape(service *corev1.Service) *shape {
 	}
 	for _, port := range service.Spec.Ports {
 		port.Protocol = protocolOf(port.Protocol)
-		s.ports = append(s.ports, port)
+		v.ports = append(v.ports, port)
 	}
-	return s
+	return v
 }
 
-func (s *shape) equal(o *shape) bool { return reflect.DeepEqual(s, o) }
+// Equal returns true if the views make the same slices.
+func (v *View) Equal(o *View) bool { return reflect.DeepEqual(v, o) }
 
 // sliceLabels returns the labels of the Service's slices: the Service's own, but for those with a meaning of their own on
 // slices.
@@ -80,7 +80,7 @@ func addressFamilies(service *corev1.Service) []discoveryv1.AddressType {
 	return families
 }
 
-// wantsZoneHints says whether traffic is to stay in its zone. A machine outside of the cluster is on none of the cluster's
+// wantsZoneHints returns true if traffic is to stay in its zone. A machine outside of the cluster is on none of the cluster's
 // nodes, so the wish for the same node comes down to the same zone.
 func wantsZoneHints(distribution *string) bool {
 	if distribution == nil {
@@ -101,59 +101,24 @@ func protocolOf(protocol corev1.Protocol) corev1.Protocol {
 	return protocol
 }
 
-// portSet is a set of ports that endpoints have in common. Sets of the same ports have the same key.
-type portSet struct {
-	key   string
-	ports []discoveryv1.EndpointPort
-}
-
-func newPortSet(ports []discoveryv1.EndpointPort) portSet {
-	keys := make([]string, 0, len(ports))
-	for i := range ports {
-		keys = append(keys, portKey(&ports[i]))
-	}
-	slices.Sort(keys)
-	return portSet{key: strings.Join(keys, ","), ports: ports}
-}
-
-func portKey(port *discoveryv1.EndpointPort) string {
-	key := make([]byte, 0, 32)
-	if port.Name != nil {
-		key = append(key, *port.Name...)
-	}
-	key = append(key, '/')
-	if port.Protocol != nil {
-		key = append(key, *port.Protocol...)
-	}
-	key = append(key, '/')
-	if port.Port != nil {
-		key = strconv.AppendInt(key, int64(*port.Port), 10)
-	}
-	if port.AppProtocol != nil {
-		key = append(key, '=')
-		key = append(key, *port.AppProtocol...)
-	}
-	return string(key)
-}
-
 // resolve returns the ports of the Service as the node has them. A named port that the node does not have is left out.
-func (s *shape) resolve(node *mirror.Node) portSet {
-	ports := make([]discoveryv1.EndpointPort, 0, len(s.ports))
-	for i := range s.ports {
-		port := &s.ports[i]
+func (v *View) resolve(node *mirror.Node) []discoveryv1.EndpointPort {
+	ports := make([]discoveryv1.EndpointPort, 0, len(v.ports))
+	for i := range v.ports {
+		port := &v.ports[i]
 		if number, found := targetPort(port, node); found {
 			ports = append(ports, discoveryv1.EndpointPort{
 				Name: &port.Name, Protocol: &port.Protocol, Port: &number, AppProtocol: port.AppProtocol,
 			})
 		}
 	}
-	return newPortSet(ports)
+	return ports
 }
 
-// fits says whether nodes can have these ports of the Service, as it is now. There may be fewer than the Service has.
-func (s *shape) fits(ports portSet) bool {
-	return !slices.ContainsFunc(ports.ports, func(found discoveryv1.EndpointPort) bool {
-		return !slices.ContainsFunc(s.ports, func(port corev1.ServicePort) bool {
+// offers returns true if nodes can have these ports of the Service, as it is now. There may be fewer than the Service has.
+func (v *View) offers(ports []discoveryv1.EndpointPort) bool {
+	return !slices.ContainsFunc(ports, func(found discoveryv1.EndpointPort) bool {
+		return !slices.ContainsFunc(v.ports, func(port corev1.ServicePort) bool {
 			like := discoveryv1.EndpointPort{Name: &port.Name, Protocol: &port.Protocol, Port: found.Port, AppProtocol: port.AppProtocol}
 			return portKey(&found) == portKey(&like) &&
 				(port.TargetPort.Type == intstr.String || ptr.Deref(found.Port, 0) == port.TargetPort.IntVal)
@@ -183,21 +148,31 @@ func addressOf(node *mirror.Node, family discoveryv1.AddressType) (netip.Addr, b
 	return netip.Addr{}, false
 }
 
-// publishable says whether the API server takes the address. One that it does not would have the whole slice refused, with
+// publishable returns true if the API server takes the address. One that it does not would have the whole slice refused, with
 // all the other nodes in it.
 func publishable(addr netip.Addr) bool {
 	return addr.IsValid() && addr.Zone() == "" && !addr.IsUnspecified() && !addr.IsLoopback() &&
 		!addr.IsLinkLocalUnicast() && !addr.IsLinkLocalMulticast()
 }
 
-// endpoint returns the node's endpoint at the address.
-func (s *shape) endpoint(node *mirror.Node, addr netip.Addr) discoveryv1.Endpoint {
-	serving := node.Traffic() == mirror.TrafficReady || node.Traffic() == mirror.TrafficTerminating
+// yes and no are what the conditions of endpoints point to. Nothing writes to them.
+var yes, no = true, false
+
+func condition(b bool) *bool {
+	if b {
+		return &yes
+	}
+	return &no
+}
+
+// endpoint returns the desired endpoint of the node at the address.
+func (v *View) endpoint(node *mirror.Node, addr netip.Addr) discoveryv1.Endpoint {
 	terminating := node.Traffic() == mirror.TrafficTerminating
-	ready := s.publishNotReady || serving && !terminating
+	serving := terminating || node.Traffic() == mirror.TrafficReady
+	ready := v.publishNotReady || serving && !terminating
 	endpoint := discoveryv1.Endpoint{
 		Addresses:  []string{addr.String()},
-		Conditions: discoveryv1.EndpointConditions{Ready: &ready, Serving: &serving, Terminating: &terminating},
+		Conditions: discoveryv1.EndpointConditions{Ready: condition(ready), Serving: condition(serving), Terminating: condition(terminating)},
 		TargetRef: &corev1.ObjectReference{
 			APIVersion: rollcallv1alpha1.GroupVersion.String(), Kind: kindDiscoveredNode,
 			Namespace: node.Namespace, Name: node.Name,
@@ -208,7 +183,7 @@ func (s *shape) endpoint(node *mirror.Node, addr netip.Addr) discoveryv1.Endpoin
 	}
 	if node.Zone != "" {
 		endpoint.Zone = &node.Zone
-		if s.zoneHints && ready && len(validation.IsValidLabelValue(node.Zone)) == 0 {
+		if v.zoneHints && ready && len(validation.IsValidLabelValue(node.Zone)) == 0 {
 			endpoint.Hints = &discoveryv1.EndpointHints{ForZones: []discoveryv1.ForZone{{Name: node.Zone}}}
 		}
 	}
@@ -217,43 +192,43 @@ func (s *shape) endpoint(node *mirror.Node, addr netip.Addr) discoveryv1.Endpoin
 
 const kindDiscoveredNode = "DiscoveredNode"
 
-// nodeOf returns the name of the DiscoveredNode that the endpoint stands for, and whether it stands for one.
-func (s *shape) nodeOf(endpoint *discoveryv1.Endpoint) (string, bool) {
+// nodeOf returns the name of the DiscoveredNode that the endpoint stands for, and false if it stands for none.
+func (v *View) nodeOf(endpoint *discoveryv1.Endpoint) (string, bool) {
 	ref := endpoint.TargetRef
-	if ref == nil || ref.Kind != kindDiscoveredNode || ref.Namespace != s.namespace {
+	if ref == nil || ref.Kind != kindDiscoveredNode || ref.Namespace != v.namespace {
 		return "", false
 	}
 	return ref.Name, true
 }
 
-// owns says whether the slice belongs to the Service, not to an earlier one of the same name. One that lost its owner does:
+// owns returns true if the slice belongs to the Service, not to an earlier one of the same name. One that lost its owner does:
 // it is given back.
-func (s *shape) owns(slice *discoveryv1.EndpointSlice) bool {
+func (v *View) owns(slice *discoveryv1.EndpointSlice) bool {
 	owner := metav1.GetControllerOfNoCopy(slice)
-	return (owner == nil || owner.UID == s.owner.UID) && slices.Contains(s.families, slice.AddressType)
+	return (owner == nil || owner.UID == v.owner.UID) && slices.Contains(v.families, slice.AddressType)
 }
 
-// dressed says whether the slice's labels and owner are as they should be.
-func (s *shape) dressed(slice *discoveryv1.EndpointSlice) bool {
-	return maps.Equal(slice.Labels, s.labels) && s.hasOwner(slice)
+// labelled returns true if the slice's labels and owner are as they should be.
+func (v *View) labelled(slice *discoveryv1.EndpointSlice) bool {
+	return maps.Equal(slice.Labels, v.labels) && v.hasOwner(slice)
 }
 
-func (s *shape) hasOwner(slice *discoveryv1.EndpointSlice) bool {
+func (v *View) hasOwner(slice *discoveryv1.EndpointSlice) bool {
 	return slices.ContainsFunc(slice.OwnerReferences, func(owner metav1.OwnerReference) bool {
-		return apiequality.Semantic.DeepEqual(owner, s.owner)
+		return apiequality.Semantic.DeepEqual(owner, v.owner)
 	})
 }
 
-// dress gives the slice the labels and the owner that it should have.
-func (s *shape) dress(slice *discoveryv1.EndpointSlice) {
-	slice.Namespace = s.namespace
-	slice.Labels = maps.Clone(s.labels)
-	if !s.hasOwner(slice) {
-		slice.OwnerReferences = []metav1.OwnerReference{s.owner}
+// label gives the slice the labels and the owner that it should have.
+func (v *View) label(slice *discoveryv1.EndpointSlice) {
+	slice.Namespace = v.namespace
+	slice.Labels = maps.Clone(v.labels)
+	if !v.hasOwner(slice) {
+		slice.OwnerReferences = []metav1.OwnerReference{v.owner}
 	}
 }
 
-// sameEndpoint says whether a write that replaces one by the other would change anything.
+// sameEndpoint returns true if a write that replaces one by the other would change nothing.
 func sameEndpoint(a, b *discoveryv1.Endpoint) bool {
 	return slices.Equal(a.Addresses, b.Addresses) &&
 		same(a.Conditions.Ready, b.Conditions.Ready) &&

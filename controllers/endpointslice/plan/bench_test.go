@@ -1,11 +1,11 @@
-package endpointslice
+package plan
 
 import (
 	"strconv"
 	"testing"
-	"time"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
 
@@ -13,20 +13,19 @@ import (
 func BenchmarkChange(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 50_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			nodes := fleet(n)
-			c := newCluster(b, newService(), nodes...)
+			nodes := fixture.Fleet(n)
+			c := newCluster(b, fixture.Service(), nodes...)
 			c.full()
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				phases := []rollcallv1alpha1.NodePhase{rollcallv1alpha1.NodeStale, rollcallv1alpha1.NodeReady}
 				at := i / 2 * 7919 % n
-				node := but(nodes[at], phase(phases[i%2]))
-				c.placement.learn(node.Name, node, time.Time{})
-				operations := c.placement.advance()
+				node := fixture.But(nodes[at], fixture.Phase(phases[i%2]))
+				operations := c.plan([]*mirror.Node{node})
 				if len(operations) != 1 {
 					b.Fatalf("%d operations", len(operations))
 				}
-				operations[0].known.current.Store(operations[0].slice)
+				c.slices[operations[0].Slice.Name] = operations[0].Slice
 			}
 		})
 	}
@@ -36,8 +35,8 @@ func BenchmarkChange(b *testing.B) {
 func BenchmarkMove(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 50_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			nodes := fleet(n)
-			c := newCluster(b, newService(), nodes...)
+			nodes := fixture.Fleet(n)
+			c := newCluster(b, fixture.Service(), nodes...)
 			c.full()
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
@@ -53,11 +52,11 @@ func BenchmarkMove(b *testing.B) {
 func BenchmarkFull(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 50_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			c := newCluster(b, newService(), fleet(n)...)
+			c := newCluster(b, fixture.Service(), fixture.Fleet(n)...)
 			c.full()
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, operations := build(c.shape, c.picture()); len(operations) > 0 {
+				if _, operations := c.build(c.selected()); len(operations) > 0 {
 					b.Fatalf("%d operations", len(operations))
 				}
 			}

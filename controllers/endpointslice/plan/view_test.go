@@ -1,9 +1,7 @@
-package endpointslice
+package plan
 
 import (
-	"maps"
 	"reflect"
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,24 +11,15 @@ import (
 	"k8s.io/endpointslice/trafficdist"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
-func headless(s *corev1.Service) { s.Spec.ClusterIP = corev1.ClusterIPNone }
-
-func families(list ...corev1.IPFamily) func(*corev1.Service) {
-	return func(s *corev1.Service) { s.Spec.IPFamilies = list }
-}
-
-func ports(list ...corev1.ServicePort) func(*corev1.Service) {
-	return func(s *corev1.Service) { s.Spec.Ports = list }
-}
-
 func TestEndpoints(t *testing.T) {
-	dual := newNode("catga", "dual", "10.0.0.1", "fd00::1", "10.0.0.2", "fd00::2")
-	v4 := newNode("catga", "v4", "10.0.0.4")
-	metrics := but(v4, func(n *mirror.Node) {
+	dual := fixture.Node("catga", "dual", "10.0.0.1", "fd00::1", "10.0.0.2", "fd00::2")
+	v4 := fixture.Node("catga", "v4", "10.0.0.4")
+	metrics := fixture.But(v4, func(n *mirror.Node) {
 		n.Ports = append(n.Ports, record.Port{Name: "metrics", Port: 9090})
 	})
 	tests := map[string]struct {
@@ -39,61 +28,61 @@ func TestEndpoints(t *testing.T) {
 		want    map[string][]string
 	}{
 		"the first address of the Service's family": {
-			newService(), []*mirror.Node{dual, v4},
+			fixture.Service(), []*mirror.Node{dual, v4},
 			map[string][]string{
 				"catga.dual": {"10.0.0.1 http/TCP/8080 ready serving"},
 				"catga.v4":   {"10.0.0.4 http/TCP/8080 ready serving"},
 			},
 		},
 		"IPv6": {
-			newService(families(corev1.IPv6Protocol)), []*mirror.Node{dual, v4},
+			fixture.Service(fixture.Families(corev1.IPv6Protocol)), []*mirror.Node{dual, v4},
 			map[string][]string{"catga.dual": {"fd00::1 http/TCP/8080 ready serving"}},
 		},
 		"both families": {
-			newService(families(corev1.IPv6Protocol, corev1.IPv4Protocol)), []*mirror.Node{dual, v4},
+			fixture.Service(fixture.Families(corev1.IPv6Protocol, corev1.IPv4Protocol)), []*mirror.Node{dual, v4},
 			map[string][]string{
 				"catga.dual": {"10.0.0.1 http/TCP/8080 ready serving", "fd00::1 http/TCP/8080 ready serving"},
 				"catga.v4":   {"10.0.0.4 http/TCP/8080 ready serving"},
 			},
 		},
 		"a numbered port needs none of the node's": {
-			newService(ports(corev1.ServicePort{Name: "https", Port: 443, TargetPort: intstr.FromInt32(8443), AppProtocol: new("kubernetes.io/h2c")})),
+			fixture.Service(fixture.Ports(corev1.ServicePort{Name: "https", Port: 443, TargetPort: intstr.FromInt32(8443), AppProtocol: new("kubernetes.io/h2c")})),
 			[]*mirror.Node{v4},
 			map[string][]string{"catga.v4": {"10.0.0.4 https/TCP/8443=kubernetes.io/h2c ready serving"}},
 		},
 		"named ports differ between nodes": {
-			newService(), []*mirror.Node{v4, but(newNode("catga", "b", "10.0.0.5"), port(81))},
+			fixture.Service(), []*mirror.Node{v4, fixture.But(fixture.Node("catga", "b", "10.0.0.5"), fixture.Port(81))},
 			map[string][]string{
 				"catga.b":  {"10.0.0.5 http/TCP/81 ready serving"},
 				"catga.v4": {"10.0.0.4 http/TCP/8080 ready serving"},
 			},
 		},
 		"a named port of another protocol is another port": {
-			newService(ports(corev1.ServicePort{Name: "dns", Port: 53, Protocol: corev1.ProtocolUDP, TargetPort: intstr.FromString("http")})),
+			fixture.Service(fixture.Ports(corev1.ServicePort{Name: "dns", Port: 53, Protocol: corev1.ProtocolUDP, TargetPort: intstr.FromString("http")})),
 			[]*mirror.Node{v4}, map[string][]string{},
 		},
 		"a port that the node lacks is left out": {
-			newService(ports(
+			fixture.Service(fixture.Ports(
 				corev1.ServicePort{Name: "http", Port: 80, TargetPort: intstr.FromString("http")},
 				corev1.ServicePort{Name: "metrics", Port: 90, TargetPort: intstr.FromString("metrics")},
 			)),
-			[]*mirror.Node{but(metrics, func(n *mirror.Node) { n.Name = "catga.m"; n.Addresses = newNode("", "", "10.0.0.9").Addresses }), v4},
+			[]*mirror.Node{fixture.But(metrics, func(n *mirror.Node) { n.Name = "catga.m"; n.Addresses = fixture.Node("", "", "10.0.0.9").Addresses }), v4},
 			map[string][]string{
 				"catga.m":  {"10.0.0.9 http/TCP/8080,metrics/TCP/9090 ready serving"},
 				"catga.v4": {"10.0.0.4 http/TCP/8080 ready serving"},
 			},
 		},
 		"headless without ports": {
-			newService(headless, ports()), []*mirror.Node{v4},
+			fixture.Service(fixture.Headless, fixture.Ports()), []*mirror.Node{v4},
 			map[string][]string{"catga.v4": {"10.0.0.4  ready serving"}},
 		},
 		"phases": {
-			newService(), []*mirror.Node{
-				but(newNode("catga", "stale", "10.0.0.1"), phase(rollcallv1alpha1.NodeStale)),
-				but(newNode("catga", "draining", "10.0.0.2"), phase(rollcallv1alpha1.NodeDraining)),
-				but(newNode("catga", "cordoned", "10.0.0.3"), func(n *mirror.Node) { n.Cordoned = true }),
-				but(newNode("catga", "expired", "10.0.0.4"), phase(rollcallv1alpha1.NodeExpired)),
-				but(newNode("catga", "invalid", "10.0.0.5"), phase(rollcallv1alpha1.NodeInvalid)),
+			fixture.Service(), []*mirror.Node{
+				fixture.But(fixture.Node("catga", "stale", "10.0.0.1"), fixture.Phase(rollcallv1alpha1.NodeStale)),
+				fixture.But(fixture.Node("catga", "draining", "10.0.0.2"), fixture.Phase(rollcallv1alpha1.NodeDraining)),
+				fixture.But(fixture.Node("catga", "cordoned", "10.0.0.3"), func(n *mirror.Node) { n.Cordoned = true }),
+				fixture.But(fixture.Node("catga", "expired", "10.0.0.4"), fixture.Phase(rollcallv1alpha1.NodeExpired)),
+				fixture.But(fixture.Node("catga", "invalid", "10.0.0.5"), fixture.Phase(rollcallv1alpha1.NodeInvalid)),
 			},
 			map[string][]string{
 				"catga.stale":    {"10.0.0.1 http/TCP/8080"},
@@ -102,10 +91,10 @@ func TestEndpoints(t *testing.T) {
 			},
 		},
 		"publishNotReadyAddresses": {
-			newService(func(s *corev1.Service) { s.Spec.PublishNotReadyAddresses = true }), []*mirror.Node{
-				but(newNode("catga", "stale", "10.0.0.1"), phase(rollcallv1alpha1.NodeStale)),
-				but(newNode("catga", "draining", "10.0.0.2"), phase(rollcallv1alpha1.NodeDraining)),
-				but(newNode("catga", "expired", "10.0.0.4"), phase(rollcallv1alpha1.NodeExpired)),
+			fixture.Service(func(s *corev1.Service) { s.Spec.PublishNotReadyAddresses = true }), []*mirror.Node{
+				fixture.But(fixture.Node("catga", "stale", "10.0.0.1"), fixture.Phase(rollcallv1alpha1.NodeStale)),
+				fixture.But(fixture.Node("catga", "draining", "10.0.0.2"), fixture.Phase(rollcallv1alpha1.NodeDraining)),
+				fixture.But(fixture.Node("catga", "expired", "10.0.0.4"), fixture.Phase(rollcallv1alpha1.NodeExpired)),
 			},
 			map[string][]string{
 				"catga.stale":    {"10.0.0.1 http/TCP/8080 ready"},
@@ -113,17 +102,17 @@ func TestEndpoints(t *testing.T) {
 			},
 		},
 		"addresses that the API server refuses": {
-			newService(families(corev1.IPv4Protocol, corev1.IPv6Protocol)), []*mirror.Node{
-				newNode("catga", "a", "127.0.0.1", "169.254.1.1", "224.0.0.1", "0.0.0.0", "::1", "fe80::1", "ff02::1", "::"),
-				newNode("catga", "b", "127.0.0.1", "10.0.0.1"),
+			fixture.Service(fixture.Families(corev1.IPv4Protocol, corev1.IPv6Protocol)), []*mirror.Node{
+				fixture.Node("catga", "a", "127.0.0.1", "169.254.1.1", "224.0.0.1", "0.0.0.0", "::1", "fe80::1", "ff02::1", "::"),
+				fixture.Node("catga", "b", "127.0.0.1", "10.0.0.1"),
 			},
 			map[string][]string{"catga.b": {"10.0.0.1 http/TCP/8080 ready serving"}},
 		},
 		"the older of two nodes with the same address and port": {
-			newService(), []*mirror.Node{
-				newNode("young", "x", "10.0.0.1"),
-				but(newNode("old", "x", "10.0.0.1"), func(n *mirror.Node) { n.FirstSeen = epoch.Add(-1) }),
-				but(newNode("young", "y", "10.0.0.1"), port(81)),
+			fixture.Service(), []*mirror.Node{
+				fixture.Node("young", "x", "10.0.0.1"),
+				fixture.But(fixture.Node("old", "x", "10.0.0.1"), func(n *mirror.Node) { n.FirstSeen = fixture.Epoch.Add(-1) }),
+				fixture.But(fixture.Node("young", "y", "10.0.0.1"), fixture.Port(81)),
 			},
 			map[string][]string{
 				"old.x":   {"10.0.0.1 http/TCP/8080 ready serving"},
@@ -131,11 +120,11 @@ func TestEndpoints(t *testing.T) {
 			},
 		},
 		"the younger keeps the ports that are its own": {
-			newService(ports(
+			fixture.Service(fixture.Ports(
 				corev1.ServicePort{Name: "http", Port: 80, TargetPort: intstr.FromString("http")},
 				corev1.ServicePort{Name: "metrics", Port: 90, TargetPort: intstr.FromString("metrics")},
 			)),
-			[]*mirror.Node{v4, but(metrics, func(n *mirror.Node) { n.Name = "catga.w" })},
+			[]*mirror.Node{v4, fixture.But(metrics, func(n *mirror.Node) { n.Name = "catga.w" })},
 			map[string][]string{
 				"catga.v4": {"10.0.0.4 http/TCP/8080 ready serving"},
 				"catga.w":  {"10.0.0.4 metrics/TCP/9090 ready serving"},
@@ -157,10 +146,10 @@ func TestEndpoints(t *testing.T) {
 }
 
 func TestSlice(t *testing.T) {
-	service := newService(headless, func(s *corev1.Service) {
+	service := fixture.Service(fixture.Headless, func(s *corev1.Service) {
 		s.Labels = map[string]string{"team": "edge", discoveryv1.LabelManagedBy: "somebody", discoveryv1.LabelServiceName: "x"}
 	})
-	node := but(newNode("catga", "web-1", "10.0.0.1"), func(n *mirror.Node) { n.Zone = "eu-1a" })
+	node := fixture.But(fixture.Node("catga", "web-1", "10.0.0.1"), func(n *mirror.Node) { n.Zone = "eu-1a" })
 	c := newCluster(t, service, node)
 	c.full()
 	got := c.list()[0]
@@ -175,7 +164,7 @@ func TestSlice(t *testing.T) {
 			Hostname:   new("web-1"),
 			Zone:       new("eu-1a"),
 			TargetRef: &corev1.ObjectReference{
-				APIVersion: "rollcall.dev/v1alpha1", Kind: "DiscoveredNode", Namespace: namespace, Name: "catga.web-1",
+				APIVersion: "rollcall.dev/v1alpha1", Kind: "DiscoveredNode", Namespace: fixture.Namespace, Name: "catga.web-1",
 			},
 		}},
 	}
@@ -196,7 +185,7 @@ func TestSlice(t *testing.T) {
 
 func TestHostname(t *testing.T) {
 	for id, want := range map[string]bool{"web-1": true, "1": true, "Web-1": false, "a.b": false, "a_b": false, "-a": false} {
-		endpoint := newShape(newService()).endpoint(newNode("catga", id, "10.0.0.1"), newNode("", "", "10.0.0.1").Addresses[0])
+		endpoint := NewView(fixture.Service()).endpoint(fixture.Node("catga", id, "10.0.0.1"), fixture.Node("", "", "10.0.0.1").Addresses[0])
 		if got := endpoint.Hostname != nil; got != want {
 			t.Errorf("node ID %q: has a hostname: %t, want %t", id, got, want)
 		}
@@ -209,12 +198,12 @@ func TestZoneHints(t *testing.T) {
 		nil, new(corev1.ServiceTrafficDistributionPreferClose), new(corev1.ServiceTrafficDistributionPreferSameZone),
 		new(corev1.ServiceTrafficDistributionPreferSameNode), new("Unknown"),
 	} {
-		service := newService(func(s *corev1.Service) { s.Spec.TrafficDistribution = distribution })
+		service := fixture.Service(func(s *corev1.Service) { s.Spec.TrafficDistribution = distribution })
 		zone := func(zone string) func(*mirror.Node) { return func(n *mirror.Node) { n.Zone = zone } }
 		c := newCluster(t, service,
-			but(newNode("catga", "a", "10.0.0.1"), zone("eu-1a")),
-			but(but(newNode("catga", "b", "10.0.0.2"), zone("eu-1b")), phase(rollcallv1alpha1.NodeStale)),
-			newNode("catga", "c", "10.0.0.3"))
+			fixture.But(fixture.Node("catga", "a", "10.0.0.1"), zone("eu-1a")),
+			fixture.But(fixture.But(fixture.Node("catga", "b", "10.0.0.2"), zone("eu-1b")), fixture.Phase(rollcallv1alpha1.NodeStale)),
+			fixture.Node("catga", "c", "10.0.0.3"))
 		c.full()
 		got := c.list()[0]
 		want := got.DeepCopy()
@@ -229,8 +218,8 @@ func TestZoneHints(t *testing.T) {
 }
 
 func TestZoneThatIsNoLabelHasNoHint(t *testing.T) {
-	s := newShape(newService(func(s *corev1.Service) { s.Spec.TrafficDistribution = new("PreferClose") }))
-	node := but(newNode("catga", "a", "10.0.0.1"), func(n *mirror.Node) { n.Zone = "rack 4/Ä" })
+	s := NewView(fixture.Service(func(s *corev1.Service) { s.Spec.TrafficDistribution = new("PreferClose") }))
+	node := fixture.But(fixture.Node("catga", "a", "10.0.0.1"), func(n *mirror.Node) { n.Zone = "rack 4/Ä" })
 	endpoint := s.endpoint(node, node.Addresses[0])
 	if endpoint.Hints != nil || endpoint.Zone == nil || *endpoint.Zone != node.Zone {
 		t.Errorf("zone %v, hints %v", endpoint.Zone, endpoint.Hints)
@@ -278,46 +267,19 @@ func TestSameEndpoint(t *testing.T) {
 }
 
 func TestPortless(t *testing.T) {
-	nodes := fleet(2000)
-	for i := range nodes {
-		nodes[i] = but(nodes[i], func(n *mirror.Node) { n.Ports[0] = record.Port{Name: "other", Port: 1} })
+	var nodes []*mirror.Node
+	for _, node := range fixture.Fleet(2000) {
+		nodes = append(nodes, fixture.But(node, func(n *mirror.Node) { n.Ports = []record.Port{{Name: "other", Port: 1}} }))
 	}
-	names := func(n int) *placement {
-		set := map[string]struct{}{}
-		for _, node := range nodes[:n] {
-			set[node.Name] = struct{}{}
-		}
-		return &placement{portless: set}
-	}
-	messages := map[string]struct{}{}
-	for n := 1; n <= len(nodes); n++ {
-		o := synced(names(n))
-		if o.status != "False" || o.reason != rollcallv1alpha1.ReasonPortNotFound {
-			t.Fatalf("%d nodes without a port: %+v", n, o)
-		}
-		messages[o.message] = struct{}{}
-	}
-	if len(messages) > 10 {
-		t.Errorf("%d messages on the way to %d nodes", len(messages), len(nodes))
-	}
-	want := "Nodes that have none of the Service's target ports, and so no endpoint: catga.web-00000, catga.web-00001."
-	if got := synced(names(2)).message; got != want {
-		t.Errorf("message is %q, want %q", got, want)
-	}
-	want = "More than 100 nodes have none of the Service's target ports, and so no endpoint."
-	if got := synced(names(999)).message; got != want {
-		t.Errorf("message is %q, want %q", got, want)
-	}
-
-	c := newCluster(t, newService(), nodes...)
+	c := newCluster(t, fixture.Service(), nodes...)
 	c.full()
-	if got := len(c.placement.portless); got != len(nodes) || len(c.slices) > 0 {
+	if got := c.placement.Report(0).Portless; got != len(nodes) || len(c.slices) > 0 {
 		t.Errorf("%d nodes without a port and %d slices, want %d and none", got, len(c.slices), len(nodes))
 	}
-	c.change([]*mirror.Node{newNode("catga", "web-00000", "10.0.0.0")})
+	c.change([]*mirror.Node{fixture.Node("catga", "web-00000", "10.0.0.0")})
 	c.change(nil, "catga.web-00001")
-	c.change([]*mirror.Node{but(nodes[2], phase(rollcallv1alpha1.NodeExpired))})
-	if got := slices.Sorted(maps.Keys(c.placement.portless)); len(got) != len(nodes)-3 || got[0] != "catga.web-00003" {
+	c.change([]*mirror.Node{fixture.But(nodes[2], fixture.Phase(rollcallv1alpha1.NodeExpired))})
+	if got := c.placement.Report(len(nodes)).PortlessNodes; len(got) != len(nodes)-3 || got[0] != "catga.web-00003" {
 		t.Errorf("%d nodes without a port, the first is %s", len(got), got[0])
 	}
 }

@@ -1,9 +1,10 @@
-package endpointslice
+package plan
 
 import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/record"
 )
@@ -31,10 +33,10 @@ func (c *cluster) verify() {
 	}
 	taken := map[string]string{}
 	for _, slice := range c.list() {
-		if n := len(slice.Endpoints); n == 0 || n > maxEndpoints {
+		if n := len(slice.Endpoints); n == 0 || n > MaxEndpoints {
 			c.t.Fatalf("%s has %d endpoints", slice.Name, n)
 		}
-		if !c.shape.owns(slice) || !c.shape.dressed(slice) {
+		if !c.view.owns(slice) || !c.view.labelled(slice) {
 			c.t.Fatalf("%s is not the Service's: %+v", slice.Name, slice.ObjectMeta)
 		}
 		for i := range slice.Endpoints {
@@ -47,10 +49,10 @@ func (c *cluster) verify() {
 			}
 		}
 	}
-	if want, got := c.lost(), c.placement.conflicts; !maps.Equal(want, got) {
+	if want, got := c.lost(), lostIn(c.placement); !maps.Equal(want, got) {
 		c.t.Fatalf("the conflicts are %v, want %v", got, want)
 	}
-	anew, again := build(c.shape, c.picture())
+	anew, again := c.build(c.selected())
 	if len(again) > 0 {
 		c.t.Fatalf("a full pass still writes %v", verbs(again))
 	}
@@ -59,23 +61,34 @@ func (c *cluster) verify() {
 	}
 }
 
+// lostClaim is a claim, and who makes it in vain.
+type lostClaim struct{ claim, loser string }
+
+func lostIn(p *Placement) map[lostClaim]struct{} {
+	lost := map[lostClaim]struct{}{}
+	for _, c := range p.Report(math.MaxInt).Conflicts {
+		lost[lostClaim{c.Claim, c.Loser}] = struct{}{}
+	}
+	return lost
+}
+
 // lost returns what nodes that heartbeat and take traffic claim and is shown for another one.
-func (c *cluster) lost() map[conflict]struct{} {
-	lost := map[conflict]struct{}{}
+func (c *cluster) lost() map[lostClaim]struct{} {
+	lost := map[lostClaim]struct{}{}
 	expected := c.expected()
 	for _, node := range c.nodes {
 		if found, _ := c.lookup(node.Name); found == nil || node.Silent || node.Traffic() != mirror.TrafficReady {
 			continue
 		}
-		for _, family := range c.shape.families {
+		for _, family := range c.view.families {
 			addr, found := addressOf(node, family)
-			for _, port := range c.shape.resolve(node).ports {
+			for _, port := range c.view.resolve(node) {
 				shown := slices.ContainsFunc(expected[node.Name], func(endpoint string) bool {
 					words := strings.Split(endpoint, " ")
 					return words[0] == addr.String() && slices.Contains(strings.Split(words[1], ","), portKey(&port))
 				})
 				if found && !shown {
-					lost[conflict{claim{addr, *port.Protocol, *port.Port}, endpointKey{node.Name, family}}] = struct{}{}
+					lost[lostClaim{claimOf(&port).at(addr), node.Name}] = struct{}{}
 				}
 			}
 		}
@@ -83,12 +96,18 @@ func (c *cluster) lost() map[conflict]struct{} {
 	return lost
 }
 
-// ranks returns who makes each claim, by rank.
-func ranks(p *placement) map[string][]string {
+// ranks returns who gives each address, by rank.
+func ranks(p *Placement) map[string][]string {
 	all := map[string][]string{}
-	for c, holders := range p.holders {
-		for _, e := range holders {
-			all[fmt.Sprint(c)] = append(all[fmt.Sprint(c)], e.key.node)
+	for _, f := range p.families {
+		for addr, c := range f.first {
+			all[addr.String()] = []string{c.name()}
+		}
+		for addr, among := range f.conflicts {
+			all[addr.String()] = nil
+			for _, c := range among.candidates {
+				all[addr.String()] = append(all[addr.String()], c.name())
+			}
 		}
 	}
 	return all
@@ -98,21 +117,21 @@ func (c *cluster) expected() map[string][]string {
 	ranked := slices.SortedFunc(maps.Values(c.nodes), func(a, b *mirror.Node) int {
 		return slices.Compare(precedes(a), precedes(b))
 	})
-	taken := map[claim]bool{}
+	taken := map[place]bool{}
 	expected := map[string][]string{}
 	for _, node := range ranked {
 		if selected, _ := c.lookup(node.Name); selected == nil {
 			continue
 		}
-		for _, family := range c.shape.families {
+		for _, family := range c.view.families {
 			addr, found := addressOf(node, family)
 			if !found {
 				continue
 			}
 			var free []discoveryv1.EndpointPort
-			mine := map[claim]bool{}
-			for _, port := range c.shape.resolve(node).ports {
-				at := claim{addr: addr, protocol: *port.Protocol, port: *port.Port}
+			mine := map[place]bool{}
+			for _, port := range c.view.resolve(node) {
+				at := place{addr, claimOf(&port)}
 				if !taken[at] {
 					free = append(free, port)
 					mine[at] = true
@@ -120,7 +139,7 @@ func (c *cluster) expected() map[string][]string {
 			}
 			maps.Copy(taken, mine)
 			if len(free) > 0 {
-				endpoint := c.shape.endpoint(node, addr)
+				endpoint := c.view.endpoint(node, addr)
 				expected[node.Name] = append(expected[node.Name], describe(&endpoint, free))
 			}
 		}
@@ -157,16 +176,16 @@ type dice struct {
 
 func (d dice) node() *mirror.Node {
 	id := d.IntN(d.ids)
-	node := newNode([]string{"a", "b"}[d.IntN(2)], strconv.Itoa(id))
+	node := fixture.Node([]string{"a", "b"}[d.IntN(2)], strconv.Itoa(id))
 	host := id
 	if d.IntN(5) == 0 {
 		host = d.IntN(d.ids)
 	}
 	if d.IntN(10) > 0 {
-		node.Addresses = append(node.Addresses, newNode("", "", fmt.Sprintf("10.0.%d.%d", host>>8, host&255)).Addresses...)
+		node.Addresses = append(node.Addresses, fixture.Node("", "", fmt.Sprintf("10.0.%d.%d", host>>8, host&255)).Addresses...)
 	}
 	if d.IntN(2) > 0 {
-		node.Addresses = append(node.Addresses, newNode("", "", fmt.Sprintf("fd00::%x", host+1)).Addresses...)
+		node.Addresses = append(node.Addresses, fixture.Node("", "", fmt.Sprintf("fd00::%x", host+1)).Addresses...)
 	}
 	node.Ports[0].Port = []int32{8080, 8080, 8080, 8080, 81, 82}[d.IntN(6)]
 	if d.IntN(3) == 0 {
@@ -190,13 +209,13 @@ func (d dice) node() *mirror.Node {
 		node.Refusal.Reason = "Odd"
 	}
 	node.Cordoned = d.IntN(10) == 0
-	node.FirstSeen = epoch.AddDate(0, 0, -d.IntN(4))
+	node.FirstSeen = fixture.Epoch.AddDate(0, 0, -d.IntN(4))
 	return node
 }
 
 func (d dice) service() *corev1.Service {
-	list := []func(*corev1.Service){families("IPv4", "IPv6"), families("IPv4")}
-	return newService(list[d.IntN(2)], func(s *corev1.Service) {
+	list := []func(*corev1.Service){fixture.Families("IPv4", "IPv6"), fixture.Families("IPv4")}
+	return fixture.Service(list[d.IntN(2)], func(s *corev1.Service) {
 		if d.IntN(2) == 0 {
 			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{
 				Name: "metrics", Port: 90, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromString("metrics"),
@@ -252,7 +271,7 @@ func (c *cluster) step(nodes []*mirror.Node, gone []string) {
 	after := c.expected()
 	necessary := map[string]bool{}
 	fresh := 0
-	for _, family := range c.shape.families {
+	for _, family := range c.view.families {
 		for name := range maps.Keys(where) {
 			node := name[:len(name)-len(family)]
 			if name == node+string(family) && !slices.Equal(before[node], after[node]) {
@@ -266,17 +285,22 @@ func (c *cluster) step(nodes []*mirror.Node, gone []string) {
 		}
 	}
 	merged := 0
-	written := map[*known]bool{}
+	written := map[string]bool{}
 	for _, op := range operations {
-		written[op.known] = true
-		if op.verb == remove && op.yields {
+		written[op.Slice.Name] = true
+		if op.Verb == Delete && op.Yields {
 			merged++
 		}
 	}
-	groups := len(c.placement.groups)
+	groups := 0
+	for _, f := range c.placement.families {
+		for _, g := range f.groups {
+			groups += min(len(g.slices), 1)
+		}
+	}
 	most := len(necessary) + merged
 	if fresh > 0 {
-		most += groups + 2*fresh/maxEndpoints
+		most += groups + 2*fresh/MaxEndpoints
 	}
 	if len(written) > most {
 		c.t.Fatalf("%v for %d slices with changes and %d changed nodes in %d groups", verbs(operations), len(necessary), fresh, groups)
@@ -285,28 +309,28 @@ func (c *cluster) step(nodes []*mirror.Node, gone []string) {
 
 // carryOut carries out the operations one by one. It checks that the first half shows no node as ready any more that takes
 // no traffic, and that what is served by a node that could go on, and is served in the end, is served throughout.
-func (c *cluster) carryOut(operations []operation) {
+func (c *cluster) carryOut(operations []Operation) {
 	c.t.Helper()
 	takes := func(name string) bool {
 		node, _ := c.lookup(name)
 		return node != nil && node.Traffic() == mirror.TrafficReady
 	}
-	steps := []map[claim][]string{c.served()}
-	slices.SortStableFunc(operations, func(a, b operation) int { return cmp.Compare(lateness(a), lateness(b)) })
+	steps := []map[place][]string{c.served()}
+	slices.SortStableFunc(operations, func(a, b Operation) int { return cmp.Compare(lateness(a), lateness(b)) })
 	for i, op := range operations {
-		if op.yields && (i == 0 || !operations[i-1].yields) && !c.shape.publishNotReady {
+		if op.Yields && (i == 0 || !operations[i-1].Yields) && !c.view.publishNotReady {
 			for at, names := range c.served() {
 				if i := slices.IndexFunc(names, func(name string) bool { return !takes(name) }); i >= 0 {
 					c.t.Fatalf("%s takes no traffic and is still ready at %v", names[i], at)
 				}
 			}
 		}
-		c.execute([]operation{op})
+		c.execute([]Operation{op})
 		steps = append(steps, c.served())
 	}
 	for at, names := range steps[0] {
-		still := slices.ContainsFunc(c.placement.holders[at], func(e *entry) bool {
-			return slices.Contains(names, e.key.node) && takes(e.key.node)
+		still := slices.ContainsFunc(c.claimants(at), func(name string) bool {
+			return slices.Contains(names, name) && takes(name)
 		})
 		if !still || len(steps[len(steps)-1][at]) == 0 {
 			continue
@@ -317,6 +341,18 @@ func (c *cluster) carryOut(operations []operation) {
 			}
 		}
 	}
+}
+
+// claimants returns the nodes that claim a place.
+func (c *cluster) claimants(at place) (names []string) {
+	for _, f := range c.placement.families {
+		for name, candidate := range f.candidates {
+			if addr, found := candidate.address(f.kind); found && addr == at.addr && slices.Contains(candidate.ports.claims, at.claim) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 // TestPropertyUnsettled is TestProperty for a start before the registries are listed: no endpoint that is there goes,

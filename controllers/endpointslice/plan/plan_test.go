@@ -1,4 +1,4 @@
-package endpointslice
+package plan
 
 import (
 	"fmt"
@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
 
@@ -29,151 +30,151 @@ func names(nodes []*mirror.Node) []string {
 func each(nodes []*mirror.Node, change func(*mirror.Node)) []*mirror.Node {
 	changed := make([]*mirror.Node, 0, len(nodes))
 	for _, node := range nodes {
-		changed = append(changed, but(node, change))
+		changed = append(changed, fixture.But(node, change))
 	}
 	return changed
 }
 
 // TestWrites counts what a change costs.
 func TestWrites(t *testing.T) {
-	stale := phase(rollcallv1alpha1.NodeStale)
+	stale := fixture.Phase(rollcallv1alpha1.NodeStale)
 	tests := map[string]struct {
 		nodes int
 		// before is carried out first, uncounted.
-		before, change func(*cluster, []*mirror.Node) []operation
-		want           map[verb]int
+		before, change func(*cluster, []*mirror.Node) []Operation
+		want           map[Verb]int
 		sizes          []int
 	}{
 		"one joins": {
 			nodes: 150,
-			change: func(c *cluster, _ []*mirror.Node) []operation {
-				return c.change([]*mirror.Node{newNode("catga", "new", "10.9.9.9")})
+			change: func(c *cluster, _ []*mirror.Node) []Operation {
+				return c.change([]*mirror.Node{fixture.Node("catga", "new", "10.9.9.9")})
 			},
-			want: map[verb]int{update: 1}, sizes: []int{51, 100},
+			want: map[Verb]int{Update: 1}, sizes: []int{51, 100},
 		},
 		"one joins where all is full": {
 			nodes: 200,
-			change: func(c *cluster, _ []*mirror.Node) []operation {
-				return c.change([]*mirror.Node{newNode("catga", "new", "10.9.9.9")})
+			change: func(c *cluster, _ []*mirror.Node) []Operation {
+				return c.change([]*mirror.Node{fixture.Node("catga", "new", "10.9.9.9")})
 			},
-			want: map[verb]int{create: 1}, sizes: []int{1, 100, 100},
+			want: map[Verb]int{Create: 1}, sizes: []int{1, 100, 100},
 		},
 		"one leaves": {
 			nodes:  250,
-			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, n[3].Name) },
-			want:   map[verb]int{update: 1}, sizes: []int{50, 99, 100},
+			change: func(c *cluster, n []*mirror.Node) []Operation { return c.change(nil, n[3].Name) },
+			want:   map[Verb]int{Update: 1}, sizes: []int{50, 99, 100},
 		},
 		"the last one leaves": {
 			nodes:  1,
-			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, n[0].Name) },
-			want:   map[verb]int{remove: 1},
+			change: func(c *cluster, n []*mirror.Node) []Operation { return c.change(nil, n[0].Name) },
+			want:   map[Verb]int{Delete: 1},
 		},
 		"one changes its condition": {
 			nodes:  250,
-			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(each(n[240:241], stale)) },
-			want:   map[verb]int{update: 1}, sizes: []int{50, 100, 100},
+			change: func(c *cluster, n []*mirror.Node) []Operation { return c.change(each(n[240:241], stale)) },
+			want:   map[Verb]int{Update: 1}, sizes: []int{50, 100, 100},
 		},
 		"one changes its address": {
 			nodes: 250,
-			change: func(c *cluster, n []*mirror.Node) []operation {
-				return c.change(each(n[3:4], func(n *mirror.Node) { n.Addresses = newNode("", "", "10.9.9.9").Addresses }))
+			change: func(c *cluster, n []*mirror.Node) []Operation {
+				return c.change(each(n[3:4], func(n *mirror.Node) { n.Addresses = fixture.Node("", "", "10.9.9.9").Addresses }))
 			},
-			want: map[verb]int{update: 1}, sizes: []int{50, 100, 100},
+			want: map[Verb]int{Update: 1}, sizes: []int{50, 100, 100},
 		},
 		"one changes what no slice shows": {
 			nodes: 250,
-			change: func(c *cluster, n []*mirror.Node) []operation {
+			change: func(c *cluster, n []*mirror.Node) []Operation {
 				return c.change(each(n[3:4], func(n *mirror.Node) { n.DisplayName = "x"; n.Labels = map[string]string{"role": "web", "x": "y"} }))
 			},
-			want: map[verb]int{}, sizes: []int{50, 100, 100},
+			want: map[Verb]int{}, sizes: []int{50, 100, 100},
 		},
 		"one is no longer selected": {
 			nodes: 250,
-			change: func(c *cluster, n []*mirror.Node) []operation {
+			change: func(c *cluster, n []*mirror.Node) []Operation {
 				return c.change(each(n[3:4], func(n *mirror.Node) { n.Labels = map[string]string{"role": "db"} }))
 			},
-			want: map[verb]int{update: 1}, sizes: []int{50, 99, 100},
+			want: map[Verb]int{Update: 1}, sizes: []int{50, 99, 100},
 		},
 		"one changes its port": {
 			nodes:  250,
-			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(each(n[3:4], port(81))) },
-			want:   map[verb]int{update: 1, create: 1}, sizes: []int{1, 50, 99, 100},
+			change: func(c *cluster, n []*mirror.Node) []Operation { return c.change(each(n[3:4], fixture.Port(81))) },
+			want:   map[Verb]int{Update: 1, Create: 1}, sizes: []int{1, 50, 99, 100},
 		},
 		"the only one of its slice changes its port": {
 			nodes:  1,
-			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(each(n, port(81))) },
-			want:   map[verb]int{update: 1}, sizes: []int{1},
+			change: func(c *cluster, n []*mirror.Node) []Operation { return c.change(each(n, fixture.Port(81))) },
+			want:   map[Verb]int{Update: 1}, sizes: []int{1},
 		},
 		"all change their port": {
 			nodes:  250,
-			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(each(n, port(81))) },
-			want:   map[verb]int{update: 3}, sizes: []int{50, 100, 100},
+			change: func(c *cluster, n []*mirror.Node) []Operation { return c.change(each(n, fixture.Port(81))) },
+			want:   map[Verb]int{Update: 3}, sizes: []int{50, 100, 100},
 		},
 		"one is replaced by one with another port": {
 			nodes: 1,
-			change: func(c *cluster, n []*mirror.Node) []operation {
-				return c.change([]*mirror.Node{but(newNode("catga", "new", "10.9.9.9"), port(81))}, n[0].Name)
+			change: func(c *cluster, n []*mirror.Node) []Operation {
+				return c.change([]*mirror.Node{fixture.But(fixture.Node("catga", "new", "10.9.9.9"), fixture.Port(81))}, n[0].Name)
 			},
-			want: map[verb]int{update: 1}, sizes: []int{1},
+			want: map[Verb]int{Update: 1}, sizes: []int{1},
 		},
 		"a storm in every slice": {
 			nodes:  1000,
-			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(each(n, stale)) },
-			want:   map[verb]int{update: 10}, sizes: []int{100, 100, 100, 100, 100, 100, 100, 100, 100, 100},
+			change: func(c *cluster, n []*mirror.Node) []Operation { return c.change(each(n, stale)) },
+			want:   map[Verb]int{Update: 10}, sizes: []int{100, 100, 100, 100, 100, 100, 100, 100, 100, 100},
 		},
 		"many join: the rest goes where there is room": {
 			nodes: 130,
-			change: func(c *cluster, _ []*mirror.Node) []operation {
-				return c.change(each(fleet(160), func(n *mirror.Node) {
+			change: func(c *cluster, _ []*mirror.Node) []Operation {
+				return c.change(each(fixture.Fleet(160), func(n *mirror.Node) {
 					n.Name = "other." + n.ID
 					ip := n.Addresses[0].As4()
 					ip[1] = 99
 					n.Addresses = []netip.Addr{netip.AddrFrom4(ip)}
 				}))
 			},
-			want: map[verb]int{update: 1, create: 1}, sizes: []int{90, 100, 100},
+			want: map[Verb]int{Update: 1, Create: 1}, sizes: []int{90, 100, 100},
 		},
 		"freed places are used again": {
 			nodes:  200,
-			before: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, names(n[:20])...) },
-			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(n[:20]) },
-			want:   map[verb]int{update: 1}, sizes: []int{100, 100},
+			before: func(c *cluster, n []*mirror.Node) []Operation { return c.change(nil, names(n[:20])...) },
+			change: func(c *cluster, n []*mirror.Node) []Operation { return c.change(n[:20]) },
+			want:   map[Verb]int{Update: 1}, sizes: []int{100, 100},
 		},
 		"those that come take the places of those that go": {
 			nodes: 300,
-			change: func(c *cluster, n []*mirror.Node) []operation {
-				return c.change([]*mirror.Node{newNode("catga", "new", "10.9.9.9")}, n[150].Name)
+			change: func(c *cluster, n []*mirror.Node) []Operation {
+				return c.change([]*mirror.Node{fixture.Node("catga", "new", "10.9.9.9")}, n[150].Name)
 			},
-			want: map[verb]int{update: 1}, sizes: []int{100, 100, 100},
+			want: map[Verb]int{Update: 1}, sizes: []int{100, 100, 100},
 		},
 		"two slices that are written anyway become one": {
 			nodes: 200,
-			before: func(c *cluster, n []*mirror.Node) []operation {
+			before: func(c *cluster, n []*mirror.Node) []Operation {
 				return c.change(nil, append(names(n[:49]), names(n[100:149])...)...)
 			},
-			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, n[49].Name, n[149].Name) },
-			want:   map[verb]int{update: 2, remove: 1}, sizes: []int{100},
+			change: func(c *cluster, n []*mirror.Node) []Operation { return c.change(nil, n[49].Name, n[149].Name) },
+			want:   map[Verb]int{Update: 2, Delete: 1}, sizes: []int{100},
 		},
 		"two slices that are more than half full together stay": {
 			nodes:  200,
-			before: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, names(n[:60])...) },
-			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, n[60].Name) },
-			want:   map[verb]int{update: 1}, sizes: []int{39, 100},
+			before: func(c *cluster, n []*mirror.Node) []Operation { return c.change(nil, names(n[:60])...) },
+			change: func(c *cluster, n []*mirror.Node) []Operation { return c.change(nil, n[60].Name) },
+			want:   map[Verb]int{Update: 1}, sizes: []int{39, 100},
 		},
 		"a slice that loses endpoints joins another with as little": {
 			nodes: 200,
-			before: func(c *cluster, n []*mirror.Node) []operation {
+			before: func(c *cluster, n []*mirror.Node) []Operation {
 				c.change(nil, names(n[:75])...)
 				return c.change(nil, names(n[100:174])...)
 			},
-			change: func(c *cluster, n []*mirror.Node) []operation { return c.change(nil, n[174].Name) },
-			want:   map[verb]int{update: 2, remove: 1}, sizes: []int{50},
+			change: func(c *cluster, n []*mirror.Node) []Operation { return c.change(nil, n[174].Name) },
+			want:   map[Verb]int{Update: 2, Delete: 1}, sizes: []int{50},
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			nodes := fleet(test.nodes)
-			c := newCluster(t, newService(), nodes...)
+			nodes := fixture.Fleet(test.nodes)
+			c := newCluster(t, fixture.Service(), nodes...)
 			c.full()
 			if test.before != nil {
 				test.before(c, nodes)
@@ -191,8 +192,8 @@ func TestWrites(t *testing.T) {
 }
 
 func TestCold(t *testing.T) {
-	c := newCluster(t, newService(), fleet(10_000)...)
-	if got := verbs(c.full()); got[create] != 100 || len(got) != 1 {
+	c := newCluster(t, fixture.Service(), fixture.Fleet(10_000)...)
+	if got := verbs(c.full()); got[Create] != 100 || len(got) != 1 {
 		t.Errorf("10,000 nodes cost %v, want 100 creates", got)
 	}
 	if got := c.full(); len(got) > 0 {
@@ -202,28 +203,28 @@ func TestCold(t *testing.T) {
 
 func TestServiceChanges(t *testing.T) {
 	numbered := func(number int32) func(*corev1.Service) {
-		return ports(corev1.ServicePort{Name: "http", Port: 80, TargetPort: intstr.FromInt32(number)})
+		return fixture.Ports(corev1.ServicePort{Name: "http", Port: 80, TargetPort: intstr.FromInt32(number)})
 	}
 	tests := map[string]struct {
 		before, after *corev1.Service
-		want          map[verb]int
+		want          map[Verb]int
 	}{
-		"labels":     {newService(), newService(func(s *corev1.Service) { s.Labels = map[string]string{"a": "b"} }), map[verb]int{update: 3}},
-		"headless":   {newService(), newService(headless), map[verb]int{update: 3}},
-		"targetPort": {newService(numbered(80)), newService(numbered(81)), map[verb]int{update: 3}},
-		"appProtocol": {newService(), newService(func(s *corev1.Service) {
+		"labels":     {fixture.Service(), fixture.Service(func(s *corev1.Service) { s.Labels = map[string]string{"a": "b"} }), map[Verb]int{Update: 3}},
+		"headless":   {fixture.Service(), fixture.Service(fixture.Headless), map[Verb]int{Update: 3}},
+		"targetPort": {fixture.Service(numbered(80)), fixture.Service(numbered(81)), map[Verb]int{Update: 3}},
+		"appProtocol": {fixture.Service(), fixture.Service(func(s *corev1.Service) {
 			s.Spec.Ports[0].AppProtocol = new("http")
-		}), map[verb]int{update: 3}},
-		"the port of the Service itself": {newService(), newService(func(s *corev1.Service) { s.Spec.Ports[0].Port = 8000 }), map[verb]int{}},
-		"a family more":                  {newService(), newService(families("IPv4", "IPv6")), map[verb]int{}},
-		"another family":                 {newService(), newService(families("IPv6")), map[verb]int{remove: 3}},
-		"a new Service of the name":      {newService(), newService(func(s *corev1.Service) { s.UID = "2" }), map[verb]int{create: 3, remove: 3}},
+		}), map[Verb]int{Update: 3}},
+		"the port of the Service itself": {fixture.Service(), fixture.Service(func(s *corev1.Service) { s.Spec.Ports[0].Port = 8000 }), map[Verb]int{}},
+		"a family more":                  {fixture.Service(), fixture.Service(fixture.Families("IPv4", "IPv6")), map[Verb]int{}},
+		"another family":                 {fixture.Service(), fixture.Service(fixture.Families("IPv6")), map[Verb]int{Delete: 3}},
+		"a new Service of the name":      {fixture.Service(), fixture.Service(func(s *corev1.Service) { s.UID = "2" }), map[Verb]int{Create: 3, Delete: 3}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, test.before, fleet(250)...)
+			c := newCluster(t, test.before, fixture.Fleet(250)...)
 			c.full()
-			c.shape = newShape(test.after)
+			c.view = NewView(test.after)
 			if diff := cmp.Diff(test.want, verbs(c.full())); diff != "" {
 				t.Errorf("writes differ (-want +got):\n%s", diff)
 			}
@@ -250,12 +251,12 @@ func TestEditsArePutBack(t *testing.T) {
 	}
 	for name, edit := range edits {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, newService(), fleet(150)...)
+			c := newCluster(t, fixture.Service(), fixture.Fleet(150)...)
 			c.full()
 			edited := c.list()[1].DeepCopy()
 			edit(edited)
-			c.slices[edited.Name].current.Store(edited)
-			if got := verbs(c.full()); got[update] != 1 || len(got) != 1 {
+			c.slices[edited.Name] = edited
+			if got := verbs(c.full()); got[Update] != 1 || len(got) != 1 {
 				t.Errorf("putting it back costs %v, want one update", got)
 			}
 			if got := c.sizes(); !slices.Equal(got, []int{50, 100}) {
@@ -267,25 +268,25 @@ func TestEditsArePutBack(t *testing.T) {
 }
 
 func TestSliceDeletedByHand(t *testing.T) {
-	c := newCluster(t, newService(), fleet(150)...)
+	c := newCluster(t, fixture.Service(), fixture.Fleet(150)...)
 	c.full()
 	delete(c.slices, c.list()[0].Name)
-	if got := verbs(c.full()); got[create] != 1 || len(got) != 1 {
+	if got := verbs(c.full()); got[Create] != 1 || len(got) != 1 {
 		t.Errorf("it costs %v, want one create", got)
 	}
 	c.verify()
 }
 
 func TestTooLargeASliceIsSplit(t *testing.T) {
-	nodes := fleet(150)
-	c := newCluster(t, newService(), nodes...)
+	nodes := fixture.Fleet(150)
+	c := newCluster(t, fixture.Service(), nodes...)
 	c.full()
 	list := c.list()
 	large, small := list[0].DeepCopy(), list[1]
 	large.Endpoints = append(large.Endpoints, small.Endpoints...)
-	c.slices[large.Name].current.Store(large)
+	c.slices[large.Name] = large
 	delete(c.slices, small.Name)
-	if got := verbs(c.full()); got[update] != 1 || got[create] != 1 {
+	if got := verbs(c.full()); got[Update] != 1 || got[Create] != 1 {
 		t.Errorf("it costs %v, want one update and one create", got)
 	}
 	c.verify()
@@ -293,12 +294,12 @@ func TestTooLargeASliceIsSplit(t *testing.T) {
 
 // TestUnsettled: an endpoint whose node is unknown stays until its registry has been listed completely.
 func TestUnsettled(t *testing.T) {
-	nodes := fleet(150)
+	nodes := fixture.Fleet(150)
 	start := func(t *testing.T) *cluster {
 		t.Helper()
-		before := newCluster(t, newService(), nodes...)
+		before := newCluster(t, fixture.Service(), nodes...)
 		before.full()
-		c := newCluster(t, newService())
+		c := newCluster(t, fixture.Service())
 		c.unsettled["catga"] = true
 		for _, slice := range before.list() {
 			c.adopt(slice.DeepCopy())
@@ -319,7 +320,7 @@ func TestUnsettled(t *testing.T) {
 				t.Fatalf("%s costs %v", node.Name, verbs(got))
 			}
 		}
-		if got := c.change(each(nodes[120:121], phase(rollcallv1alpha1.NodeStale))); verbs(got)[update] != 1 {
+		if got := c.change(each(nodes[120:121], fixture.Phase(rollcallv1alpha1.NodeStale))); verbs(got)[Update] != 1 {
 			t.Errorf("a node that comes back stale costs %v", verbs(got))
 		}
 		c.unsettled["catga"] = false
@@ -332,7 +333,7 @@ func TestUnsettled(t *testing.T) {
 	t.Run("a known node without traffic goes", func(t *testing.T) {
 		c := start(t)
 		c.full()
-		c.change(each(nodes[:1], phase(rollcallv1alpha1.NodeExpired)))
+		c.change(each(nodes[:1], fixture.Phase(rollcallv1alpha1.NodeExpired)))
 		if _, found := c.shown()[nodes[0].Name]; found || len(c.shown()) != 149 {
 			t.Errorf("%d nodes have endpoints; the expired one: %t", len(c.shown()), found)
 		}
@@ -353,8 +354,8 @@ func TestUnsettled(t *testing.T) {
 	t.Run("a known node takes the address over", func(t *testing.T) {
 		c := start(t)
 		c.full()
-		heir := newNode("other", "x", nodes[0].Addresses[0].String())
-		if got := c.change([]*mirror.Node{heir}); verbs(got)[update] != 1 || len(got) != 1 {
+		heir := fixture.Node("other", "x", nodes[0].Addresses[0].String())
+		if got := c.change([]*mirror.Node{heir}); verbs(got)[Update] != 1 || len(got) != 1 {
 			t.Errorf("it costs %v, want one update", verbs(got))
 		}
 		shown := c.shown()
@@ -364,8 +365,8 @@ func TestUnsettled(t *testing.T) {
 	})
 	t.Run("the Service changes", func(t *testing.T) {
 		c := start(t)
-		c.shape = newShape(newService(func(s *corev1.Service) { s.Labels = map[string]string{"a": "b"} }))
-		if got := c.full(); verbs(got)[update] != 2 || len(c.shown()) != 150 {
+		c.view = NewView(fixture.Service(func(s *corev1.Service) { s.Labels = map[string]string{"a": "b"} }))
+		if got := c.full(); verbs(got)[Update] != 2 || len(c.shown()) != 150 {
 			t.Errorf("it costs %v and leaves %d nodes", verbs(got), len(c.shown()))
 		}
 	})
@@ -375,7 +376,7 @@ func TestUnsettled(t *testing.T) {
 		stranger.TargetRef.Name, stranger.Addresses = "gone.x", []string{"10.9.9.9"}
 		slice := c.list()[1]
 		slice.Endpoints = append(slice.Endpoints, *stranger)
-		if got := c.full(); verbs(got)[update] != 1 || len(c.shown()) != 150 {
+		if got := c.full(); verbs(got)[Update] != 1 || len(c.shown()) != 150 {
 			t.Errorf("it costs %v and leaves %d nodes", verbs(got), len(c.shown()))
 		}
 	})
@@ -383,32 +384,30 @@ func TestUnsettled(t *testing.T) {
 
 // TestJoinedMeanwhile: a node that the Mirror learns of between the two looks at it of one full pass keeps its endpoint.
 func TestJoinedMeanwhile(t *testing.T) {
-	c := newCluster(t, newService(), fleet(10)...)
+	c := newCluster(t, fixture.Service(), fixture.Fleet(10)...)
 	c.full()
-	from := c.picture()
-	from.nodes = func(func(*mirror.Node) bool) {}
-	if _, got := build(c.shape, from); len(got) > 0 {
+	if _, got := c.build(func(func(*mirror.Node) bool) {}); len(got) > 0 {
 		t.Errorf("it costs %v", verbs(got))
 	}
 }
 
 func TestTriggerTime(t *testing.T) {
 	const annotation = corev1.EndpointsLastChangeTriggerTime
-	nodes := fleet(150)
-	c := newCluster(t, newService(), nodes...)
+	nodes := fixture.Fleet(150)
+	c := newCluster(t, fixture.Service(), nodes...)
 	c.full()
 	if got, found := c.list()[0].Annotations[annotation]; found {
 		t.Errorf("a slice that no change of a node led to has the trigger time %q", got)
 	}
 	at := func(d time.Duration) func(*mirror.Node) {
-		return func(n *mirror.Node) { n.Changed, n.Phase = epoch.Add(d), rollcallv1alpha1.NodeStale }
+		return func(n *mirror.Node) { n.Changed, n.Phase = fixture.Epoch.Add(d), rollcallv1alpha1.NodeStale }
 	}
 	got := c.change(append(each(nodes[:1], at(2*time.Nanosecond)), each(nodes[1:2], at(time.Second))...))
-	if want := "2026-11-22T20:00:00.000000002Z"; got[0].slice.Annotations[annotation] != want || !got[0].cause.Equal(epoch.Add(2)) {
-		t.Errorf("the trigger time is %q, caused at %s, want the earliest, %q", got[0].slice.Annotations[annotation], got[0].cause, want)
+	if want := "2026-11-22T20:00:00.000000002Z"; got[0].Slice.Annotations[annotation] != want || !got[0].Cause.Equal(fixture.Epoch.Add(2)) {
+		t.Errorf("the trigger time is %q, caused at %s, want the earliest, %q", got[0].Slice.Annotations[annotation], got[0].Cause, want)
 	}
 	c.list()[0].Annotations["kept"] = "by others"
-	c.shape = newShape(newService(headless))
+	c.view = NewView(fixture.Service(fixture.Headless))
 	c.full()
 	want := map[string]string{"kept": "by others"}
 	if diff := cmp.Diff(want, c.list()[0].Annotations); diff != "" {
@@ -418,16 +417,16 @@ func TestTriggerTime(t *testing.T) {
 
 // TestMovesArriveFirst: an endpoint is written where it goes before it is taken from where it was.
 func TestMovesArriveFirst(t *testing.T) {
-	nodes := fleet(200)
-	c := newCluster(t, newService(), nodes...)
+	nodes := fixture.Fleet(200)
+	c := newCluster(t, fixture.Service(), nodes...)
 	c.full()
-	for _, op := range c.change(each(nodes[:1], port(81))) {
-		if op.yields != (op.verb == update) {
-			t.Errorf("the slice that gets the endpoint is created before the one that loses it is updated, but %s yields: %t", op.verb, op.yields)
+	for _, op := range c.change(each(nodes[:1], fixture.Port(81))) {
+		if op.Yields != (op.Verb == Update) {
+			t.Errorf("the slice that gets the endpoint is created before the one that loses it is updated, but %s yields: %t", op.Verb, op.Yields)
 		}
 	}
 	for _, op := range c.change(nil, nodes[1].Name) {
-		if op.yields {
+		if op.Yields {
 			t.Error("a slice that only loses an endpoint waits")
 		}
 	}
@@ -435,42 +434,44 @@ func TestMovesArriveFirst(t *testing.T) {
 
 // TestRemovalsWaitForNothing: what a slice loses for good is not held up by what it loses to others.
 func TestRemovalsWaitForNothing(t *testing.T) {
-	nodes := fleet(200)
+	nodes := fixture.Fleet(200)
 	for name, test := range map[string]struct {
-		plan func(*cluster) []operation
-		want map[verb]int
+		plan func(*cluster) []Operation
+		want map[Verb]int
 	}{
 		"one is gone, one moves": {
-			func(c *cluster) []operation { return c.plan(each(nodes[:1], port(81)), nodes[1].Name) },
-			map[verb]int{create: 1, update: 2},
+			func(c *cluster) []Operation { return c.plan(each(nodes[:1], fixture.Port(81)), nodes[1].Name) },
+			map[Verb]int{Create: 1, Update: 2},
 		},
 		"one is stale, one moves": {
-			func(c *cluster) []operation {
-				return c.plan(append(each(nodes[:1], port(81)), each(nodes[1:2], isStale)...))
+			func(c *cluster) []Operation {
+				return c.plan(append(each(nodes[:1], fixture.Port(81)), each(nodes[1:2], fixture.Stale)...))
 			},
-			map[verb]int{create: 1, update: 2},
+			map[Verb]int{Create: 1, Update: 2},
 		},
 		"one is stale, and moves": {
-			func(c *cluster) []operation { return c.plan(each(nodes[1:2], all(port(81), isStale))) },
-			map[verb]int{create: 1, update: 1},
+			func(c *cluster) []Operation {
+				return c.plan(each(nodes[1:2], fixture.All(fixture.Port(81), fixture.Stale)))
+			},
+			map[Verb]int{Create: 1, Update: 1},
 		},
 		"one is gone, one loses its address to another slice": {
-			func(c *cluster) []operation {
-				successor := but(newNode("catga", "new", "10.0.0.0"), metrics)
-				return c.plan(append(each(nodes[:1], isSilent), successor), nodes[1].Name)
+			func(c *cluster) []Operation {
+				successor := fixture.But(fixture.Node("catga", "new", "10.0.0.0"), fixture.Metrics)
+				return c.plan(append(each(nodes[:1], fixture.Silent), successor), nodes[1].Name)
 			},
-			map[verb]int{create: 1, update: 2},
+			map[Verb]int{Create: 1, Update: 2},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, newService(withMetrics), nodes...)
+			c := newCluster(t, fixture.Service(fixture.WithMetrics), nodes...)
 			c.full()
 			operations := test.plan(c)
 			if diff := cmp.Diff(test.want, verbs(operations)); diff != "" {
 				t.Errorf("writes differ (-want +got):\n%s", diff)
 			}
-			last := slices.DeleteFunc(slices.Clone(operations), func(op operation) bool { return !op.yields })
-			c.execute(slices.DeleteFunc(operations, func(op operation) bool { return op.yields }))
+			last := slices.DeleteFunc(slices.Clone(operations), func(op Operation) bool { return !op.Yields })
+			c.execute(slices.DeleteFunc(operations, func(op Operation) bool { return op.Yields }))
 			for at, names := range c.served() {
 				if node := c.nodes[nodes[1].Name]; slices.Contains(names, nodes[1].Name) && (node == nil || node.Silent) {
 					t.Errorf("%s takes no traffic and is still ready at %v", nodes[1].Name, at)
@@ -484,30 +485,30 @@ func TestRemovalsWaitForNothing(t *testing.T) {
 
 // TestEmptyBookkeeping: what is remembered of nodes that came and went does not pile up.
 func TestEmptyBookkeeping(t *testing.T) {
-	c := newCluster(t, newService(families("IPv4", "IPv6")))
+	c := newCluster(t, fixture.Service(fixture.Families("IPv4", "IPv6")))
 	c.full()
 	for i := range 300 {
-		node := but(newNode("catga", strconv.Itoa(i), fmt.Sprintf("10.0.%d.%d", i>>8, i&255), fmt.Sprintf("fd00::%x", i+1)), port(int32(i+1)))
-		rival := but(node, func(n *mirror.Node) { n.Name = "other." + n.ID })
+		node := fixture.But(fixture.Node("catga", strconv.Itoa(i), fmt.Sprintf("10.0.%d.%d", i>>8, i&255), fmt.Sprintf("fd00::%x", i+1)), fixture.Port(int32(i+1)))
+		rival := fixture.But(node, func(n *mirror.Node) { n.Name = "other." + n.ID })
 		c.change([]*mirror.Node{node, rival})
-		c.change([]*mirror.Node{but(node, isStale)})
-		c.change([]*mirror.Node{but(node, older)})
+		c.change([]*mirror.Node{fixture.But(node, fixture.Stale)})
+		c.change([]*mirror.Node{fixture.But(node, fixture.Older)})
 		c.change(nil, node.Name, rival.Name)
 	}
-	p := c.placement
-	if n := len(p.entries) + len(p.holders) + len(p.groups) + len(p.placed) + len(p.portless) + len(p.conflicts) + len(p.affected) + len(c.slices); n > 0 {
-		t.Errorf("entries %d, holders %d, groups %d, placed %d, conflicts %d, slices %d",
-			len(p.entries), len(p.holders), len(p.groups), len(p.placed), len(p.conflicts), len(c.slices))
+	f := c.placement.families[0]
+	if n := len(f.candidates) + len(f.first) + len(f.conflicts) + len(f.disputed) + len(f.groups) + len(f.desired) + len(c.placement.portless) + len(c.slices); n > 0 {
+		t.Errorf("candidates %d, addresses %d, conflicts %d, groups %d, slices %d",
+			len(f.candidates), len(f.first), len(f.conflicts), len(f.groups), len(c.slices))
 	}
 }
 
 func TestForeignOwnerIsNotAdopted(t *testing.T) {
-	c := newCluster(t, newService(), fleet(10)...)
+	c := newCluster(t, fixture.Service(), fixture.Fleet(10)...)
 	c.full()
 	slice := c.list()[0].DeepCopy()
 	slice.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: "web", UID: "0", Controller: new(true)}}
-	c.slices[slice.Name].current.Store(slice)
-	if got := verbs(c.full()); got[remove] != 1 || got[create] != 1 {
+	c.slices[slice.Name] = slice
+	if got := verbs(c.full()); got[Delete] != 1 || got[Create] != 1 {
 		t.Errorf("a slice of an earlier Service of the name costs %v, want a delete and a create", got)
 	}
 }

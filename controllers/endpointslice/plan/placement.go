@@ -1,0 +1,196 @@
+package plan
+
+import (
+	"cmp"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
+)
+
+// MaxEndpoints is how many endpoints a slice holds at most. It is what Kubernetes' own controller uses: a larger slice
+// makes each change dearer for every consumer.
+const MaxEndpoints = 100
+
+// Slices are the slices of one Service as they stand.
+type Slices interface {
+	// Current returns the slice that was last written under that name; nil while there is none.
+	Current(name string) *discoveryv1.EndpointSlice
+	// Reserve returns a name for a slice that is to be created.
+	Reserve(service string, uid types.UID) string
+}
+
+// Nodes are the nodes as they stand.
+type Nodes struct {
+	// Lookup returns a node that the Service selects and that may have endpoints, nil if there is none of the name; and then,
+	// whether an endpoint of that name must stay because the node may be there all the same.
+	Lookup func(name string) (node *mirror.Node, keep bool)
+	// Changed are the nodes that changed, with the time of the change.
+	Changed map[string]time.Time
+}
+
+// Operation is one write.
+type Operation struct {
+	Verb Verb
+	// Slice is what to write; of a slice to delete, what is known of it.
+	Slice *discoveryv1.EndpointSlice
+	// Yields is true if all that the slice loses is shown elsewhere by then: it is written once all else is.
+	Yields bool
+	// Cause is the time of the earliest change of a node that the write follows from; zero if there is none.
+	Cause time.Time
+}
+
+// Verb is what an Operation does.
+type Verb string
+
+// The verbs.
+const (
+	Create Verb = "create"
+	Update Verb = "update"
+	Delete Verb = "delete"
+)
+
+// Placement is what the slices of a Service hold, and why. It is changed as if every write succeeded; after one that failed, build
+// another one.
+type Placement struct {
+	view     *View
+	families []*family
+	// portless are the nodes that have none of the Service's ports.
+	portless map[string]struct{}
+}
+
+// Build returns the placement of a Service that has those slices and selects those nodes, and the writes that are missing from it.
+func Build(v *View, existing []*discoveryv1.EndpointSlice, selected iter.Seq[*mirror.Node], nodes Nodes, current Slices) (*Placement, []Operation) {
+	p := &Placement{view: v, portless: map[string]struct{}{}}
+	for _, kind := range v.families {
+		p.families = append(p.families, newFamily(v, kind))
+	}
+	foreign := p.adopt(existing)
+	for node := range selected {
+		if node.Traffic() != mirror.TrafficNone {
+			p.learn(fact{name: node.Name, node: node, cause: nodes.Changed[node.Name]}, current)
+		}
+	}
+	for _, f := range p.families {
+		for name, c := range f.candidates {
+			if c.desired == nil {
+				// It may have become known since: then it is no reason to take its endpoint away for a moment.
+				node, keep := nodes.Lookup(name)
+				p.learn(fact{name: name, node: node, keep: keep, cause: nodes.Changed[name]}, current)
+			}
+		}
+	}
+	return p, append(foreign, p.step(current)...)
+}
+
+// Revise brings the placement up to date with the nodes that changed, and returns the writes for that.
+func (p *Placement) Revise(nodes Nodes, current Slices) []Operation {
+	for name, cause := range nodes.Changed {
+		node, keep := nodes.Lookup(name)
+		p.learn(fact{name: name, node: node, keep: keep, cause: cause}, current)
+	}
+	return p.step(current)
+}
+
+// adopt takes the slices as they stand, and returns the writes that delete those which are not the Service's. Where an endpoint is found
+// twice the step decides.
+func (p *Placement) adopt(existing []*discoveryv1.EndpointSlice) (foreign []Operation) {
+	for _, found := range existing {
+		at := slices.IndexFunc(p.families, func(f *family) bool { return f.kind == found.AddressType })
+		if at < 0 || !p.view.owns(found) {
+			foreign = append(foreign, Operation{Verb: Delete, Slice: found})
+			continue
+		}
+		f := p.families[at]
+		s := &slice{name: found.Name}
+		s.join(f.group(found.Ports))
+		f.adopted = append(f.adopted, s)
+		for i := range found.Endpoints {
+			if name, ours := p.view.nodeOf(&found.Endpoints[i]); ours && f.candidates[name] == nil {
+				f.candidates[name] = &candidate{slice: s}
+			}
+		}
+	}
+	return foreign
+}
+
+// learn takes in what is known of a node.
+func (p *Placement) learn(n fact, current Slices) {
+	lacking := false
+	if n.node != nil {
+		n.ports = p.view.resolve(n.node)
+		lacking = len(n.ports) == 0 && len(p.view.ports) > 0
+	}
+	for _, f := range p.families {
+		if f.learn(n, current) {
+			lacking = false
+		}
+	}
+	if lacking {
+		p.portless[n.name] = struct{}{}
+	} else {
+		delete(p.portless, n.name)
+	}
+}
+
+// step returns the writes that show each candidate as it is desired.
+func (p *Placement) step(current Slices) (operations []Operation) {
+	for _, f := range p.families {
+		st := &step{family: f, current: current}
+		st.decide()
+		st.reviseAll()
+		st.convert()
+		st.fill()
+		st.merge()
+		for _, s := range st.touched {
+			st.emit(s)
+		}
+		st.end()
+		operations = append(operations, st.operations...)
+	}
+	return operations
+}
+
+// View returns the view of the Service.
+func (p *Placement) View() *View { return p.view }
+
+// Report is what there is to say of a Placement.
+type Report struct {
+	// Empty is true if the Service selects no node that could have an endpoint.
+	Empty bool
+	// Portless is how many nodes have none of the Service's ports, and Lost how many claims nodes make in vain that heartbeat and
+	// take traffic.
+	Portless, Lost int
+	// PortlessNodes and Conflicts say which, unless there are too many to tell.
+	PortlessNodes []string
+	Conflicts     []Conflict
+}
+
+// Report returns what there is to say. It tells at most so many nodes, and so many conflicts.
+func (p *Placement) Report(most int) Report {
+	r := Report{Empty: len(p.portless) == 0, Portless: len(p.portless)}
+	if len(p.portless) <= most {
+		r.PortlessNodes = slices.Sorted(maps.Keys(p.portless))
+	}
+	for _, f := range p.families {
+		r.Empty = r.Empty && len(f.candidates) == 0
+		for _, among := range f.conflicts {
+			if r.Lost += len(among.lost); r.Lost <= most {
+				r.Conflicts = append(r.Conflicts, among.lost...)
+			}
+		}
+	}
+	if r.Lost > most {
+		r.Conflicts = nil
+	}
+	slices.SortFunc(r.Conflicts, func(a, b Conflict) int {
+		return cmp.Or(strings.Compare(a.Claim, b.Claim), strings.Compare(a.Loser, b.Loser))
+	})
+	return r
+}

@@ -1,0 +1,287 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/utils/ptr"
+)
+
+// slice is one EndpointSlice of a placement.
+type slice struct {
+	// name is empty while the slice is to be created.
+	name  string
+	group *group
+	size  int
+	// draft is what the slice is to become; nil unless the step changes it.
+	draft *draft
+}
+
+// join puts a slice that is in no group into one.
+func (s *slice) join(g *group) {
+	s.group = g
+	g.slices = append(g.slices, s)
+}
+
+// part takes the slice out of its group.
+func (f *family) part(s *slice) {
+	g := s.group
+	last := len(g.slices) - 1
+	g.slices[slices.Index(g.slices, s)] = g.slices[last]
+	g.slices[last] = nil
+	g.slices = g.slices[:last]
+	f.drop(g)
+}
+
+// draft is what a slice is to become.
+type draft struct {
+	// base is the slice as it stands, nil if it is to be created, and from the group that it is in.
+	base      *discoveryv1.EndpointSlice
+	from      *group
+	endpoints []discoveryv1.Endpoint
+	// left are the endpoints that the step takes out of the slice, moving those of them that belong into another group.
+	left   []departure
+	moving []*desired
+	// gained is true if the slice gets endpoints, regrouped if it gets other ports, changed if anything else changes.
+	gained, regrouped, changed bool
+	cause                      time.Time
+}
+
+// departure is an endpoint as it was in the slice that it leaves. Where nothing is known of it, it has no candidate.
+type departure struct {
+	candidate *candidate
+	endpoint  *discoveryv1.Endpoint
+}
+
+// desired is an endpoint as it should be, and the group that it should be in: nil if it should not be shown.
+type desired struct {
+	candidate *candidate
+	name      string
+	cause     time.Time
+	group     *group
+	endpoint  discoveryv1.Endpoint
+}
+
+// step is one run of planning in one family.
+type step struct {
+	*family
+	current    Slices
+	operations []Operation
+	touched    []*slice
+	// scratch is where a slice is put together that may turn out to be as it is.
+	scratch []discoveryv1.Endpoint
+}
+
+// decide finds out what is desired of every candidate that may have to be shown differently.
+func (st *step) decide() {
+	st.resolve()
+	slices.SortFunc(st.desired, func(a, b *desired) int { return strings.Compare(a.name, b.name) })
+	for _, d := range st.desired {
+		c := d.candidate
+		if d.group = c.shown; d.group == nil {
+			continue
+		}
+		if c.kept != nil {
+			d.endpoint = *c.kept
+		} else {
+			addr, _ := addressOf(c.node, st.kind)
+			d.endpoint = st.view.endpoint(c.node, addr)
+		}
+	}
+}
+
+// reviseAll looks at the slices that hold such candidates, and at those that were adopted. Where a candidate is, is found out there.
+func (st *step) reviseAll() {
+	concerned := map[*slice]struct{}{}
+	for _, s := range st.adopted {
+		concerned[s] = struct{}{}
+	}
+	for _, d := range st.desired {
+		if s := d.candidate.slice; s != nil {
+			concerned[s] = struct{}{}
+			d.candidate.slice = nil
+		}
+	}
+	for _, s := range slices.SortedFunc(maps.Keys(concerned), func(a, b *slice) int { return strings.Compare(a.name, b.name) }) {
+		st.revise(s)
+	}
+}
+
+// revise finds the places of candidates in a slice, and corrects the slice where it is not as it should be.
+func (st *step) revise(s *slice) {
+	d := draft{base: st.current.Current(s.name), from: s.group}
+	d.changed = !st.view.labelled(d.base) || len(d.base.Endpoints) == 0
+	next := slices.Grow(st.scratch[:0], len(d.base.Endpoints)+1)
+	for i := range d.base.Endpoints {
+		found := &d.base.Endpoints[i]
+		c := st.candidateOf(found)
+		switch {
+		case c.staysIn(s):
+			next = append(next, *found)
+		case c.fits(s) && len(next) < MaxEndpoints:
+			c.slice = s
+			next = append(next, c.desired.endpoint)
+			if !sameEndpoint(found, &c.desired.endpoint) {
+				d.changed, d.cause = true, earliest(d.cause, c.desired.cause)
+			}
+		default:
+			d.lose(departure{c, found})
+		}
+	}
+	s.size, st.scratch = len(next), next
+	if d.changed || len(d.left) > 0 {
+		d.endpoints, st.scratch = next, nil
+		s.draft = &d
+		st.touched = append(st.touched, s)
+	}
+}
+
+// staysIn returns true if the candidate is in the slice, and the step makes no difference to it.
+func (c *candidate) staysIn(s *slice) bool { return c != nil && c.desired == nil && c.slice == s }
+
+// fits returns true if the candidate has no place, and the slice is one for it.
+func (c *candidate) fits(s *slice) bool {
+	return c != nil && c.desired != nil && c.slice == nil && c.desired.group == s.group
+}
+
+// candidateOf returns the candidate of an endpoint; nil if there is none.
+func (st *step) candidateOf(endpoint *discoveryv1.Endpoint) *candidate {
+	if name, ours := st.view.nodeOf(endpoint); ours {
+		return st.candidates[name]
+	}
+	return nil
+}
+
+// lose notes that an endpoint leaves the slice.
+func (d *draft) lose(left departure) {
+	d.left = append(d.left, left)
+	if c := left.candidate; c != nil && c.desired != nil {
+		d.cause = earliest(d.cause, c.desired.cause)
+		if c.desired.group != nil && c.slice == nil {
+			d.moving = append(d.moving, c.desired)
+		}
+	}
+}
+
+// touch returns the slice's draft, which begins as what the slice holds.
+func (st *step) touch(s *slice) *draft {
+	if s.draft == nil {
+		s.draft = &draft{from: s.group}
+		if s.name != "" {
+			s.draft.base = st.current.Current(s.name)
+			s.draft.endpoints = slices.Clone(s.draft.base.Endpoints)
+		}
+		st.touched = append(st.touched, s)
+	}
+	return s.draft
+}
+
+// end leaves the family as it is between steps.
+func (st *step) end() {
+	for _, d := range st.desired {
+		d.candidate.desired = nil
+		if d.candidate.node == nil && d.candidate.kept == nil {
+			delete(st.candidates, d.name)
+		}
+	}
+	st.desired, st.adopted = nil, nil
+}
+
+// emit turns the slice's draft into the operations that bring it about.
+func (st *step) emit(s *slice) {
+	d := s.draft
+	s.draft = nil
+	op := Operation{Verb: Update, Slice: d.base, Cause: d.cause}
+	switch {
+	case len(d.endpoints) == 0:
+		st.part(s)
+		if d.base == nil {
+			return
+		}
+		op.Verb = Delete
+	case d.base == nil:
+		s.name = st.current.Reserve(st.view.owner.Name, st.view.owner.UID)
+		op.Verb = Create
+		op.Slice = st.render(&discoveryv1.EndpointSlice{AddressType: st.kind}, s.group.ports, d.endpoints, d.cause)
+		op.Slice.Name = s.name
+	default:
+		op.Slice = st.render(d.base, s.group.ports, d.endpoints, d.cause)
+	}
+	op.Yields = op.Verb != Create && st.yields(s, d, op.Verb)
+	st.operations = append(st.operations, op)
+}
+
+// yields returns true if the operation on the slice has to be the last. What the slice loses for good is not made to wait for
+// that: then there is one more operation, which comes before.
+func (st *step) yields(s *slice, d *draft, v Verb) bool {
+	var staying []discoveryv1.Endpoint
+	for _, left := range d.left {
+		if st.stays(left, s, d) {
+			staying = append(staying, *left.endpoint)
+		}
+	}
+	if len(staying) == 0 {
+		return false
+	}
+	if pure := len(staying) == len(d.left) && !d.changed; pure && (v == Delete || !d.gained) {
+		return true
+	}
+	if d.regrouped && v == Update {
+		return false // It can't have both ports.
+	}
+	now := st.render(d.base, d.base.Ports, slices.Concat(d.endpoints, staying), d.cause)
+	st.operations = append(st.operations, Operation{Verb: Update, Slice: now, Cause: d.cause})
+	return true
+}
+
+// stays returns true if an endpoint that leaves the slice is to stay in it until it, or those that take its place, are shown
+// elsewhere. An endpoint that is no longer ready goes at once.
+func (st *step) stays(left departure, s *slice, d *draft) bool {
+	c := left.candidate
+	switch {
+	case c == nil, c.node == nil && c.kept == nil:
+		return false
+	case c.slice != nil && c.slice != s:
+		return c.ready() || !ptr.Deref(left.endpoint.Conditions.Ready, true)
+	}
+	return c.ready() && slices.ContainsFunc(st.winners(c, left.endpoint, d), func(winner *candidate) bool { return winner.slice != s })
+}
+
+// winners returns the candidates that have now what the endpoint had in the slice and its candidate still claims.
+func (st *step) winners(c *candidate, left *discoveryv1.Endpoint, d *draft) (winners []*candidate) {
+	addr, _ := c.address(st.kind)
+	if !slices.Contains(left.Addresses, addr.String()) {
+		return nil
+	}
+	for _, port := range c.ports.claims {
+		had := len(d.from.ports) == 0 || slices.Contains(d.from.claims, port)
+		if winner := st.winner(c, addr, port); had && winner != c {
+			winners = append(winners, winner)
+		}
+	}
+	return winners
+}
+
+// render returns a slice to send. What its endpoints and ports point to may be shared with the slice that it replaces, and
+// with nodes: none of that is ever written to, and the client's answer is decoded into memory of its own.
+func (st *step) render(
+	base *discoveryv1.EndpointSlice, ports []discoveryv1.EndpointPort, endpoints []discoveryv1.Endpoint, cause time.Time,
+) *discoveryv1.EndpointSlice {
+	next := &discoveryv1.EndpointSlice{AddressType: base.AddressType, Endpoints: endpoints, Ports: ports}
+	base.ObjectMeta.DeepCopyInto(&next.ObjectMeta)
+	next.ManagedFields = nil // The API server keeps them where none are sent.
+	st.view.label(next)
+	if cause.IsZero() {
+		delete(next.Annotations, corev1.EndpointsLastChangeTriggerTime)
+	} else {
+		if next.Annotations == nil {
+			next.Annotations = map[string]string{}
+		}
+		next.Annotations[corev1.EndpointsLastChangeTriggerTime] = cause.UTC().Format(time.RFC3339Nano)
+	}
+	return next
+}
