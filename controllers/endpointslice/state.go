@@ -111,7 +111,11 @@ func (s *states) retry(st *state, failed work) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.placement, st.full = nil, true
-	st.backlog.add(batchOf(failed.changed))
+	nodes := make(batch, 0, len(failed.changed))
+	for node, at := range failed.changed {
+		nodes = append(nodes, changed{node, at})
+	}
+	st.backlog.add(nodes)
 }
 
 // lookAgain makes the next reconcile of every Service of the namespaces a full pass, and returns those Services.
