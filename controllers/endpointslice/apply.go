@@ -134,7 +134,7 @@ func (w *writer) send(ctx context.Context, op plan.Operation) (err error) {
 		return w.client.Delete(ctx, op.Slice, client.Preconditions{UID: &op.Slice.UID})
 	}
 	if err == nil {
-		pack(op.Slice.Endpoints)
+		op.Slice.Endpoints = pack(op.Slice.Endpoints)
 	}
 	return err
 }

@@ -1,10 +1,16 @@
 package endpointslice
 
 import (
-	"strings"
+	"hash/maphash"
+	"runtime"
+	"slices"
+	"sync"
+	"unique"
+	"weak"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/utils/ptr"
 )
 
 // Compact is a cache.TransformFunc for EndpointSlices. It drops the managed fields, which nobody here reads, and packs the
@@ -15,107 +21,84 @@ func Compact(object any) (any, error) {
 		return object, nil // A tombstone: what it holds was packed before.
 	}
 	slice.ManagedFields = nil
-	pack(slice.Endpoints)
+	slice.Endpoints = pack(slice.Endpoints)
 	return slice, nil
 }
 
-// pack gathers what the decoder scatters over a dozen allocations an endpoint in a few for all. A change of one endpoint
-// reads all others of its slice: in a large fleet that is most of what the change costs, and less when they lie side by
-// side.
-func pack(endpoints []discoveryv1.Endpoint) {
-	p := newPacker(endpoints)
-	for i := range endpoints {
-		p.pack(&endpoints[i])
-	}
-}
-
-// packer holds what the endpoints of one slice point to.
-type packer struct {
-	text      strings.Builder
-	addresses []string
-	hostnames []string
-	refs      []corev1.ObjectReference
-	// common has the strings that many endpoints have.
-	common map[string]*string
-	bools  [2]bool
-}
-
-func newPacker(endpoints []discoveryv1.Endpoint) *packer {
-	var text, addresses int
+// pack returns endpoints that share what they point to. Of a node that many Services show, what the decoder makes for each of them
+// is most of what a slice takes, and a dozen pieces for the garbage collector to look at. The decoder also leaves room for
+// endpoints that never come.
+func pack(endpoints []discoveryv1.Endpoint) []discoveryv1.Endpoint {
+	endpoints = slices.Clone(endpoints)
 	for i := range endpoints {
 		e := &endpoints[i]
-		addresses += len(e.Addresses)
-		for _, address := range e.Addresses {
-			text += len(address)
+		p := part{hostname: ptr.Deref(e.Hostname, ""), zone: ptr.Deref(e.Zone, ""), ref: ptr.Deref(e.TargetRef, corev1.ObjectReference{})}
+		single := len(e.Addresses) == 1
+		if single {
+			p.addresses[0] = e.Addresses[0]
 		}
-		if e.Hostname != nil {
-			text += len(*e.Hostname)
+		shared := parts.share(p)
+		if single {
+			e.Addresses = shared.addresses[:]
 		}
-		if e.TargetRef != nil {
-			text += len(e.TargetRef.Name)
+		e.Hostname, e.Zone, e.TargetRef = to(&shared.hostname, e.Hostname), to(&shared.zone, e.Zone), to(&shared.ref, e.TargetRef)
+		for _, condition := range []**bool{&e.Conditions.Ready, &e.Conditions.Serving, &e.Conditions.Terminating} {
+			*condition = to(bools[ptr.Deref(*condition, false)], *condition)
 		}
 	}
-	p := &packer{
-		addresses: make([]string, 0, addresses),
-		hostnames: make([]string, 0, len(endpoints)),
-		refs:      make([]corev1.ObjectReference, 0, len(endpoints)),
-		common:    map[string]*string{},
-		bools:     [2]bool{false, true},
-	}
-	p.text.Grow(text)
-	return p
+	return endpoints
 }
 
-func (p *packer) pack(e *discoveryv1.Endpoint) {
-	from := len(p.addresses)
-	for _, address := range e.Addresses {
-		p.addresses = append(p.addresses, p.own(address))
-	}
-	if e.Addresses != nil {
-		e.Addresses = p.addresses[from:len(p.addresses):len(p.addresses)]
-	}
-	for _, condition := range []**bool{&e.Conditions.Ready, &e.Conditions.Serving, &e.Conditions.Terminating} {
-		*condition = p.flag(*condition)
-	}
-	if e.Hostname != nil {
-		p.hostnames = append(p.hostnames, p.own(*e.Hostname))
-		e.Hostname = &p.hostnames[len(p.hostnames)-1]
-	}
-	if e.Zone != nil {
-		e.Zone = p.share(*e.Zone)
-	}
-	if ref := e.TargetRef; ref != nil {
-		p.refs = append(p.refs, corev1.ObjectReference{
-			Kind: *p.share(ref.Kind), Namespace: *p.share(ref.Namespace), APIVersion: *p.share(ref.APIVersion),
-			Name: p.own(ref.Name), UID: ref.UID, ResourceVersion: ref.ResourceVersion, FieldPath: ref.FieldPath,
-		})
-		e.TargetRef = &p.refs[len(p.refs)-1]
-	}
-}
-
-// own returns the string as a part of the text, which has been made large enough for all of them.
-func (p *packer) own(s string) string {
-	from := p.text.Len()
-	_, _ = p.text.WriteString(s)
-	return p.text.String()[from:]
-}
-
-// share returns the one copy of a string.
-func (p *packer) share(s string) *string {
-	if p.common[s] == nil {
-		first := s // On the heap only if it is kept.
-		p.common[s] = &first
-	}
-	return p.common[s]
-}
-
-func (p *packer) flag(b *bool) *bool {
-	switch {
-	case b == nil:
+// to returns a pointer to a shared value that stands in for another one; nil for nil.
+func to[T any](shared, own *T) *T {
+	if own == nil {
 		return nil
-	case *b:
-		return &p.bools[1]
-	default:
-		return &p.bools[0]
+	}
+	return shared
+}
+
+var (
+	parts = sharing{seed: maphash.MakeSeed(), parts: map[uint64]weak.Pointer[part]{}}
+	bools = map[bool]*bool{false: new(false), true: new(true)}
+)
+
+// part is what the endpoints of one node point to. It is never written to.
+type part struct {
+	addresses      [1]string
+	hostname, zone string
+	ref            corev1.ObjectReference
+}
+
+// sharing has the parts that somebody holds, by their hashes. It is safe for concurrent use.
+type sharing struct {
+	seed maphash.Seed
+
+	mu    sync.Mutex
+	parts map[uint64]weak.Pointer[part]
+}
+
+// share returns the one copy of a part.
+func (s *sharing) share(p part) *part {
+	key := maphash.Comparable(s.seed, p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.parts[key].Value(); known != nil && *known == p {
+		return known
+	}
+	for _, common := range []*string{&p.zone, &p.ref.Kind, &p.ref.Namespace, &p.ref.APIVersion} {
+		*common = unique.Make(*common).Value()
+	}
+	fresh := new(p)
+	s.parts[key] = weak.Make(fresh)
+	runtime.AddCleanup(fresh, s.forget, key)
+	return fresh
+}
+
+// forget drops a part that nobody holds any more.
+func (s *sharing) forget(key uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.parts[key].Value() == nil {
+		delete(s.parts, key)
 	}
 }

@@ -2,6 +2,7 @@ package endpointslice
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,8 +34,8 @@ func TestCompact(t *testing.T) {
 	}
 }
 
-// A slice is a good deal smaller packed, and in fewer pieces for the garbage collector.
-func TestCompactSavesAllocations(t *testing.T) {
+// decoded returns a slice as the decoder makes it.
+func decoded() *discoveryv1.EndpointSlice {
 	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: fixture.Namespace, Name: "web-1"}}
 	for n := range plan.MaxEndpoints {
 		name := fmt.Sprintf("web-%d", n)
@@ -45,14 +46,67 @@ func TestCompactSavesAllocations(t *testing.T) {
 			TargetRef: &corev1.ObjectReference{Kind: "DiscoveredNode", Namespace: fixture.Namespace, Name: "catga." + name},
 		})
 	}
-	allocated := testing.AllocsPerRun(10, func() {
+	return slice
+}
+
+// The slices of several Services share what they say of one node, for as long as one of them is there.
+func TestCompactShares(t *testing.T) {
+	size := func() int {
+		parts.mu.Lock()
+		defer parts.mu.Unlock()
+		return len(parts.parts)
+	}
+	before := size()
+	first, second := decoded(), decoded()
+	first.Endpoints = pack(first.Endpoints)
+	if allocated := testing.AllocsPerRun(10, func() { second.Endpoints = pack(second.Endpoints) }); allocated > 1 {
+		t.Errorf("what is known is packed into %g new pieces", allocated)
+	}
+	for i := range first.Endpoints {
+		if a, b := &first.Endpoints[i], &second.Endpoints[i]; a.TargetRef != b.TargetRef || &a.Addresses[0] != &b.Addresses[0] {
+			t.Fatalf("endpoint %d shares nothing", i)
+		}
+	}
+	if got := size(); got < plan.MaxEndpoints {
+		t.Errorf("%d parts are there", got)
+	}
+	runtime.KeepAlive(first)
+	runtime.KeepAlive(second)
+	eventually(t, func() error {
+		runtime.GC()
+		if got := size(); got > before {
+			return fmt.Errorf("%d parts are there, %d before", got, before)
+		}
+		return nil
+	})
+}
+
+// TestCompactMemory: an endpoint that other Services show as well costs no more than what it consists of.
+func TestCompactMemory(t *testing.T) {
+	const services = 1000
+	list := make([]*discoveryv1.EndpointSlice, 0, services)
+	before := heap()
+	for range services {
+		slice := decoded()
 		if _, err := Compact(slice); err != nil {
 			t.Fatal(err)
 		}
-	})
-	if allocated > plan.MaxEndpoints/4 {
-		t.Errorf("a slice of %d endpoints is packed into %g pieces", plan.MaxEndpoints, allocated)
+		list = append(list, slice)
 	}
+	got := int64(heap()-before) / (services * plan.MaxEndpoints)
+	t.Logf("a slice takes %d bytes an endpoint", got)
+	if most := int64(120); got > most {
+		t.Errorf("a slice takes %d bytes an endpoint, want at most %d", got, most)
+	}
+	runtime.KeepAlive(list)
+}
+
+func heap() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
 }
 
 func TestCompactLeavesTombstonesAlone(t *testing.T) {
