@@ -114,7 +114,6 @@ func (w *writer) wrote(op plan.Operation) {
 	if op.Verb == plan.Delete {
 		w.state.slices.removed(op.Slice.Name)
 	} else if w.state.slices.wrote(op.Slice) {
-		w.states.lookAtAll(w.state)
 		w.queue.Add(w.service)
 	}
 	if !op.Cause.IsZero() {

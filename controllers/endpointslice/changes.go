@@ -48,86 +48,104 @@ func (b *backlog) merged() map[string]time.Time {
 	return nodes
 }
 
-// likeness is what nodes have in common that the same Services select, before and after they changed: their labels are the same
-// maps, since the nodes of a registry share those.
-type likeness struct{ old, new uintptr }
-
-// alike is changed nodes of one likeness, of which change is one.
-type alike struct {
-	change mirror.Change
-	nodes  batch
+// matching finds out which Services of a namespace changed nodes concern. It is used for the changes of one batch: while these hold
+// their nodes, a map of labels keeps its address.
+type matching struct {
+	all []selecting
+	// known are the Services that select the nodes with a map of labels, which the nodes of a registry share.
+	known map[uintptr]services
+	// batches are the nodes by the Services that they concern.
+	batches map[services]batch
 }
 
-// assort puts changed nodes together that are alike, by namespace.
-func assort(changes map[types.NamespacedName]mirror.Change, now time.Time) map[string]map[likeness]*alike {
-	sorted := map[string]map[likeness]*alike{}
-	for name, change := range changes {
-		// Nobody knows when a node that is gone was unregistered; it can't be long ago.
-		at := now
-		if change.New != nil {
-			at = change.New.Changed
-		}
-		namespace := sorted[name.Namespace]
-		if namespace == nil {
-			namespace = map[likeness]*alike{}
-			sorted[name.Namespace] = namespace
-		}
-		like := likeness{labelling(change.Old), labelling(change.New)}
-		if namespace[like] == nil {
-			namespace[like] = &alike{change: change}
-		}
-		namespace[like].nodes = append(namespace[like].nodes, changed{name.Name, at})
+// services is a set of Services, a bit for each.
+type services string
+
+// add enters a node that changed.
+func (m *matching) add(name string, change mirror.Change, now time.Time) {
+	// Nobody knows when a node that is gone was unregistered; it can't be long ago.
+	at := now
+	if change.New != nil {
+		at = change.New.Changed
 	}
-	return sorted
+	concerned := m.selecting(change.Old, change.New)
+	m.batches[concerned] = append(m.batches[concerned], changed{name, at})
 }
 
-// labelling tells the labels of nodes apart, as long as somebody holds the nodes: 0 stands for no node, and no map has an odd address.
-func labelling(node *mirror.Node) uintptr {
-	if node == nil {
-		return 0
+// selecting returns the Services that select one of the nodes.
+func (m *matching) selecting(nodes ...*mirror.Node) (some services) {
+	for _, node := range nodes {
+		if node == nil {
+			continue
+		}
+		labels := reflect.ValueOf(node.Labels).Pointer()
+		if _, found := m.known[labels]; !found {
+			m.known[labels] = m.match(node)
+		}
+		some = some.union(m.known[labels])
 	}
-	return reflect.ValueOf(node.Labels).Pointer() | 1
+	return some
 }
 
-// change gives changed nodes to the Services that select them, or did before they changed, and returns those Services.
+func (m *matching) match(node *mirror.Node) services {
+	bits := make([]byte, len(m.all)/8+1)
+	for i, service := range m.all {
+		if service.selector.Matches(labels.Set(node.Labels)) {
+			bits[i/8] |= 1 << (i % 8)
+		}
+	}
+	return services(bits)
+}
+
+func (s services) has(i int) bool { return i/8 < len(s) && s[i/8]>>(i%8)&1 == 1 }
+
+func (s services) union(o services) services {
+	if s == "" || s == o {
+		return o
+	}
+	bits := []byte(s)
+	for i := range o {
+		bits[i] |= o[i]
+	}
+	return services(bits)
+}
+
+// change gives changed nodes to the Services that select them, or did before they changed, and returns those Services. What matches
+// is found out without the lock: a Service that takes another selector meanwhile looks at all nodes after that.
 func (s *states) change(changes map[types.NamespacedName]mirror.Change, now time.Time) (concerned []types.NamespacedName) {
-	for namespace, sorted := range assort(changes, now) {
-		concerned = append(concerned, s.changeIn(namespace, sorted)...)
-	}
-	return concerned
-}
-
-// changeIn does so in one namespace. What matches is found out without the lock: a Service that takes another selector meanwhile
-// looks at all nodes after that.
-func (s *states) changeIn(namespace string, sorted map[likeness]*alike) (concerned []types.NamespacedName) {
-	services := s.selecting(namespace)
-	batches := map[string]batch{} // By the services that they concern, as bits.
-	for like, nodes := range sorted {
-		bits := make([]byte, len(services)/8+1)
-		for i, service := range services {
-			if selects(service.selector, nodes.change.New) || like.old != like.new && selects(service.selector, nodes.change.Old) {
-				bits[i/8] |= 1 << (i % 8)
-			}
+	namespaces := map[string]*matching{}
+	for name, change := range changes {
+		m := namespaces[name.Namespace]
+		if m == nil {
+			m = &matching{all: s.selecting(name.Namespace), known: map[uintptr]services{}, batches: map[services]batch{}}
+			namespaces[name.Namespace] = m
 		}
-		batches[string(bits)] = append(batches[string(bits)], nodes.nodes...)
+		m.add(name.Name, change, now)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, service := range services {
-		before := service.state.backlog.size
-		for bits, nodes := range batches {
-			if bits[i/8]>>(i%8)&1 == 1 {
-				service.state.backlog.add(nodes)
+	for _, m := range namespaces {
+		for i, service := range m.all {
+			if service.state.take(m.batches, i) {
+				concerned = append(concerned, service.name)
 			}
-		}
-		if service.state.backlog.size > before {
-			concerned = append(concerned, service.name)
-		}
-		if service.state.backlog.size > maxBacklog {
-			service.state.backlog, service.state.full = backlog{}, true
 		}
 	}
 	return concerned
+}
+
+// take puts the batches that concern the Service of that number into its backlog, and returns true if there are any.
+func (st *state) take(batches map[services]batch, service int) (some bool) {
+	for concerned, nodes := range batches {
+		if concerned.has(service) {
+			st.backlog.add(nodes)
+			some = true
+		}
+	}
+	if st.backlog.size > maxBacklog {
+		st.backlog, st.full = backlog{}, true
+	}
+	return some
 }
 
 // selecting is a Service that selects nodes.
@@ -147,8 +165,4 @@ func (s *states) selecting(namespace string) (services []selecting) {
 		}
 	}
 	return services
-}
-
-func selects(selector labels.Selector, node *mirror.Node) bool {
-	return node != nil && selector.Matches(labels.Set(node.Labels))
 }

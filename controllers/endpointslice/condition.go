@@ -69,32 +69,33 @@ func (c *Controller) missing(ctx context.Context, namespace string, selector lab
 // synced returns the outcome of a reconcile that wrote all it had to.
 func synced(r plan.Report) *outcome {
 	switch {
-	case r.Portless > 0:
-		return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonPortNotFound, portlessMessage(r)}
-	case r.Lost > 0:
-		return &outcome{metav1.ConditionTrue, rollcallv1alpha1.ReasonAddressShared, conflictMessage(r)}
+	case len(r.Portless) > 0:
+		return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonPortNotFound, portlessMessage(r.Portless)}
+	case len(r.Conflicts) > 0:
+		return &outcome{metav1.ConditionTrue, rollcallv1alpha1.ReasonAddressShared, conflictMessage(r.Conflicts)}
 	}
 	return &outcome{metav1.ConditionTrue, rollcallv1alpha1.ReasonSynced, "The EndpointSlices hold the nodes that the annotation selects."}
 }
 
-func portlessMessage(r plan.Report) string {
-	if r.Portless <= namedNodes {
-		return fmt.Sprintf("Nodes that have none of the Service's target ports, and so no endpoint: %s.", strings.Join(r.PortlessNodes, ", "))
+func portlessMessage(nodes []string) string {
+	if len(nodes) <= namedNodes {
+		return fmt.Sprintf("Nodes that have none of the Service's target ports, and so no endpoint: %s.", strings.Join(nodes, ", "))
 	}
-	return fmt.Sprintf("More than %d nodes have none of the Service's target ports, and so no endpoint.", magnitude(r.Portless))
+	return fmt.Sprintf("More than %d nodes have none of the Service's target ports, and so no endpoint.", magnitude(len(nodes)))
 }
 
 // conflictMessage says who lost which address and port to whom. What there is to do comes first, for the names may be longer than
 // the message.
-func conflictMessage(r plan.Report) string {
-	if r.Lost > namedNodes {
+func conflictMessage(conflicts []plan.Conflict) string {
+	if n := len(conflicts); n > namedNodes {
 		return fmt.Sprintf("More than %d ports of nodes are shown for another node that gives the same address. "+
-			"Give each node its own, unless they are one server.", magnitude(r.Lost))
+			"Give each node its own, unless they are one server.", magnitude(n))
 	}
 	var told []string
-	for _, c := range r.Conflicts {
+	for _, c := range conflicts {
 		told = append(told, fmt.Sprintf("%s is shown for %s and not for %s", c.Claim, c.Winner, c.Loser))
 	}
+	slices.Sort(told)
 	return record.Bounded(fitting("Several nodes give the same address and port; give each its own, unless they are one server: ", told))
 }
 

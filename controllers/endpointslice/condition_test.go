@@ -20,7 +20,7 @@ import (
 // placed returns what there is to say of a Service that is new and selects those nodes.
 func placed(service *corev1.Service, nodes ...*mirror.Node) plan.Report {
 	p, _ := plan.Build(plan.NewView(service), nil, slices.Values(nodes), plan.Nodes{}, newTracker())
-	return p.Report(namedNodes)
+	return p.Report()
 }
 
 // TestConflicts: what a node loses that heartbeats and takes traffic is told, in few messages.
@@ -129,7 +129,7 @@ func TestManyNodes(t *testing.T) {
 				for _, op := range p.Revise(plan.Nodes{Lookup: lookup, Changed: map[string]time.Time{node.Name: fixture.Epoch}}, all) {
 					all.wrote(op.Slice)
 				}
-				if o := synced(p.Report(namedNodes)); o.reason == test.reason {
+				if o := synced(p.Report()); o.reason == test.reason {
 					messages[o.message] = struct{}{}
 				} else if i > 0 {
 					t.Fatalf("%d nodes: %+v", i+1, o)
@@ -139,7 +139,7 @@ func TestManyNodes(t *testing.T) {
 				t.Errorf("%d messages on the way to 2000 nodes, want one each for up to %d, and for more than 5, 10, 100 and 1000",
 					len(messages), namedNodes)
 			}
-			if got := synced(p.Report(namedNodes)).message; got != test.want {
+			if got := synced(p.Report()).message; got != test.want {
 				t.Errorf("the message is %q, want %q", got, test.want)
 			}
 		})

@@ -94,7 +94,7 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 	}
 	switch {
 	case err == nil && service.DeletionTimestamp == nil:
-		return ctrl.Result{}, c.report(ctx, service, st, c.outcome(ctx, service.Namespace, selector, st.placement.Report(namedNodes)))
+		return ctrl.Result{}, c.report(ctx, service, st, c.outcome(ctx, service.Namespace, selector, st.placement.Report()))
 	case err == nil || terminating(err):
 		// All of it is looked at again should it outlive this.
 		st.placement = nil
@@ -135,7 +135,7 @@ func (c *Controller) lookup(namespace string, selector labels.Selector) func(nam
 		if node == nil {
 			return nil, !settled
 		}
-		if node.Traffic() == mirror.TrafficNone || !selects(selector, node) {
+		if node.Traffic() == mirror.TrafficNone || !selector.Matches(labels.Set(node.Labels)) {
 			return nil, node.Remembered && !settled
 		}
 		return node, false

@@ -537,7 +537,7 @@ func TestServiceBehindCache(t *testing.T) {
 	clk := clock.RealClock{}
 	c := New(noServices{o.client}, o.client, o.fakeMirror, mirror.NewCursor(), NewProgress(clk), o, nil, clk)
 	for _, slice := range o.slices() {
-		c.states.observe(&slice)
+		c.states.observe(serviceOf(&slice), &slice)
 	}
 	request := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(service)}
 	if result, err := c.Reconcile(t.Context(), request); err != nil || result.RequeueAfter == 0 {

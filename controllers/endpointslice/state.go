@@ -91,7 +91,7 @@ func (s *states) forget(service types.NamespacedName) {
 func (s *states) begin(st *state, selector labels.Selector, full bool) work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	todo := work{changed: st.backlog.merged(), full: full || st.full || st.placement == nil}
+	todo := work{changed: st.backlog.merged(), full: full || st.full || st.placement == nil || st.slices.behind()}
 	if todo.full {
 		todo.exist, todo.vanished = st.slices.catchUp()
 	}
@@ -162,38 +162,19 @@ func serviceOf(slice *discoveryv1.EndpointSlice) types.NamespacedName {
 	return types.NamespacedName{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]}
 }
 
-// observe takes in what the watch shows of a slice. It returns the slice's Service, and true if the slice was changed externally.
-func (s *states) observe(slice *discoveryv1.EndpointSlice) (types.NamespacedName, bool) {
-	service := serviceOf(slice)
-	if service.Name == "" {
-		return service, false
-	}
+// observe has the tracker of its Service observe a slice; see tracker.observe.
+func (s *states) observe(service types.NamespacedName, slice *discoveryv1.EndpointSlice) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := s.ensure(service)
-	external := st.slices.observe(slice)
-	st.full = st.full || external
-	return service, external
+	return service.Name != "" && s.ensure(service).slices.observe(slice)
 }
 
-// observeDeleted takes in that the watch no longer shows a slice. It returns the slice's Service, and true if the slice was deleted
-// externally.
-func (s *states) observeDeleted(slice *discoveryv1.EndpointSlice) (types.NamespacedName, bool) {
-	service := serviceOf(slice)
+// observeDeleted does so where the watch no longer shows the slice; see tracker.observeDeleted.
+func (s *states) observeDeleted(service types.NamespacedName, slice *discoveryv1.EndpointSlice) bool {
 	s.mu.Lock()
 	st := s.services[service.Namespace][service.Name]
 	external := st != nil && st.slices.observeDeleted(slice)
-	if external {
-		st.full = true
-	}
 	s.mu.Unlock()
 	s.forget(service)
-	return service, external
-}
-
-// lookAtAll makes the next reconcile of the Service a full pass.
-func (s *states) lookAtAll(st *state) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st.full = true
+	return external
 }

@@ -17,6 +17,8 @@ import (
 type tracker struct {
 	mu     sync.Mutex
 	slices map[string]*tracked
+	// external is true if a slice was changed externally since the last full pass began.
+	external bool
 }
 
 // tracked is a tracked slice.
@@ -111,7 +113,20 @@ func (t *tracker) observe(slice *discoveryv1.EndpointSlice) bool {
 		return false
 	}
 	s.changed, s.phase = slice, present
-	return !s.writing
+	return t.note(!s.writing)
+}
+
+// note returns whether a slice was changed externally, and remembers it if so.
+func (t *tracker) note(external bool) bool {
+	t.external = t.external || external
+	return external
+}
+
+// behind returns true if a slice was changed externally since the last full pass began.
+func (t *tracker) behind() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.external
 }
 
 // observeDeleted takes in that the watch no longer shows a slice, and returns true if it was deleted externally.
@@ -130,7 +145,7 @@ func (t *tracker) observeDeleted(slice *discoveryv1.EndpointSlice) bool {
 		return false
 	}
 	s.changed, s.phase = nil, vanished
-	return !s.writing
+	return t.note(!s.writing)
 }
 
 // writing notes that a write of a slice is under way, or that it is not known what became of it: the watch will show it, if
@@ -156,7 +171,7 @@ func (t *tracker) wrote(result *discoveryv1.EndpointSlice) bool {
 	if s.changed != nil && !newer(s.changed, result) {
 		s.changed = nil
 	}
-	return s.changed != nil || s.phase == vanished
+	return t.note(s.changed != nil || s.phase == vanished)
 }
 
 // removed takes in that the API server has deleted a slice.
@@ -176,6 +191,7 @@ func (t *tracker) removed(name string) {
 func (t *tracker) catchUp() (exist, lost []*discoveryv1.EndpointSlice) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.external = false
 	for name, s := range t.slices {
 		switch {
 		case s.phase == deleted:

@@ -11,7 +11,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -75,18 +74,15 @@ type (
 // sliceEvents has the trackers observe what the watch shows of our slices, and those Services reconciled whose slices were changed
 // externally.
 func (c *Controller) sliceEvents() sliceHandler {
-	tell := func(q requests, service types.NamespacedName, external bool) {
-		if external {
+	observe := func(q requests, slice *discoveryv1.EndpointSlice) {
+		if service := serviceOf(slice); c.states.observe(service, slice) {
 			q.Add(reconcile.Request{NamespacedName: service})
 		}
 	}
-	observe := func(q requests, slice *discoveryv1.EndpointSlice) {
-		service, external := c.states.observe(slice)
-		tell(q, service, external)
-	}
 	observeDeleted := func(q requests, slice *discoveryv1.EndpointSlice) {
-		service, external := c.states.observeDeleted(slice)
-		tell(q, service, external)
+		if service := serviceOf(slice); c.states.observeDeleted(service, slice) {
+			q.Add(reconcile.Request{NamespacedName: service})
+		}
 	}
 	return sliceHandler{
 		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*discoveryv1.EndpointSlice], q requests) {

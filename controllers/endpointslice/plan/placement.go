@@ -1,11 +1,9 @@
 package plan
 
 import (
-	"cmp"
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -164,33 +162,20 @@ func (p *Placement) View() *View { return p.view }
 type Report struct {
 	// Empty is true if the Service selects no node that could have an endpoint.
 	Empty bool
-	// Portless is how many nodes have none of the Service's ports, and Lost how many claims nodes make in vain that heartbeat and
-	// take traffic.
-	Portless, Lost int
-	// PortlessNodes and Conflicts say which, unless there are too many to tell.
-	PortlessNodes []string
-	Conflicts     []Conflict
+	// Portless are the nodes that have none of the Service's ports.
+	Portless []string
+	// Conflicts are the claims that nodes make in vain which heartbeat and take traffic.
+	Conflicts []Conflict
 }
 
-// Report returns what there is to say. It tells at most so many nodes, and so many conflicts.
-func (p *Placement) Report(most int) Report {
-	r := Report{Empty: len(p.portless) == 0, Portless: len(p.portless)}
-	if len(p.portless) <= most {
-		r.PortlessNodes = slices.Sorted(maps.Keys(p.portless))
-	}
+// Report returns what there is to say.
+func (p *Placement) Report() Report {
+	r := Report{Empty: len(p.portless) == 0, Portless: slices.Sorted(maps.Keys(p.portless))}
 	for _, f := range p.families {
 		r.Empty = r.Empty && len(f.candidates) == 0
 		for _, among := range f.conflicts {
-			if r.Lost += len(among.lost); r.Lost <= most {
-				r.Conflicts = append(r.Conflicts, among.lost...)
-			}
+			r.Conflicts = append(r.Conflicts, among.lost...)
 		}
 	}
-	if r.Lost > most {
-		r.Conflicts = nil
-	}
-	slices.SortFunc(r.Conflicts, func(a, b Conflict) int {
-		return cmp.Or(strings.Compare(a.Claim, b.Claim), strings.Compare(a.Loser, b.Loser))
-	})
 	return r
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -66,7 +65,7 @@ type lostClaim struct{ claim, loser string }
 
 func lostIn(p *Placement) map[lostClaim]struct{} {
 	lost := map[lostClaim]struct{}{}
-	for _, c := range p.Report(math.MaxInt).Conflicts {
+	for _, c := range p.Report().Conflicts {
 		lost[lostClaim{c.Claim, c.Loser}] = struct{}{}
 	}
 	return lost
