@@ -109,13 +109,7 @@ func TestAStormIsOneBatch(t *testing.T) {
 		{name: "a storm without slices", first: 50},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			clk := testclock.NewFakeClock(fixture.Epoch)
-			c := New(nil, nil, nil, mirror.NewCursor(), NewProgress(clk), nil, nil, clk)
-			st := c.states.get(web)
-			for range test.slices {
-				st.slices.Reserve("web", "1")
-			}
-			if got := c.quiet(test.first); got != test.most {
+			if got := quiet(test.first, test.slices); got != test.most {
 				t.Errorf("waits for %s, not %s", got, test.most)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -26,56 +27,57 @@ const (
 func (c *Controller) Changes() source.Source {
 	return source.Func(func(ctx context.Context, queue requests) error {
 		go func() {
-			for c.batch(ctx) {
-				c.hand(c.cursor.Take(), queue)
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-c.cursor.Wake():
+				}
+				for service := range c.batch(ctx) {
+					queue.Add(reconcile.Request{NamespacedName: service})
+				}
 			}
 		}()
 		return nil
 	})
 }
 
-// batch waits until there are changes and no more are coming in; false once ctx has ended.
-func (c *Controller) batch(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-c.cursor.Wake():
-	}
-	began := c.clock.Now()
-	for seen := c.cursor.Len(); ; {
-		rest := min(c.quiet(seen), began.Add(maxBatchDelay).Sub(c.clock.Now()))
+// batch hands on changes until no more are coming in, and returns the Services that they concern.
+func (c *Controller) batch(ctx context.Context) sets.Set[types.NamespacedName] {
+	concerned := sets.New[types.NamespacedName]()
+	began, seen := c.clock.Now(), 0
+	for {
+		changes := c.cursor.Take()
+		seen += len(changes.Nodes)
+		concerned.Insert(c.hand(changes)...)
+		rest := min(quiet(seen, c.states.tracked(concerned)), began.Add(maxBatchDelay).Sub(c.clock.Now()))
 		if rest <= 0 {
-			return true
+			return concerned
 		}
 		select {
 		case <-ctx.Done():
-			return false
+			return concerned
 		case <-c.clock.After(rest):
 		}
-		now := c.cursor.Len()
-		if now == seen {
-			return true
+		if c.cursor.Len() == 0 {
+			return concerned
 		}
-		seen = now
 	}
 }
 
-// quiet returns for how long no change must come for so many to be a batch.
-func (c *Controller) quiet(changes int) time.Duration {
+// quiet returns for how long no change must come for so many, which touch at most so many slices, to be a batch.
+func quiet(changes, slices int) time.Duration {
 	if changes <= 1 {
 		return 0
 	}
-	return min(quietPeriod, time.Duration(min(changes-1, c.states.tracked()))*perSlice)
+	return min(quietPeriod, time.Duration(min(changes-1, slices))*perSlice)
 }
 
-// hand makes changed nodes dirty in the Services that select them, and has those reconciled.
-func (c *Controller) hand(changes mirror.Changes, queue requests) {
-	affected := c.states.change(changes.Nodes, c.clock.Now())
-	c.progress.handed(changes.Revision, affected)
-	affected = append(affected, c.states.lookAgain(c.settled(changes))...)
-	for _, service := range affected {
-		queue.Add(reconcile.Request{NamespacedName: service})
-	}
+// hand gives changed nodes to the Services that select them, and returns the Services that have something to do.
+func (c *Controller) hand(changes mirror.Changes) []types.NamespacedName {
+	concerned := c.states.change(changes.Nodes, c.clock.Now())
+	c.progress.handed(changes.Revision, concerned)
+	return append(concerned, c.states.lookAgain(c.settled(changes))...)
 }
 
 // settled returns the namespaces with registries of which endpoints may be removed from now on.

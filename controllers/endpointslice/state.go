@@ -141,12 +141,12 @@ func (s *states) namespaces() sets.Set[string] {
 	return sets.KeySet(s.services)
 }
 
-// tracked returns how many slices there are.
-func (s *states) tracked() (n int) {
+// tracked returns how many slices the Services have.
+func (s *states) tracked(services sets.Set[types.NamespacedName]) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, namespace := range s.services {
-		for _, st := range namespace {
+	for service := range services {
+		if st := s.services[service.Namespace][service.Name]; st != nil {
 			n += st.slices.len()
 		}
 	}
