@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"net/netip"
 	"strconv"
 	"testing"
 
@@ -61,5 +62,23 @@ func BenchmarkFull(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkStorm is a Service all of whose nodes move at once.
+func BenchmarkStorm(b *testing.B) {
+	nodes := fixture.Fleet(1000)
+	c := newCluster(b, fixture.Service(), nodes...)
+	c.full()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		moved := each(nodes, func(n *mirror.Node) {
+			addr := n.Addresses[0].As4()
+			addr[1] = byte(i%100 + 100)
+			n.Addresses = []netip.Addr{netip.AddrFrom4(addr)}
+		})
+		if operations := c.change(moved); len(operations) != 10 {
+			b.Fatalf("%d operations", len(operations))
+		}
 	}
 }
