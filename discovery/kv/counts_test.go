@@ -17,7 +17,7 @@ func TestCountsOfManySubjects(t *testing.T) {
 	for _, key := range []string{"node.a", "node.a", "node.b", "other.c"} {
 		natstest.Put(t, bucket, key, "1")
 	}
-	api := newAPI(nc, "", "b", natstest.Patience)
+	api := newAPI(nc, apiPrefix("", ""), "b", natstest.Patience)
 	for _, test := range []struct {
 		subjects uint64
 		want     map[string]uint64
