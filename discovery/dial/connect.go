@@ -136,6 +136,9 @@ func (c *connecting) info(ctx context.Context) (*nats.ServerInfo, []byte, error)
 	if err != nil && !errors.As(err, &network) && !isEnd(err) && !errors.Is(err, errSilent) {
 		c.class = Protocol
 	}
+	if errors.Is(err, errSilent) && !c.secured && !c.server.webSocket() {
+		err = fmt.Errorf("%w; it may expect the TLS handshake first, or a WebSocket", err)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
