@@ -134,7 +134,7 @@ func (s *scanner) line(line []byte) error {
 // refuse takes in what follows -ERR. What comes before the first PONG is why the server does not let the client in.
 func (s *scanner) refuse(text []byte) error {
 	if !s.welcomed {
-		s.refusal = clip(strings.Trim(string(text), "'"), maxText)
+		s.refusal = clip(strings.Trim(string(text), "'"))
 	}
 	return plainText(text)
 }

@@ -45,6 +45,9 @@ func parseServer(text string) (server, error) {
 	if err != nil {
 		return server{}, fmt.Errorf("the URL of a NATS server is malformed: %w", withoutURL(err))
 	}
+	if strings.Contains(u.Host, ",") {
+		return server{}, errors.New("several NATS servers are given as one, with commas: give each an item of its own")
+	}
 	s := server{scheme: strings.ToLower(u.Scheme), host: normalizeHost(u.Hostname()), port: u.Port(), user: u.User}
 	known := defaultPorts[s.scheme]
 	if known == "" {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -107,5 +108,5 @@ func webSocketPort(t *testing.T, s *natstest.Server) string {
 	t.Helper()
 	varz, err := s.NATS().Varz(nil)
 	must(t, err)
-	return fmt.Sprint(varz.Websocket.Port)
+	return strconv.Itoa(varz.Websocket.Port)
 }
