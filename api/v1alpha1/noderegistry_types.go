@@ -78,12 +78,13 @@ type Connection struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="self.all(s, s.matches('^[Ww][Ss]')) || !self.exists(s, s.matches('^[Ww][Ss]'))",message="must all be WebSockets, with ws or wss, or none"
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=512
 	// +kubebuilder:validation:items:XValidation:rule="isURL(self) && url(self).getScheme() in ['nats', 'tls', 'ws', 'wss'] && url(self).getHostname() != ''",message="must be a URL with the scheme nats, tls, ws or wss, such as nats://nats.example.com:4222"
 	// +kubebuilder:validation:items:XValidation:rule="!self.contains('@')",message="must not hold a user or password: put them into a Secret and name it in spec.connection.auth"
 	// +kubebuilder:validation:items:XValidation:rule="!self.contains(',')",message="must be one server: give each an item of its own"
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[^/]*//[^/?#]*$')",message="must be a scheme, a host and a port, without a path, query or fragment, such as nats://nats.example.com:4222"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[^/]*//([0-9A-Za-z_.-]+|[[][^/?#]+[]])(:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$')",message="must be a scheme, a host and a port, without a path, query or fragment, such as nats://nats.example.com:4222"
 	Servers []string `json:"servers"`
 
 	// jetStreamDomain is the JetStream domain that holds the bucket, if it is not the one of the server.

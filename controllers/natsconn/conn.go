@@ -3,6 +3,7 @@ package natsconn
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"sync"
 	"time"
 
@@ -75,7 +76,7 @@ func (c *connector) connect(current *Conn, m *credentials) (*Conn, error) {
 		Policy: c.o.Policy, Resolver: c.o.Resolver,
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("correct spec.connection.servers: %w", err)
 	}
 	next := &Conn{dialer: d, digest: m.digest, expires: m.expires}
 	if next.nats, err = c.dial(next, m.auth); err != nil {

@@ -49,6 +49,7 @@ func Classify(err error, lost, login bool) Trouble {
 var classes = map[dial.Class]struct{ reason, says string }{
 	dial.TLS:         {rollcallv1alpha1.ReasonTLSFailed, "the connection can't be secured by TLS"},
 	dial.Handshake:   {rollcallv1alpha1.ReasonWebSocketFailed, "the server opens no WebSocket"},
+	dial.Refused:     {rollcallv1alpha1.ReasonConnectionFailed, "no connection to NATS can be made"},
 	dial.Protocol:    {rollcallv1alpha1.ReasonProtocolError, "what answers does not behave like a NATS server"},
 	dial.Unreachable: {rollcallv1alpha1.ReasonServerUnreachable, "no NATS server answers"},
 	dial.NotFound:    {rollcallv1alpha1.ReasonServerNotFound, "the host does not exist: correct spec.connection.servers"},
@@ -57,7 +58,7 @@ var classes = map[dial.Class]struct{ reason, says string }{
 
 // farthest has the classes in the order of how far a server let the connection come: of several servers, that of the
 // farthest is the reason.
-var farthest = []dial.Class{dial.TLS, dial.Handshake, dial.Protocol, dial.Unreachable, dial.NotFound, dial.NotAllowed}
+var farthest = []dial.Class{dial.Refused, dial.TLS, dial.Handshake, dial.Protocol, dial.Unreachable, dial.NotFound, dial.NotAllowed}
 
 // classOf returns the class of an error of the dialer, or of several joined; empty: it is another's.
 func classOf(err error) dial.Class {

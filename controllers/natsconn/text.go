@@ -30,7 +30,15 @@ func Plain(err error) string {
 	if err == nil {
 		return ""
 	}
-	return PlainText(err.Error())
+	text := err.Error()
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []string
+		for _, one := range joined.Unwrap() {
+			all = append(all, one.Error())
+		}
+		text = strings.Join(all, "; ")
+	}
+	return PlainText(text)
 }
 
 // maxRaw bounds what of a text is looked at.

@@ -160,7 +160,7 @@ func (o *observation) denied() string {
 		case d.Optional() && o.session.bucketErr == nil:
 			return false
 		case !o.mirror.Reading:
-			return o.now.Sub(at) < denialMemory
+			return at.After(o.mirror.LastSync) && o.now.Sub(at) < denialMemory
 		}
 		return d.Bucket != "" && at.After(o.mirror.Since) && (at.After(o.mirror.LastSync) || o.now.Sub(o.mirror.LastSync) < patience)
 	})

@@ -58,6 +58,9 @@ func TestConditions(t *testing.T) {
 		{"lost", []func(*observation){down(errors.New("EOF"))}, "ConnectionLost", "NotListed", "AsExpected", "ConnectionLost"},
 		{"denied", []func(*observation){stopped, denied(consumers, time.Second)}, "Connected", "PermissionDenied", "AsExpected", "PermissionDenied"},
 		{"denied long ago", []func(*observation){stopped, denied(consumers, 2*time.Minute)}, "Connected", "Listing", "AsExpected", "Listing"},
+		{"denied before the bucket was read for the last time", []func(*observation){
+			stopped, denied(consumers, 20*time.Second), func(o *observation) { o.mirror.LastSync = o.now.Add(-10 * time.Second) },
+		}, "Connected", "Listing", "AsExpected", "Listing"},
 		{"denied, but read", []func(*observation){denied(consumers, 10*time.Second)}, "Connected", "Listed", "PermissionDenied", "Ready"},
 		{"denied before the last listing", []func(*observation){denied(consumers, 10*time.Minute)}, "Connected", "Listed", "AsExpected", "Ready"},
 		{"denied to another session", []func(*observation){denied(natsconn.Denial{Subject: "$JS.API.INFO"}, time.Second)}, "Connected", "Listed", "AsExpected", "Ready"},

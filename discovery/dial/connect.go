@@ -137,9 +137,17 @@ func (c *connecting) info(ctx context.Context) (*nats.ServerInfo, []byte, error)
 		c.class = Protocol
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, c.hinted(err)
 	}
 	return info, rest, c.until(ctx)
+}
+
+// hinted says of a server that is silent what it may expect, if it was not that.
+func (c *connecting) hinted(err error) error {
+	if errors.Is(err, errSilent) && !c.secured && !c.server.webSocket() {
+		return fmt.Errorf("%w; it may expect the TLS handshake first, or a WebSocket", err)
+	}
+	return err
 }
 
 // secureAsAsked secures the connection after INFO, if the server or somebody here asks for it.

@@ -165,7 +165,7 @@ func Of(nc *nats.Conn) *Dialer {
 	return d
 }
 
-// Err returns why the last attempts failed, an [*Error] for each server; nil if the last one succeeded.
+// Err returns why the last attempts failed, an [*Error] for each server; nil if a server has let the client in since.
 func (d *Dialer) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -200,8 +200,15 @@ func (d *Dialer) Dial(_, address string) (net.Conn, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	clear(d.failed)
+	delete(d.failed, address)
 	return conn, nil
+}
+
+// succeed forgets why servers could not be used: one has let the client in.
+func (d *Dialer) succeed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.failed)
 }
 
 // note keeps why a server could not be used.

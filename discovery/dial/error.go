@@ -19,6 +19,8 @@ const (
 	TLS Class = "TLS"
 	// Handshake is a server that refuses the WebSocket.
 	Handshake Class = "Handshake"
+	// Refused is a server that answers the login with an error.
+	Refused Class = "Refused"
 	// Protocol is a peer that is no NATS server, or that broke a bound.
 	Protocol Class = "Protocol"
 )
@@ -39,7 +41,8 @@ func (e *Error) Unwrap() error { return e.Err }
 var (
 	errNotAllowed = errors.New("the policy does not allow this server")
 	errNoInfo     = errors.New("the peer is no NATS server: it does not begin with INFO")
-	errSilent     = errors.New("the server sent no INFO in time; it may expect the TLS handshake first")
+	errSilent     = errors.New("the server sent no INFO in time")
+	errNoHTTP     = errors.New("the answer is no HTTP: the port is none for WebSockets")
 	errEarly      = errors.New("the server sends more than INFO before the connection is secured")
 )
 

@@ -47,7 +47,7 @@ func readInfo(conn net.Conn) (info *nats.ServerInfo, rest []byte, err error) {
 // noInfo returns the error for a server that begins with something else.
 func noInfo(line []byte) error {
 	if text, ok := bytes.CutPrefix(line, []byte("-ERR ")); ok {
-		return violation("it begins with the error %q", clip(strings.TrimSpace(string(text)), maxText))
+		return violation("it begins with the error %q", clip(strings.TrimSpace(string(text))))
 	}
 	return errNoInfo
 }
@@ -63,7 +63,7 @@ func parseInfo(line []byte) (*nats.ServerInfo, error) {
 	}
 	info := &nats.ServerInfo{}
 	if err := json.Unmarshal(text, info); err != nil {
-		return nil, violation("an INFO that can't be read: %v", clip(err.Error(), maxText))
+		return nil, violation("an INFO that can't be read: %v", clip(err.Error()))
 	}
 	if len(info.Nonce) > maxNonce {
 		return nil, violation("a nonce of %d bytes", len(info.Nonce))
@@ -77,7 +77,7 @@ func infoLine(info nats.ServerInfo, secured bool, servers []string) []byte {
 	for _, text := range []*string{
 		&info.ID, &info.Name, &info.Version, &info.Host, &info.ClientIP, &info.Cluster, &info.RemoteAccount, &info.Domain,
 	} {
-		*text = clip(*text, maxText)
+		*text = clip(*text)
 	}
 	info.TLSRequired, info.TLSAvailable, info.ConnectURLs = secured, false, servers
 	// Nothing in it has a type that can't be written.
@@ -85,10 +85,10 @@ func infoLine(info nats.ServerInfo, secured bool, servers []string) []byte {
 	return append(append([]byte(infoPrefix), text...), "\r\n"...)
 }
 
-// clip returns the beginning of a text, in so many bytes.
-func clip(text string, most int) string {
-	if len(text) <= most {
+// clip returns the beginning of a text, in maxText bytes.
+func clip(text string) string {
+	if len(text) <= maxText {
 		return text
 	}
-	return strings.ToValidUTF8(text[:most], "")
+	return strings.ToValidUTF8(text[:maxText], "")
 }

@@ -2,6 +2,7 @@ package dial
 
 import (
 	"bytes"
+	"strings"
 )
 
 // The bounds of what a server may send.
@@ -36,6 +37,9 @@ type scanner struct {
 	payload int // bytes of the message that are to come
 	end     int // bytes of the CRLF behind it that are to come
 	cost    int // of what was scanned
+	// welcomed is true once the server has let the client in, and refusal what it has said instead.
+	welcomed bool
+	refusal  string
 }
 
 // verdict is why scan has stopped.
@@ -114,14 +118,25 @@ func (s *scanner) line(line []byte) error {
 		return s.begin(line[len("MSG "):], false)
 	case bytes.HasPrefix(line, []byte("HMSG ")):
 		return s.begin(line[len("HMSG "):], true)
-	case string(line) == "PING", string(line) == "PONG", string(line) == "+OK":
+	case string(line) == "PING", string(line) == "+OK":
+		return nil
+	case string(line) == "PONG":
+		s.welcomed = true
 		return nil
 	case bytes.HasPrefix(line, []byte("-ERR ")):
 		s.cost += errCost
-		return plainText(line[len("-ERR "):])
+		return s.refuse(line[len("-ERR "):])
 	default:
 		return violation("a line is none of the protocol")
 	}
+}
+
+// refuse takes in what follows -ERR. What comes before the first PONG is why the server does not let the client in.
+func (s *scanner) refuse(text []byte) error {
+	if !s.welcomed {
+		s.refusal = clip(strings.Trim(string(text), "'"))
+	}
+	return plainText(text)
 }
 
 // plainText checks what follows -ERR.

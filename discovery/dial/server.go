@@ -53,10 +53,21 @@ func parseServer(text string) (server, error) {
 	if s.port == "" {
 		s.port = known
 	}
-	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery || u.Opaque != "" {
-		return server{}, fmt.Errorf("%s has a path, a query or a fragment: the URL of a NATS server has none", s)
+	if err := alone(u); err != nil {
+		return server{}, err
 	}
 	return s, s.check()
+}
+
+// alone returns an error if there is more in a URL than a server.
+func alone(u *url.URL) error {
+	switch {
+	case strings.Contains(u.Host, ","):
+		return errors.New("several NATS servers are given as one, with commas: give each an item of its own")
+	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "", u.ForceQuery, u.Opaque != "":
+		return fmt.Errorf("%s://%s has a path, a query or a fragment: the URL of a NATS server has none", u.Scheme, u.Host)
+	}
+	return nil
 }
 
 // withoutURL returns the cause alone: the URL may hold a password.

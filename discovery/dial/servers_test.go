@@ -339,6 +339,9 @@ func TestServersThatCantBeNamed(t *testing.T) {
 			t.Errorf("%q is taken for %v", url, d.given)
 		}
 	}
+	if _, err := New(Options{Servers: []string{"nats://a:4222,nats://b:4222"}}); err == nil || !strings.Contains(err.Error(), "an item of its own") {
+		t.Errorf("several in one are told as %v", err)
+	}
 	for want, urls := range map[string][]string{
 		"nats://a.example.com:4222,nats://u:p@b:4222,nats://10.0.0.1:1": {"A.Example.Com.", "tls://u:p@b", "nats://[::FFFF:10.0.0.1]:1", "tls://a.example.com"},
 		"nats://c:80,nats://d:443":                                      {"ws://c/", "wss://d"},

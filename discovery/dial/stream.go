@@ -118,9 +118,13 @@ func (t *stream) work(b []byte) error {
 // check returns how much of b may be handed on, what is to be handed on after it, and what is left. If nothing is ready
 // the rest is the beginning of a line.
 func (t *stream) check(b []byte) (n int, ready, rest []byte, err error) {
+	welcomed := t.scanner.welcomed
 	n, why, err := t.scanner.scan(b)
 	if err != nil {
 		return 0, nil, nil, &Error{t.server.String(), Protocol, err}
+	}
+	if !welcomed {
+		t.answered()
 	}
 	rest = b[n:]
 	t.partial = why == incomplete
@@ -136,6 +140,15 @@ func (t *stream) check(b []byte) (n int, ready, rest []byte, err error) {
 		ready, rest = infoLine(*info, t.secured, t.dialer.discover(t.server, info.ConnectURLs)), rest[length:]
 	}
 	return n, ready, rest, nil
+}
+
+// answered makes known what the server says to the login.
+func (t *stream) answered() {
+	if refusal := t.scanner.refusal; refusal != "" {
+		t.dialer.note(t.server, &Error{t.server.String(), Refused, errors.New(refusal)})
+	} else if t.scanner.welcomed {
+		t.dialer.succeed()
+	}
 }
 
 // receive reads from the connection below, at least one byte.
@@ -193,6 +206,8 @@ func (t *stream) fail(err error) error {
 	err = t.afterTLS(err)
 	if known, ok := errors.AsType[*Error](err); ok {
 		t.dialer.note(t.server, known)
+	} else if t.connecting() && !t.scanner.welcomed {
+		t.dialer.note(t.server, &Error{t.server.String(), Unreachable, fmt.Errorf("the server did not let the client in: %w", err)})
 	}
 	return err
 }
@@ -207,7 +222,7 @@ func (t *stream) hear() {
 func (t *stream) Write(p []byte) (int, error) {
 	n, err := t.Conn.Write(p)
 	if err != nil {
-		err = t.fail(err)
+		err = t.fail(t.unread(err))
 	}
 	return n, err
 }
@@ -221,9 +236,33 @@ func (t *stream) afterTLS(err error) error {
 	if heard {
 		return err
 	}
-	var alert *net.OpError
-	if isEnd(err) || errors.As(err, &alert) && alert.Op == "remote error" {
+	switch {
+	case isAlert(err):
 		return &Error{t.server.String(), TLS, fmt.Errorf("%w: the server ended the connection after the handshake: %w", nats.ErrTLS, err)}
+	case isEnd(err):
+		// In what way it ended is a matter of chance.
+		return &Error{t.server.String(), TLS, fmt.Errorf("%w: the server ended the connection after the handshake", nats.ErrTLS)}
+	}
+	return err
+}
+
+// isAlert reports whether the error is what the other end of a TLS connection has said before it ended it.
+func isAlert(err error) bool {
+	var alert *net.OpError
+	return errors.As(err, &alert) && alert.Op == "remote error"
+}
+
+// unread returns why the server has ended the connection, if it has said so after the handshake: nobody reads it when the
+// write fails. Nothing else reads while nats.go logs in.
+func (t *stream) unread(err error) error {
+	t.mu.Lock()
+	unheard := !t.heard && !t.deadline.IsZero()
+	t.mu.Unlock()
+	if !unheard || !isEnd(err) {
+		return err
+	}
+	if _, said := t.Conn.Read(make([]byte, 1)); isAlert(said) {
+		return said
 	}
 	return err
 }

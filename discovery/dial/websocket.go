@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -47,11 +49,23 @@ func (c *connecting) webSocket(ctx context.Context) error {
 		HTTPHeader: headers,
 	})
 	if err != nil {
-		return fmt.Errorf("the WebSocket was refused: %w", err)
+		return fmt.Errorf("the WebSocket was refused: %w", withoutRequest(err))
 	}
 	life, cancel := context.WithCancel(context.Background())
 	c.conn = &webSocketConn{Conn: websocket.NetConn(life, conn, websocket.MessageBinary), below: frames, socket: conn, cancel: cancel}
 	return nil
+}
+
+// withoutRequest returns the cause alone, in one wording: that of the request has more, and a peer's first bytes are its own.
+func withoutRequest(err error) error {
+	wrapped, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err
+	}
+	if strings.Contains(wrapped.Err.Error(), "malformed HTTP") {
+		return errNoHTTP
+	}
+	return wrapped.Err
 }
 
 // webSocketHeaders returns the headers that the options of the connection ask for.

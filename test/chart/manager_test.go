@@ -14,6 +14,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/internal/manager"
+	"github.com/rollcall-dev/rollcall/internal/testrig"
 )
 
 // worksAs runs the manager with the arguments of the rendered Deployment, and the rights that the chart gave to its service
@@ -33,6 +34,8 @@ func worksAs(t *testing.T, api client.Client, rendered objects, registry *rollca
 		options.MetricsAddress = "127.0.0.1:0"
 	}
 	options.Controller.SkipNameValidation = new(true)
+	// The server is on this machine.
+	options.AllowedServers = append(options.AllowedServers, testrig.Loopback()...)
 
 	config := rest.CopyConfig(env.Config)
 	config.Impersonate = rest.ImpersonationConfig{
