@@ -99,7 +99,9 @@ controlplane: ## Build the API server, etcd and kubectl of the tests; the last l
 # Most tests wait for time to pass, so more of them run at once than there are cores.
 test: controlplane ## Run all tests, with the race detector, against a real API server and a real NATS server.
 	@echo "==> running the tests"
-	go list ./... | grep -v '/test/faults$$' | KUBEBUILDER_ASSETS="$(ASSETS)" xargs go test -race -parallel 4
+	go list ./... | grep -v -e '/test/faults$$' -e '/test/hostile$$' | KUBEBUILDER_ASSETS="$(ASSETS)" xargs go test -race -parallel 4
+	@echo "==> attacking a manager, with nothing beside it that waits for time to pass"
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race ./test/hostile
 	@echo "==> breaking things, a few of each kind"
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -count=1 -parallel 3 ./test/faults
 	@echo "==> running what the race detector makes too slow to measure"
