@@ -33,7 +33,7 @@ func (c *connecting) webSocket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	frames := newFrames(c.conn)
+	frames := newFrames(c.conn, &c.dialer.gate)
 	transport := &http.Transport{
 		DialContext:            func(context.Context, string, string) (net.Conn, error) { return frames, nil },
 		MaxResponseHeaderBytes: maxResponse,
@@ -90,14 +90,14 @@ func (c *webSocketConn) Close() error {
 type frames struct {
 	net.Conn
 
-	pacer  *pacer
+	pacer  *pacer // of the stream as well
 	closed chan struct{}
 	close  sync.Once
 }
 
-func newFrames(conn net.Conn) *frames {
+func newFrames(conn net.Conn, g *gate) *frames {
 	f := &frames{Conn: conn, closed: make(chan struct{})}
-	f.pacer = newPacer(processShare, f.closed)
+	f.pacer = newPacer(processShare, g, f.closed)
 	return f
 }
 
@@ -105,7 +105,7 @@ func newFrames(conn net.Conn) *frames {
 const frameCost = 64
 
 func (f *frames) Read(p []byte) (int, error) {
-	f.pacer.pause()
+	f.pacer.end()
 	n, err := f.Conn.Read(p)
 	if n > 0 {
 		if paced := f.pacer.spend(1+n/frameCost, time.Now()); paced != nil {
