@@ -14,6 +14,7 @@
 //	a control line                 64 KiB, INFO 256 KiB
 //	a message                      the server's max_payload, and 4 MiB or [Options].MaxMessage
 //	the headers of a message       64 KiB
+//	frames that carry nothing      64 KiB at once
 //	servers advertised at once     32, and 1024 in the life of a connection
 //	a server that is silent        three intervals of the client's pings
 //	lines a second                 5,000, and 20,000 at once; what goes beyond takes turns with the other connections of the process
