@@ -3,7 +3,6 @@ package natsconn
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -36,18 +35,32 @@ func (d Denial) Optional() bool {
 // Opening reports whether a bucket can't be opened without it.
 func (d Denial) Opening() bool { return d.Subscribe || strings.Contains(d.Subject, ".STREAM.INFO.") }
 
-var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subscription) to "([^"\s]+)"`)
+const violation = "permissions violation for "
+
+// cutViolation returns what a server says was done to which subject. A server may say it without end, so this has to be cheap.
+func cutViolation(text string) (what, subject string, found bool) {
+	for i := range len(text) - len(violation) {
+		if !strings.EqualFold(text[i:i+len(violation)], violation) {
+			continue
+		}
+		what, quoted, _ := strings.Cut(text[i+len(violation):], ` to "`)
+		subject, _, closed := strings.Cut(quoted, `"`)
+		known := strings.EqualFold(what, "publish") || strings.EqualFold(what, "subscription")
+		return what, subject, known && closed && subject != "" && !strings.ContainsAny(subject, " \t\r\n")
+	}
+	return "", "", false
+}
 
 // denialOf returns what the server denies with that error; false: it is no denial.
 func denialOf(err error, inboxPrefix string) (Denial, bool) {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return Denial{}, false
 	}
-	match := violation.FindStringSubmatch(err.Error())
-	if match == nil {
+	what, subject, found := cutViolation(err.Error())
+	if !found {
 		return Denial{}, false
 	}
-	d := Denial{Subscribe: strings.EqualFold(match[1], "subscription"), Subject: match[2]}
+	d := Denial{Subscribe: strings.EqualFold(what, "subscription"), Subject: subject}
 	if strings.HasPrefix(d.Subject, inboxPrefix+".") {
 		d.Subject = inboxPrefix + ".>"
 		return d, true

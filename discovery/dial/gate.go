@@ -67,14 +67,20 @@ func (d *Dialer) HeldUntil(now time.Time) time.Time {
 }
 
 // wait waits until the connection may be read. The error is that of a connection that was closed meanwhile.
-func (g *gate) wait(closed <-chan struct{}) error {
-	if !g.exceeds(holdAbove) {
+func (g *gate) wait(closed <-chan struct{}) error { return g.until(holdAbove, resumeBelow, closed) }
+
+// settle waits until the backlogs are worked off.
+func (g *gate) settle(closed <-chan struct{}) error { return g.until(0, 0, closed) }
+
+// until waits, if a backlog is larger than above, until none is larger than below.
+func (g *gate) until(above, below int, closed <-chan struct{}) error {
+	if !g.exceeds(above) {
 		return nil
 	}
 	defer g.resume()
 	for {
 		changed := g.hold()
-		if !g.exceeds(resumeBelow) {
+		if !g.exceeds(below) {
 			return nil
 		}
 		select {

@@ -190,3 +190,24 @@ func TestAFloodTakesTurns(t *testing.T) {
 		return nil
 	})
 }
+
+// Frames that carry nothing end the connection.
+func TestEmptyFrames(t *testing.T) {
+	pings := &scripted{sends: []byte(strings.Repeat("\x89\x00", maxEmpty)), piece: 4 << 10}
+	f := newFrames(pings, server{scheme: "ws", host: "a", port: "1"}, &newDialer(Options{}).gate)
+	var read int
+	for buffer := make([]byte, 4<<10); ; {
+		n, err := f.Read(buffer)
+		read += n
+		var failure *Error
+		if errors.As(err, &failure) && failure.Class == Protocol {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read <= maxEmpty || read > maxEmpty+4<<10 {
+		t.Errorf("it ended after %d bytes", read)
+	}
+}

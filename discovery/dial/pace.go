@@ -92,10 +92,19 @@ func (t *turn) end() {
 	t.share.waiting = t.share.waiting[1:]
 }
 
+// wanted reports whether somebody else waits for a turn.
+func (t *turn) wanted() bool {
+	t.share.mu.Lock()
+	defer t.share.mu.Unlock()
+	return len(t.share.waiting) > 0
+}
+
 // pacer makes a connection that sends more than its rate take turns. A turn begins when something was read, and lasts until
-// more is wanted: meanwhile nats.go works on it.
+// more is wanted: meanwhile nats.go works on it. While others wait it lasts until what was read is worked off, by whoever
+// nats.go hands it to, and longer than a slice nobody else has to wait for that.
 type pacer struct {
 	share  *share
+	gate   *gate
 	closed <-chan struct{}
 
 	mu     sync.Mutex
@@ -104,8 +113,8 @@ type pacer struct {
 	turn   *turn
 }
 
-func newPacer(s *share, closed <-chan struct{}) *pacer {
-	return &pacer{share: s, closed: closed, budget: linesAtOnce}
+func newPacer(s *share, g *gate, closed <-chan struct{}) *pacer {
+	return &pacer{share: s, gate: g, closed: closed, budget: linesAtOnce}
 }
 
 // spend takes lines from the budget, and waits for a turn if there is none left.
@@ -113,7 +122,9 @@ func (p *pacer) spend(lines int, now time.Time) error {
 	if p.within(lines, now) {
 		return nil
 	}
+	p.gate.hold()
 	t := p.share.take(p.closed)
+	p.gate.resume()
 	if t == nil {
 		return net.ErrClosed
 	}
@@ -121,6 +132,12 @@ func (p *pacer) spend(lines int, now time.Time) error {
 	p.turn = t
 	p.mu.Unlock()
 	return nil
+}
+
+func (p *pacer) current() *turn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.turn
 }
 
 // within reports whether the lines are within the rate.
@@ -135,8 +152,18 @@ func (p *pacer) within(lines int, now time.Time) bool {
 	return p.budget >= 0
 }
 
-// pause ends the turn, if there is one.
-func (p *pacer) pause() {
+// pause ends the turn, if there is one. While others wait, what was read has to be worked off before more is, unless nats.go is
+// still logging in: it has its lock, which whoever works off a backlog may need.
+func (p *pacer) pause(connecting bool) error {
+	defer p.end()
+	if t := p.current(); t != nil && !connecting && t.wanted() {
+		return p.gate.settle(p.closed)
+	}
+	return nil
+}
+
+// end ends the turn, if there is one.
+func (p *pacer) end() {
 	p.mu.Lock()
 	t := p.turn
 	p.turn = nil

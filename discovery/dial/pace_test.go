@@ -44,7 +44,7 @@ func TestTurns(t *testing.T) {
 
 func TestPacerTakesTurnsBeyondItsRate(t *testing.T) {
 	s := newShare(1)
-	p := newPacer(s, make(chan struct{}))
+	p := newPacer(s, &newDialer(Options{}).gate, make(chan struct{}))
 	now := time.Now()
 	for _, test := range []struct {
 		after time.Duration
@@ -58,11 +58,64 @@ func TestPacerTakesTurnsBeyondItsRate(t *testing.T) {
 		if got := p.turn != nil; got != test.turn {
 			t.Errorf("after %v and %d lines: a turn: %v", test.after, test.lines, got)
 		}
-		p.pause()
+		p.end()
 	}
 	if s.free != 1 {
 		t.Error("a turn did not end")
 	}
+}
+
+// While others wait, a turn lasts until what was read has been worked off; nobody waits for longer than a slice.
+func TestATurnLastsUntilItsBacklogIsWorkedOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d, backlog := newShare(1), newDialer(Options{}), &pile{}
+		d.Attach(backlog)
+		closed := make(chan struct{})
+		p := newPacer(s, &d.gate, closed)
+		paused := make(chan error, 1)
+		begin := func() {
+			backlog.Store(1)
+			if err := p.spend(2*linesAtOnce, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begin()
+		if err := p.pause(false); err != nil || s.free != 1 {
+			t.Errorf("nobody waits, and the turn ends with %v, %d free", err, s.free)
+		}
+		for _, eased := range []bool{true, false} {
+			begin()
+			began := time.Now()
+			next := make(chan *turn)
+			go func() { next <- s.take(closed) }()
+			synctest.Wait()
+			go func() { paused <- p.pause(false) }()
+			synctest.Wait()
+			if eased {
+				backlog.Store(0)
+				d.Eased()
+			}
+			(<-next).end()
+			if waited := time.Since(began); eased && waited > 0 || !eased && waited != slice {
+				t.Errorf("eased: %v: the next turn began after %v", eased, waited)
+			}
+			if eased {
+				if err := <-paused; err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if err := p.pause(true); err != nil {
+			t.Errorf("a login ends with %v", err)
+		}
+		if len(paused) > 0 || !d.HeldUntil(time.Now()).Equal(time.Now()) {
+			t.Error("it reads although its backlog is not worked off")
+		}
+		close(closed)
+		if err := <-paused; err == nil {
+			t.Error("a closed connection goes on")
+		}
+	})
 }
 
 // pile is a backlog.

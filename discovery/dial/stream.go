@@ -46,7 +46,11 @@ func newStream(d *Dialer, conn net.Conn, s server, info *nats.ServerInfo, rest [
 		Conn: conn, dialer: d, server: s, secured: secured, silence: d.silence(), closed: make(chan struct{}),
 		scanner: scanner{largest: d.most(info)}, rest: rest, heard: !secured,
 	}
-	t.pacer = newPacer(processShare, t.closed)
+	if w, ok := conn.(*webSocketConn); ok {
+		t.pacer = w.below.pacer
+	} else {
+		t.pacer = newPacer(processShare, &d.gate, t.closed)
+	}
 	t.ready = infoLine(*info, secured, d.discover(s, info.ConnectURLs))
 	return t
 }
@@ -58,7 +62,9 @@ func (t *stream) Read(p []byte) (int, error) {
 			t.ready = t.ready[n:]
 			return n, nil
 		}
-		t.pacer.pause()
+		if err := t.pacer.pause(t.connecting()); err != nil {
+			return 0, err
+		}
 		n, err := t.fill(p)
 		if err != nil {
 			return 0, t.fail(err)
@@ -271,7 +277,7 @@ func (t *stream) unread(err error) error {
 func (t *stream) Close() error {
 	t.close.Do(func() {
 		close(t.closed)
-		t.pacer.pause()
+		t.pacer.end()
 	})
 	return t.Conn.Close()
 }

@@ -35,7 +35,7 @@ func (c *connecting) webSocket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	frames := newFrames(c.conn)
+	frames := newFrames(c.conn, c.server, &c.dialer.gate)
 	transport := &http.Transport{
 		DialContext:            func(context.Context, string, string) (net.Conn, error) { return frames, nil },
 		MaxResponseHeaderBytes: maxResponse,
@@ -86,6 +86,15 @@ type webSocketConn struct {
 	cancel context.CancelFunc
 }
 
+// Read reads what the frames carry.
+func (c *webSocketConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.below.empty = 0
+	}
+	return n, err
+}
+
 func (c *webSocketConn) LocalAddr() net.Addr                 { return c.below.LocalAddr() }
 func (c *webSocketConn) RemoteAddr() net.Addr                { return c.below.RemoteAddr() }
 func (c *webSocketConn) SetDeadline(at time.Time) error      { return c.below.SetDeadline(at) }
@@ -100,27 +109,38 @@ func (c *webSocketConn) Close() error {
 	return err
 }
 
-// frames is what is below a WebSocket. A server may send frames that carry nothing: they cost turns too.
+// frames is what is below a WebSocket. Frames cost turns too, and a server may not send many that carry nothing. One goroutine
+// reads at a time.
 type frames struct {
 	net.Conn
 
-	pacer  *pacer
+	server server
+	empty  int    // bytes read since something was carried
+	pacer  *pacer // of the stream as well
 	closed chan struct{}
 	close  sync.Once
 }
 
-func newFrames(conn net.Conn) *frames {
-	f := &frames{Conn: conn, closed: make(chan struct{})}
-	f.pacer = newPacer(processShare, f.closed)
+func newFrames(conn net.Conn, s server, g *gate) *frames {
+	f := &frames{Conn: conn, server: s, closed: make(chan struct{})}
+	f.pacer = newPacer(processShare, g, f.closed)
 	return f
 }
 
-// frameCost is how many bytes of frames count as a line.
-const frameCost = 64
+const (
+	// frameCost is how many bytes of frames count as a line.
+	frameCost = 64
+	// maxEmpty is how many bytes of frames may come that carry nothing: servers send a ping now and then.
+	maxEmpty = 64 << 10
+)
 
 func (f *frames) Read(p []byte) (int, error) {
-	f.pacer.pause()
+	f.pacer.end()
+	if f.empty > maxEmpty {
+		return 0, &Error{f.server.String(), Protocol, violation("more than %d bytes of frames that carry nothing", maxEmpty)}
+	}
 	n, err := f.Conn.Read(p)
+	f.empty += n
 	if n > 0 {
 		if paced := f.pacer.spend(1+n/frameCost, time.Now()); paced != nil {
 			return 0, paced

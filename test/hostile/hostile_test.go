@@ -18,10 +18,12 @@ import (
 const (
 	// mostMemory is how much more memory the manager may take than without hostile servers, in MiB.
 	mostMemory = 100
-	// longest is for how long another tenant's registry may take, as a multiple of what it takes alone.
+	// longest is for how long another tenant's registry may take, as a multiple of what it takes alone. That is measured at the
+	// same time, with a manager that nobody attacks: the servers, the API server and other tests share the machine.
 	longest = 3
-	// allowance is how much longer it may take besides, since other tests share the machine.
-	allowance = 2 * time.Second
+	// allowance is how much longer it may take besides: by so much differs, on two busy processors, what two managers take that
+	// nobody attacks. Until a registry is ready ten messages go between processes, and each may wait for a time slice.
+	allowance = 100 * time.Millisecond
 	// attackTime is how long an attack lasts at least once all servers have begun.
 	attackTime = 2 * time.Second
 )
@@ -51,8 +53,7 @@ func filled(scripts []hostile.Script) []hostile.Script {
 func attack(t *testing.T, scripts []hostile.Script) {
 	t.Helper()
 	t.Parallel()
-	r := newRig(t)
-	alone := r.median(3)
+	r, quiet := newRig(t), newRig(t)
 	pid := r.process.Process.Pid
 	floor, _ := testrig.Memory(t, pid)
 	testrig.ForgetMemory(t, pid)
@@ -68,7 +69,7 @@ func attack(t *testing.T, scripts []hostile.Script) {
 		})
 	}
 	began := time.Now()
-	beside := r.median(3)
+	beside, alone := medians(r, quiet)
 	versions := map[string]bool{}
 	r.Throughout(attackTime, "statuses that fit", func() bool {
 		r.alive()

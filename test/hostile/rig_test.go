@@ -152,13 +152,14 @@ func (r *rig) serve() time.Duration {
 	return took
 }
 
-// median is the median of what serve takes, of so many times.
-func (r *rig) median(times int) time.Duration {
-	r.Helper()
-	var all []time.Duration
-	for range times {
-		all = append(all, r.serve())
+// medians returns the median of what serve takes with either manager, in turn.
+func medians(a, b *rig) (ofA, ofB time.Duration) {
+	a.Helper()
+	var allA, allB []time.Duration
+	for range 5 {
+		allA, allB = append(allA, a.serve()), append(allB, b.serve())
 	}
-	slices.Sort(all)
-	return all[len(all)/2]
+	slices.Sort(allA)
+	slices.Sort(allB)
+	return allA[len(allA)/2], allB[len(allB)/2]
 }
