@@ -221,6 +221,7 @@ func (lp *loop) swap(next *Conn) {
 	}
 	// It may be down by now, or closed, before anybody listened.
 	lp.state.Connected = next != nil && next.nats.IsConnected()
+	lp.show() // Whoever has acquired it finds the state that it makes.
 	lp.link.view.put(next)
 	if old != nil {
 		old.retire()
@@ -235,8 +236,8 @@ func (lp *loop) swap(next *Conn) {
 
 // drop gives up the Conn, which will not come back, and has another made.
 func (lp *loop) drop(err error) {
-	lp.swap(nil)
 	lp.trouble = err
+	lp.swap(nil)
 	lp.tries.look = lp.clock.Now()
 }
 
