@@ -68,9 +68,9 @@ type Slices interface {
 	Wait(ctx context.Context, revision uint64, most time.Duration)
 }
 
-// Metrics takes in what the controller has done. Its methods do not block, and may be called from several goroutines at once.
+// Metrics records what the controller has done. Its methods do not block, and may be called from several goroutines at once.
 type Metrics interface {
-	// NodeWritten takes in that an object shows the last change of its node.
+	// NodeWritten records that an object shows the last change of its node.
 	NodeWritten(*mirror.Node)
 }
 

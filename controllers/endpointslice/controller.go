@@ -30,9 +30,9 @@ const again = 10 * time.Millisecond
 //+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=list;watch
 //+kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch;create;update;delete
 
-// Metrics takes in what the controller has done. Its methods do not block, and may be called from several goroutines at once.
+// Metrics records what the controller has done. Its methods do not block, and may be called from several goroutines at once.
 type Metrics interface {
-	// SliceWritten takes in that a slice in the namespace shows a change of a node of that time.
+	// SliceWritten records that a slice in the namespace shows a change of a node of that time.
 	SliceWritten(namespace string, changed time.Time)
 }
 

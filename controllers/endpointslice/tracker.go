@@ -97,7 +97,7 @@ func sliceName(service string, uid types.UID, ordinal int) string {
 	return service + "-" + rand.SafeEncodeString(strconv.FormatUint(uint64(hash.Sum32()), 10))
 }
 
-// observe takes in a version of a slice that the watch shows, and returns true if it was changed externally.
+// observe records a version of a slice that the watch shows, and returns true if it was changed externally.
 func (t *tracker) observe(slice *discoveryv1.EndpointSlice) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -129,7 +129,7 @@ func (t *tracker) behind() bool {
 	return t.external
 }
 
-// observeDeleted takes in that the watch no longer shows a slice, and returns true if it was deleted externally.
+// observeDeleted records that the watch no longer shows a slice, and returns true if it was deleted externally.
 func (t *tracker) observeDeleted(slice *discoveryv1.EndpointSlice) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -158,7 +158,7 @@ func (t *tracker) writing(name string, under bool) {
 	}
 }
 
-// wrote takes in the API server's answer to a create or an update, and returns true if the slice was changed externally since.
+// wrote records the API server's answer to a create or an update, and returns true if the slice was changed externally since.
 func (t *tracker) wrote(result *discoveryv1.EndpointSlice) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -174,7 +174,7 @@ func (t *tracker) wrote(result *discoveryv1.EndpointSlice) bool {
 	return t.note(s.changed != nil || s.phase == vanished)
 }
 
-// removed takes in that the API server has deleted a slice.
+// removed records that the API server has deleted a slice.
 func (t *tracker) removed(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -208,7 +208,7 @@ func (t *tracker) catchUp() (exist, lost []*discoveryv1.EndpointSlice) {
 	return exist, lost
 }
 
-// resolve takes in what a read says of a slice, nil if it does not exist, and returns it if it is there and the Service's. One of
+// resolve records what a read says of a slice, nil if it does not exist, and returns it if it is there and the Service's. One of
 // that name which is not the Service's is left alone, but its name is taken.
 func (t *tracker) resolve(name string, live *discoveryv1.EndpointSlice, service types.UID) *discoveryv1.EndpointSlice {
 	t.mu.Lock()

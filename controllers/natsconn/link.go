@@ -87,7 +87,7 @@ func (l *Link) offer(e event) {
 	}
 }
 
-// heard takes in what the server reports beside the requests. A flood of that must not fill the client's queue of callbacks.
+// heard handles what the server reports beside the requests. A flood of that must not fill the client's queue of callbacks.
 func (l *Link) heard(c *Conn, err error) {
 	if d, denies := denialOf(err, l.inbox); denies {
 		l.offer(event{kind: denied, conn: c, denial: d})

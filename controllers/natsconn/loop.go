@@ -108,7 +108,7 @@ func (lp *loop) begin(ctx context.Context, o order) {
 	go func() { lp.link.post(event{kind: attempted, result: lp.connector.attempt(ctx, o)}) }()
 }
 
-// handle takes in an event.
+// handle handles an event.
 func (lp *loop) handle(ctx context.Context, e event) {
 	switch e.kind {
 	case attempted:
@@ -123,7 +123,7 @@ func (lp *loop) handle(ctx context.Context, e event) {
 	}
 }
 
-// happened takes in what became of the Conn.
+// happened handles an event of the Conn.
 func (lp *loop) happened(ctx context.Context, e event) {
 	switch e.kind {
 	case disconnected:
@@ -143,7 +143,7 @@ func (lp *loop) happened(ctx context.Context, e event) {
 	}
 }
 
-// attempted takes in what an attempt has found.
+// attempted handles the result of an attempt.
 func (lp *loop) attempted(r result) {
 	now := lp.clock.Now()
 	switch r.outcome {
@@ -173,7 +173,7 @@ func (lp *loop) attempted(r result) {
 	lp.tries.look = now.Add(lp.rest(now))
 }
 
-// failed takes in why there is no connection with what the Secrets hold.
+// failed records why there is no connection with what the Secrets hold.
 func (lp *loop) failed(r result, now time.Time) {
 	lp.link.log.V(1).Info("not connected", "error", Plain(r.err))
 	lp.trouble = r.err

@@ -29,9 +29,9 @@ import (
 // retry is the longest wait before a failed reconciliation is tried again.
 const retry = 5 * time.Second
 
-// Metrics takes in what the controller has done. Its methods do not block, and may be called from several goroutines at once.
+// Metrics records what the controller has done. Its methods do not block, and may be called from several goroutines at once.
 type Metrics interface {
-	// HeartbeatSent takes in the end of a pod's heartbeat.
+	// HeartbeatSent records the end of a pod's heartbeat.
 	HeartbeatSent(registry types.NamespacedName, b roster.Beat)
 }
 
