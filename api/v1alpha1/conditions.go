@@ -165,6 +165,10 @@ const (
 	// addresses, the clouds' metadata services and the API server are not allowed.
 	ReasonServerNotAllowed = "ServerNotAllowed"
 
+	// ReasonServersInvalid means that an item of spec.connection.servers is no server, so that none is dialled. Only an object
+	// that was stored before such items were refused has one. Correct the item that the message names.
+	ReasonServersInvalid = "ServersInvalid"
+
 	// ReasonServerNotFound means that the names in spec.connection.servers have no address. Correct them, or the DNS.
 	ReasonServerNotFound = "ServerNotFound"
 

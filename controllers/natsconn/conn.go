@@ -76,7 +76,7 @@ func (c *connector) connect(current *Conn, m *credentials) (*Conn, error) {
 		Policy: c.o.Policy, Resolver: c.o.Resolver,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("correct spec.connection.servers: %w", err)
+		return nil, fmt.Errorf("%w: %w", errServersInvalid, err)
 	}
 	next := &Conn{dialer: d, digest: m.digest, expires: m.expires}
 	if next.nats, err = c.dial(next, m.auth); err != nil {

@@ -86,6 +86,14 @@ func reason(want string, says ...string) func(State) bool {
 	}
 }
 
+// An object that was stored before such items were refused is told what to correct.
+func TestAnItemThatIsNoServer(t *testing.T) {
+	for _, item := range []string{"nats://a:1,nats://b:1", "nats://a:1/path", "http://a:1", "nats://a:0", "nats://a b:1"} {
+		l := joined(t, Options{}, rollcallv1alpha1.Connection{Servers: []string{"nats://127.0.0.1:1", item}})
+		eventually(t, l, item, reason(rollcallv1alpha1.ReasonServersInvalid, "spec.connection.servers"))
+	}
+}
+
 // The name of a server is looked up at each attempt, so one that has moved is found.
 func TestANameThatChangesItsAddress(t *testing.T) {
 	first := natstest.Start(t)

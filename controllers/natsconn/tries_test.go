@@ -2,6 +2,7 @@ package natsconn
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -196,6 +197,7 @@ func TestClassify(t *testing.T) {
 		"lost":                            {nil, true, true, rollcallv1alpha1.ReasonConnectionLost, false},
 		"not allowed":                     {at(dial.NotAllowed, "no"), false, true, rollcallv1alpha1.ReasonServerNotAllowed, true},
 		"no longer allowed":               {at(dial.NotAllowed, "no"), true, true, rollcallv1alpha1.ReasonServerNotAllowed, true},
+		"no server":                       {fmt.Errorf("%w: a comma", errServersInvalid), false, true, rollcallv1alpha1.ReasonServersInvalid, true},
 		"not found":                       {at(dial.NotFound, "no such host"), false, true, rollcallv1alpha1.ReasonServerNotFound, false},
 		"refused":                         {at(dial.Unreachable, "connection refused"), false, true, rollcallv1alpha1.ReasonServerUnreachable, false},
 		"refused after it was up":         {at(dial.Unreachable, "connection refused"), true, true, rollcallv1alpha1.ReasonConnectionLost, false},
