@@ -98,19 +98,19 @@ func (c *connector) attempt(ctx context.Context, o order) result {
 }
 
 func unreadOr(err error) outcome {
-	if wrong, ok := errors.AsType[*SecretError](err); ok && wrong.away {
+	if wrong, ok := errors.AsType[*SpecError](err); ok && wrong.away {
 		return unread
 	}
 	return failed
 }
 
-// read returns what the Secrets hold; the error is a *SecretError.
+// read returns what the Secrets hold; the error is a *SpecError.
 func (c *connector) read(ctx context.Context) (*credentials, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	m, err := c.source.read(ctx)
-	if _, known := errors.AsType[*SecretError](err); err != nil && !known {
-		err = &SecretError{Reason: rollcallv1alpha1.ReasonSecretUnreadable, Message: Plain(err), away: true}
+	if _, known := errors.AsType[*SpecError](err); err != nil && !known {
+		err = &SpecError{Reason: rollcallv1alpha1.ReasonSecretUnreadable, Message: Plain(err), away: true}
 	}
 	return m, err
 }

@@ -3,7 +3,6 @@ package natsconn
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"sync"
 	"time"
 
@@ -76,7 +75,7 @@ func (c *connector) connect(current *Conn, m *credentials) (*Conn, error) {
 		Policy: c.o.Policy, Resolver: c.o.Resolver,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errServersInvalid, err)
+		return nil, fault(rollcallv1alpha1.ReasonServersInvalid, "correct spec.connection.servers: %s", Plain(err))
 	}
 	next := &Conn{dialer: d, digest: m.digest, expires: m.expires}
 	if next.nats, err = c.dial(next, m.auth); err != nil {

@@ -19,18 +19,13 @@ type Trouble struct {
 	Answer bool
 }
 
-// errServersInvalid is why nothing was dialled.
-var errServersInvalid = errors.New("correct spec.connection.servers")
-
 // Classify returns the reason and message of an error. lost says that there was a connection before, login that one is given.
 func Classify(err error, lost, login bool) Trouble {
 	t := Trouble{Answer: NeedsUserAction(err)}
-	wrong, isSecret := errors.AsType[*SecretError](err)
+	wrong, ofSpec := errors.AsType[*SpecError](err)
 	switch class := classOf(err); {
-	case isSecret:
+	case ofSpec:
 		t.Reason, t.Message = wrong.Reason, wrong.Message
-	case errors.Is(err, errServersInvalid):
-		t.Reason, t.Message = rollcallv1alpha1.ReasonServersInvalid, Because("no connection to NATS can be made", err)
 	case refusal(err) != nil && !login:
 		t.Reason, t.Message = rollcallv1alpha1.ReasonAuthenticationRequired, Because(
 			"the server demands a login, and spec.connection gives none: name a Secret in spec.connection.auth", refusal(err))
@@ -102,7 +97,7 @@ func Because(what string, err error) string {
 // NeedsUserAction reports whether the error stays until somebody corrects something: a Secret, a login, a certificate, the
 // servers, or a limit.
 func NeedsUserAction(err error) bool {
-	if _, wrong := errors.AsType[*SecretError](err); wrong || errors.Is(err, errServersInvalid) || refusal(err) != nil || Limit(err) {
+	if _, wrong := errors.AsType[*SpecError](err); wrong || refusal(err) != nil || Limit(err) {
 		return true
 	}
 	switch classOf(err) {

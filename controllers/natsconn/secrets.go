@@ -35,9 +35,9 @@ type credentials struct {
 	digest [sha256.Size]byte
 }
 
-// SecretError says what is wrong with a Secret or ConfigMap. It names the object and the key, and never holds any of
-// their content; for the same reason it wraps no error of a parser.
-type SecretError struct {
+// SpecError says what is wrong with spec.connection, or with a Secret or ConfigMap that it names. Of these it has the name and
+// the key, and never any of their content; for the same reason it wraps no error of a parser.
+type SpecError struct {
 	Reason, Message string
 	// away says that the API server did not answer, so that nobody knows what the Secret holds.
 	away bool
@@ -45,15 +45,15 @@ type SecretError struct {
 
 // lost reports whether the error says that a Secret, a ConfigMap or a key in it is gone.
 func lost(err error) bool {
-	wrong, ok := errors.AsType[*SecretError](err)
+	wrong, ok := errors.AsType[*SpecError](err)
 	return ok && wrong.Reason == rollcallv1alpha1.ReasonSecretNotFound
 }
 
 // Error implements error.
-func (e *SecretError) Error() string { return e.Message }
+func (e *SpecError) Error() string { return e.Message }
 
 func fault(reason, format string, args ...any) error {
-	return &SecretError{Reason: reason, Message: fmt.Sprintf(format, args...)}
+	return &SpecError{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
 func invalid(format string, args ...any) error {
@@ -68,7 +68,7 @@ type source struct {
 	connection rollcallv1alpha1.Connection
 }
 
-// read reads the credentials. The error is a *SecretError if somebody has to correct something, else that of the API
+// read reads the credentials. The error is a *SpecError if somebody has to correct something, else that of the API
 // server.
 func (s *source) read(ctx context.Context) (*credentials, error) {
 	r := &reading{ctx: ctx, source: s, objects: map[reference]map[string][]byte{}, digest: sha256.New()}

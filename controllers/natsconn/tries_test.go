@@ -2,7 +2,6 @@ package natsconn
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -197,7 +196,7 @@ func TestClassify(t *testing.T) {
 		"lost":                            {nil, true, true, rollcallv1alpha1.ReasonConnectionLost, false},
 		"not allowed":                     {at(dial.NotAllowed, "no"), false, true, rollcallv1alpha1.ReasonServerNotAllowed, true},
 		"no longer allowed":               {at(dial.NotAllowed, "no"), true, true, rollcallv1alpha1.ReasonServerNotAllowed, true},
-		"no server":                       {fmt.Errorf("%w: a comma", errServersInvalid), false, true, rollcallv1alpha1.ReasonServersInvalid, true},
+		"no server":                       {&SpecError{Reason: rollcallv1alpha1.ReasonServersInvalid}, false, true, rollcallv1alpha1.ReasonServersInvalid, true},
 		"not found":                       {at(dial.NotFound, "no such host"), false, true, rollcallv1alpha1.ReasonServerNotFound, false},
 		"refused":                         {at(dial.Unreachable, "connection refused"), false, true, rollcallv1alpha1.ReasonServerUnreachable, false},
 		"refused after it was up":         {at(dial.Unreachable, "connection refused"), true, true, rollcallv1alpha1.ReasonConnectionLost, false},
@@ -210,8 +209,8 @@ func TestClassify(t *testing.T) {
 		"a login is demanded":             {nats.ErrAuthorization, false, false, rollcallv1alpha1.ReasonAuthenticationRequired, true},
 		"connections":                     {nats.ErrMaxConnectionsExceeded, false, true, rollcallv1alpha1.ReasonLimitReached, true},
 		"other words":                     {errors.New("nats: 'go away'"), false, true, rollcallv1alpha1.ReasonConnectionFailed, false},
-		"a Secret is missing":             {&SecretError{Reason: rollcallv1alpha1.ReasonSecretNotFound}, false, true, rollcallv1alpha1.ReasonSecretNotFound, true},
-		"lost, since a Secret is missing": {&SecretError{Reason: rollcallv1alpha1.ReasonSecretNotFound}, true, true, rollcallv1alpha1.ReasonSecretNotFound, true},
+		"a Secret is missing":             {&SpecError{Reason: rollcallv1alpha1.ReasonSecretNotFound}, false, true, rollcallv1alpha1.ReasonSecretNotFound, true},
+		"lost, since a Secret is missing": {&SpecError{Reason: rollcallv1alpha1.ReasonSecretNotFound}, true, true, rollcallv1alpha1.ReasonSecretNotFound, true},
 	} {
 		if got := Classify(test.err, test.lost, test.login); got.Reason != test.want || got.Answer != test.answer {
 			t.Errorf("%s is %+v, want %s, answer %t", name, got, test.want, test.answer)

@@ -54,7 +54,7 @@ func TestAnswersAndSilence(t *testing.T) {
 		{"login", down(nats.ErrAuthorization), true, rollcallv1alpha1.ReasonAuthenticationFailed},
 		{"expired login", down(errors.New("nats: account authentication expired")), true, rollcallv1alpha1.ReasonAuthenticationFailed},
 		{"TLS", down(fmt.Errorf("%w: x509", nats.ErrTLS)), true, rollcallv1alpha1.ReasonTLSFailed},
-		{"Secret", down(&natsconn.SecretError{Reason: rollcallv1alpha1.ReasonSecretInvalid}), true, rollcallv1alpha1.ReasonSecretInvalid},
+		{"Secret", down(&natsconn.SpecError{Reason: rollcallv1alpha1.ReasonSecretInvalid}), true, rollcallv1alpha1.ReasonSecretInvalid},
 		{"connections", down(errors.New("nats: maximum connections exceeded")), true, rollcallv1alpha1.ReasonLimitReached},
 		{"connections of the account", down(nats.ErrMaxAccountConnectionsExceeded), true, rollcallv1alpha1.ReasonLimitReached},
 

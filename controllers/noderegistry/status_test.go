@@ -53,7 +53,7 @@ func TestConditions(t *testing.T) {
 		{"all well", nil, "Connected", "Listed", "AsExpected", "Ready"},
 		{"refused", []func(*observation){down(nats.ErrAuthorization)}, "AuthenticationFailed", "NotListed", "AsExpected", "AuthenticationFailed"},
 		{"refused, in the server's words", []func(*observation){down(errors.New("nats: User Authentication Expired"))}, "AuthenticationFailed", "NotListed", "AsExpected", "AuthenticationFailed"},
-		{"no Secret", []func(*observation){down(&natsconn.SecretError{Reason: rollcallv1alpha1.ReasonSecretNotFound, Message: "m"})}, "SecretNotFound", "NotListed", "AsExpected", "SecretNotFound"},
+		{"no Secret", []func(*observation){down(&natsconn.SpecError{Reason: rollcallv1alpha1.ReasonSecretNotFound, Message: "m"})}, "SecretNotFound", "NotListed", "AsExpected", "SecretNotFound"},
 		{"TLS", []func(*observation){down(fmt.Errorf("%w: x509", nats.ErrTLS))}, "TLSFailed", "NotListed", "AsExpected", "TLSFailed"},
 		{"lost", []func(*observation){down(errors.New("EOF"))}, "ConnectionLost", "NotListed", "AsExpected", "ConnectionLost"},
 		{"denied", []func(*observation){stopped, denied(consumers, time.Second)}, "Connected", "PermissionDenied", "AsExpected", "PermissionDenied"},
