@@ -70,7 +70,7 @@ func loseBucket(r *rig, n int, lose func(*rig)) {
 	for range n {
 		r.row.tried++
 		w := r.broken(window{holds: true, grace: r.ttl, settle: infoInterval + time.Second})
-		lose(r)
+		r.mend(w, func() { lose(r) })
 		r.over(w)
 		// Every node has to come back before it is lost again: that takes a failed heartbeat, and one more.
 		pass(2 * r.fleet.interval)
@@ -132,7 +132,7 @@ func killWithHistory(r *rig, history uint8) {
 		r.row.tried++
 		w := r.outage()
 		r.nats.kill()
-		r.nats.launch()
+		r.mend(w, r.nats.launch)
 		r.over(w)
 	}
 	stop()
@@ -233,7 +233,7 @@ func loseOrigin(r *rig) {
 		w := r.broken(window{holds: true, grace: r.ttl, settle: 30 * time.Second})
 		hub.kill()
 		pass(2 * r.ttl)
-		hub.launch()
+		r.mend(w, hub.launch)
 		r.overMirror(w)
 	}
 	r.judge()

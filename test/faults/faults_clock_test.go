@@ -34,13 +34,14 @@ func wrongClock(r *rig, off time.Duration) {
 		r.row.tried += 2
 		w := r.outage()
 		r.nats.kill()
-		r.nats.launch()
+		r.mend(w, r.nats.launch)
 		r.over(w)
 		pass(r.ttl)
 		w = r.down()
 		must(r, r.manager.kill())
-		r.begin()
-		r.started(w, time.Now(), startBound)
+		since := time.Now()
+		r.mend(w, r.begin)
+		r.started(w, since, startBound)
 		pass(r.ttl)
 	}
 	stop()
@@ -99,7 +100,7 @@ func (r *rig) changesShow(cut bool) {
 	if cut {
 		w = r.outage()
 		r.proxy.Cut()
-		r.proxy.Heal()
+		r.mend(w, r.proxy.Heal)
 	}
 	r.over(w)
 }

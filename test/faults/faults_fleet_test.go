@@ -61,7 +61,7 @@ func registerMany(r *rig) {
 			must(r, err)
 		}
 		<-r.fleet.js.PublishAsyncComplete()
-		r.proxy.Heal()
+		r.mend(w, r.proxy.Heal)
 		r.over(w)
 	}
 	r.judge()

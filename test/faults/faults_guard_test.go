@@ -50,7 +50,7 @@ func allDie(r *rig, n int, release func(*rig, []string)) {
 			r.Error("the guard does not say that it holds")
 		}
 		pass(2 * r.ttl)
-		release(r, ids)
+		r.mend(w, func() { release(r, ids) })
 		r.mended(w, time.Now())
 		if !wait(patience, func() bool { return r.degraded() == "" }) {
 			r.Error("the guard does not say that it has let go")
@@ -140,7 +140,7 @@ func cutFleet(r *rig, n, nodes int, staleAfter time.Duration) {
 		r.proxy.Cut()
 		r.says(rollcallv1alpha1.ReasonExpiryGuard, r.ttl+5*time.Second)
 		pass(2 * r.ttl)
-		r.proxy.Heal()
+		r.mend(w, r.proxy.Heal)
 		r.over(w)
 		r.saysNoLonger(rollcallv1alpha1.ReasonExpiryGuard, patience)
 		r.settle()
@@ -205,8 +205,8 @@ func replaceFleet(r *rig, n int) {
 		}
 		r.says(rollcallv1alpha1.ReasonExpiryGuard, r.ttl+5*time.Second)
 		pass(r.ttl)
-		r.mending(w, time.Now())
-		joined := r.fleet.join(200)
+		var joined []string
+		r.mend(w, func() { joined = r.fleet.join(200) })
 		r.mended(w, time.Now())
 		r.settle()
 		r.saysNoLonger(rollcallv1alpha1.ReasonExpiryGuard, patience)

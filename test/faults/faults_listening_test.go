@@ -35,7 +35,7 @@ func recurringGaps(r *rig, n int, ttl time.Duration) {
 			w := r.broken(window{holds: true, might: true, listening: true, grace: ttl})
 			r.proxy.Cut()
 			pass(time.Duration(100+r.fleet.random(200)) * time.Millisecond)
-			r.proxy.Heal()
+			r.mend(w, r.proxy.Heal)
 			r.over(w)
 			// It listens at the latest since what was written then shows.
 			r.mended(w, time.Now())
@@ -58,7 +58,7 @@ func freezeManager(r *rig, n int) {
 		w := r.outage()
 		must(r, r.manager.pause())
 		pass(freezing(r.ttl))
-		must(r, r.manager.resume())
+		r.mend(w, func() { must(r, r.manager.resume()) })
 		r.over(w)
 		// What left while it was frozen is just missing: the disruption guard looks back for one TTL.
 		pass(2 * r.ttl)
@@ -141,7 +141,7 @@ func freezeLibrary(r *rig, n int) {
 		w := r.outage()
 		must(r, program.pause())
 		pass(freezing(r.ttl))
-		must(r, program.resume())
+		r.mend(w, func() { must(r, program.resume()) })
 		r.over(w)
 		pass(r.ttl)
 	}
@@ -183,8 +183,8 @@ func freezeLeader(r *rig, n int) {
 		// It has to wait for its turn.
 		pass(2 * time.Second)
 		w := r.down()
-		must(r, r.manager.pause())
 		stopped := time.Now()
+		r.mend(w, func() { must(r, r.manager.pause()) })
 		r.started(w, stopped, leaseHolds+startBound)
 		pass(time.Until(stopped.Add(leaseHolds + 2*time.Second)))
 		r.awake(leads)

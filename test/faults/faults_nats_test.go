@@ -36,7 +36,7 @@ func restartNATS(r *rig, n int, end func(*natsServer)) {
 		w := r.outage()
 		end(r.nats)
 		pass(time.Duration(r.fleet.random(1000)) * time.Millisecond)
-		r.nats.launch()
+		r.mend(w, r.nats.launch)
 		r.over(w)
 	}
 	stop()
@@ -51,7 +51,7 @@ func awayNATS(r *rig, d time.Duration) {
 	w := r.outage()
 	r.nats.kill()
 	pass(d)
-	r.nats.launch()
+	r.mend(w, r.nats.launch)
 	r.over(w)
 	stop()
 	r.judge()
@@ -66,7 +66,7 @@ func pauseNATS(r *rig, n int, d time.Duration) {
 		w := r.outage()
 		r.nats.pause()
 		pass(d)
-		r.nats.resume()
+		r.mend(w, r.nats.resume)
 		r.over(w)
 	}
 	stop()
@@ -85,7 +85,7 @@ func cutConnection(r *rig) {
 		w := r.outage()
 		r.proxy.Cut()
 		pass(time.Duration(r.fleet.random(300)) * time.Millisecond)
-		r.proxy.Heal()
+		r.mend(w, r.proxy.Heal)
 		r.over(w)
 	}
 	stop()
@@ -111,7 +111,7 @@ func halfOpenConnection(r *rig) {
 	for range times(1, 10) {
 		r.row.tried++
 		w := r.broken(window{holds: true, grace: r.ttl, settle: silence})
-		r.proxy.Strand()
+		r.mend(w, r.proxy.Strand)
 		if blind := r.over(w); blind > silence {
 			r.Errorf("a half-open connection made blind for %s", blind)
 		}
@@ -138,7 +138,7 @@ func slowLink(r *rig) {
 		// A connection that is made anew has to list over the slow link.
 		gap := r.broken(window{holds: true, grace: r.ttl, settle: 5 * time.Second})
 		r.proxy.Cut()
-		r.proxy.Heal()
+		r.mend(gap, r.proxy.Heal)
 		r.proxy.Slow(slowRate)
 		r.mended(gap, time.Now())
 		pass(5 * time.Second)

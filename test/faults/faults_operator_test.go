@@ -33,13 +33,14 @@ func killManager(r *rig, n int) {
 			w = r.down()
 		}
 		must(r, r.manager.kill())
-		r.begin()
-		since := time.Now()
 		// Some are killed before they have done anything, and some long after. The last one lives.
 		if r.fleet.random(3) == 0 && i < n-1 {
+			r.begin()
 			pass(time.Duration(r.fleet.random(2500)) * time.Millisecond)
 			continue
 		}
+		since := time.Now()
+		r.mend(w, r.begin)
 		r.started(w, since, startBound)
 		w = nil
 		pass(time.Duration(r.fleet.random(500)) * time.Millisecond)
@@ -61,8 +62,9 @@ func handOver(r *rig, n int, end func(*process) error, within time.Duration) {
 		// It has to wait for its turn, or there would be nothing to hand over.
 		pass(2 * time.Second)
 		w := r.down()
-		must(r, end(r.manager))
-		r.started(w, time.Now(), within)
+		ended := time.Now()
+		r.mend(w, func() { must(r, end(r.manager)) })
+		r.started(w, ended, within)
 		r.manager = second
 	}
 	stop()
@@ -79,7 +81,7 @@ func startWithoutNATS(r *rig, n int) {
 		r.nats.kill()
 		r.begin()
 		pass(r.ttl + 2*time.Second)
-		r.nats.launch()
+		r.mend(w, r.nats.launch)
 		r.over(w)
 	}
 	r.judge()
@@ -103,7 +105,7 @@ func startWithoutAPIServer(r *rig, n int) {
 			pass(time.Second)
 			again()
 		}
-		must(r, apiServer(r).Start())
+		r.mend(w, func() { must(r, apiServer(r).Start()) })
 		answered := r.answers()
 		again()
 		r.started(w, answered, startBound)
@@ -125,7 +127,7 @@ func closeToTheLimit(r *rig) {
 		r.row.tried++
 		w := r.outage()
 		r.nats.kill()
-		r.nats.launch()
+		r.mend(w, r.nats.launch)
 		r.over(w)
 	}
 	for range 3 {
@@ -134,8 +136,9 @@ func closeToTheLimit(r *rig) {
 		// A manager that starts compares every DiscoveredNode with what it should be, once the traffic is right.
 		nodes := r.broken(window{settle: startBound, nodesOnly: true})
 		must(r, r.manager.kill())
-		r.begin()
-		r.started(w, time.Now(), 2*startBound)
+		since := time.Now()
+		r.mend(w, r.begin)
+		r.started(w, since, 2*startBound)
 		r.mended(nodes, time.Now())
 	}
 	if !r.manager.alive() {

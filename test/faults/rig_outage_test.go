@@ -14,22 +14,29 @@ func (r *rig) broken(w window) *window {
 	return &w
 }
 
-// mending notes that from now on a window may end at any time. There may be no window.
-func (r *rig) mending(w *window, at time.Time) {
+// mend does what ends a window, which may show before it returns. There may be no window.
+func (r *rig) mend(w *window, do func()) {
+	r.Helper()
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if w != nil && w.back.IsZero() {
-		w.back = at
+		w.back = time.Now()
 	}
+	r.mu.Unlock()
+	do()
 }
 
 // mended closes a window, if there is one.
 func (r *rig) mended(w *window, at time.Time) {
+	r.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if w != nil {
-		w.to = at
+	if w == nil {
+		return
 	}
+	if w.holds && !w.might && w.back.IsZero() {
+		r.Fatal("a window that holds ends by mend, or what it lets go would be judged as held")
+	}
+	w.to = at
 }
 
 // outageSettle is how long an outage of NATS may go on to blind the manager after the server answers again. That it is much
@@ -47,7 +54,6 @@ func (r *rig) over(w *window) time.Duration {
 	r.Helper()
 	id, address := r.probe()
 	began := time.Now()
-	r.mending(w, began)
 	_, err := r.fleet.put(r.Context(), id, address)
 	must(r, err)
 	answered := time.Now()
@@ -69,7 +75,6 @@ func (r *rig) probe() (id, address string) {
 // started waits until the manager that was just started shows a change, which ends the window. That has to be soon.
 func (r *rig) started(w *window, since time.Time, within time.Duration) {
 	r.Helper()
-	r.mending(w, since)
 	id, address := r.probe()
 	must(r, r.fleet.register(id, address))
 	shown := wait(patience, func() bool { return r.observer.endpoints.shows(r.fleet.named.of(id, address)) })
