@@ -50,7 +50,7 @@ const (
 func (r *rig) withoutAPI(back time.Duration) (mended func(at time.Time)) {
 	endpoints := r.broken(window{settle: settleAPI + allowance()})
 	_, usual := limits()
-	nodes := r.broken(window{settle: back + usual.arrive + allowance(), nodesOnly: true})
+	nodes := r.broken(window{settle: back + usual.arrive, nodesOnly: true})
 	return func(at time.Time) {
 		r.mended(endpoints, at)
 		r.mended(nodes, at)
