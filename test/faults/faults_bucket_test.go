@@ -22,7 +22,7 @@ func faultsOfTheBucket() []fault {
 				r.createBucket(usual())
 			})
 		}},
-		{name: "store lost, the server comes back empty", run: func(r *rig) {
+		{name: "store lost, the server comes back empty", long: true, run: func(r *rig) {
 			loseBucket(r, times(1, 10), func(r *rig) {
 				r.nats.kill()
 				r.nats.wipe()
@@ -30,7 +30,7 @@ func faultsOfTheBucket() []fault {
 			})
 		}},
 		{name: "bucket purged", run: func(r *rig) { purge(r, times(1, 10), func() string { return "" }) }},
-		{name: "keys purged from the stream", run: func(r *rig) {
+		{name: "keys purged from the stream", long: true, run: func(r *rig) {
 			purge(r, times(5, 100), func() string {
 				ids := r.fleet.ids()
 				return subject(ids[r.fleet.random(len(ids))])

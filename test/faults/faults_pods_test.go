@@ -28,7 +28,7 @@ func faultsOfPods() []fault {
 				r.nats.launch()
 			})
 		}},
-		{name: "pods registered, their keys purged", run: func(r *rig) {
+		{name: "pods registered, their keys purged", long: true, run: func(r *rig) {
 			breakPods(r, times(3, 30), func(r *rig) {
 				key := subject(fmt.Sprintf("pod-%d", r.fleet.random(pods)))
 				must(r, r.stream().Purge(r.Context(), jetstream.WithPurgeSubject(key)))
