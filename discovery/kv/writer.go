@@ -303,11 +303,11 @@ func (w *Writer) send(key string, m *nats.Msg, done func(uint64, error)) {
 	m.Subject = w.subject + key
 	m.Reply = link.inbox + strconv.FormatUint(uint64(use)<<32|uint64(i), 36)
 	if err := link.nc.PublishMsg(m); err != nil {
+		w.resolve(i, use, 0, unsent(err)) // Before the connection ends, after which nobody knows what was sent.
 		if cutShort(err) {
 			// The client has dropped this write with those before it that were not sent yet, and might go on without them.
 			_ = link.nc.ForceReconnect()
 		}
-		w.resolve(i, use, 0, unsent(err))
 	}
 }
 
