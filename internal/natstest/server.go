@@ -178,7 +178,7 @@ func (s *Server) Connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 
 func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	base := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectBufSize(-1)}
+	base := []nats.Option{nats.Timeout(Patience), nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectBufSize(-1)}
 	nc, err := nats.Connect(url, append(base, opts...)...)
 	if err != nil {
 		t.Fatal(err)
