@@ -80,7 +80,7 @@ func (l *logBook) String() string {
 
 const (
 	// patience is how long anything may take that is to happen at once; it is generous for the sake of a loaded machine.
-	patience = 30 * time.Second
+	patience = time.Minute
 	bucket   = "catga_nodes"
 )
 
