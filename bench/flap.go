@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	// flapServices is how many Services select the node that flaps, flapFleet how many nodes they have.
+	// flapServices is how many Services select the node that flaps, flapFleet how many nodes they have: there is room in their slices.
 	flapServices = 10
-	flapFleet    = 100
-	// flapBurst is after how many records what is measured begins, flapWindow how long it lasts.
-	flapBurst = 1000
-	// flapRate is how many records it writes in a second.
+	flapFleet    = 50
+	// flapRate is how many records it writes in a second, flapBurst after how many what is measured begins, and flapWindow how long
+	// that lasts.
 	flapRate   = 8000
+	flapBurst  = 2 * flapRate
 	flapWindow = 10 * time.Second
 	// flapTrials is how many changes of other nodes are timed in one run.
 	flapTrials = 30
