@@ -2,12 +2,17 @@ package mirror
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 const flapper = "node.n1"
@@ -278,6 +283,53 @@ func TestReadShowsWhatWaited(t *testing.T) {
 		}
 		if f.clock.HasWaiters() {
 			f.clock.Step(100 * time.Millisecond)
+		}
+	}
+}
+
+// TestFlappingModel has entries flap that name their nodes, with IDs that are given twice and cordons, far beyond their budgets: at any
+// time the projections know what the Mirror says, and in the end it says what is in the bucket.
+func TestFlappingModel(t *testing.T) {
+	for seed := range uint64(100) {
+		w := &world{t: t, r: rand.New(rand.NewPCG(seed, 3)), bkt: map[string]*stored{}, known: map[string]uint64{}, view: map[string]*Node{}}
+		w.clk = clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+		w.p = foreignPolicy()
+		w.p.Record.KeyPrefix = ""
+		w.m = newMirror(types.NamespacedName{Namespace: "ns", Name: "reg"}, w.p, nil, nil, w.clk, w)
+		w.list(kv.CauseStart, false)
+		keys := []string{"k1", "k2", "k3", "k4"}
+		for range 400 {
+			key := keys[w.r.IntN(len(keys))]
+			switch op := w.r.IntN(8); op {
+			case 0:
+				w.del(key)
+			case 1:
+				w.m.SetCordoned(fmt.Sprintf("reg.n%d", w.r.IntN(3)), w.r.IntN(2) == 0)
+			case 2:
+				w.put(key, "?")
+			default:
+				w.put(key, fmt.Sprintf(`{"id":"n%d","ip":"10.0.0.%d"}`, w.r.IntN(3), w.r.IntN(3)+1))
+			}
+			w.drain()
+			w.clk.Step(time.Millisecond)
+			shown := 0
+			for _, n := range w.m.Nodes() {
+				if w.view[n.Name] == nil || !w.view[n.Name].same(n) || w.m.Node(n.Name) != n {
+					t.Fatalf("seed %d: the projections have %+v, want %+v", seed, w.view[n.Name], n)
+				}
+				shown++
+			}
+			if shown != len(w.view) {
+				t.Fatalf("seed %d: the projections have %d nodes, want %d", seed, len(w.view), shown)
+			}
+		}
+		w.pass(testTTL / 4)
+		w.drain()
+		w.check(false)
+		for key, s := range w.bkt {
+			if e := w.m.table.entries[key]; !s.deleted && !e.shown() {
+				t.Fatalf("seed %d: %s is %+v", seed, key, e.node)
+			}
 		}
 	}
 }
