@@ -100,10 +100,8 @@ type entry struct {
 	node    *Node
 	marked  bool
 
-	// check is when the entry is looked at next, index its place in the heap of checks. A heartbeat leaves both alone: a
-	// check that comes too early only sets the next one.
-	check time.Duration
-	index int
+	// timed is when the entry is looked at next. A heartbeat leaves it alone: a check that comes too early only sets the next one.
+	timed
 }
 
 // index is what a table indexes an entry by.
@@ -225,8 +223,14 @@ func (e *entry) snapshot(registry types.NamespacedName, changed time.Time) *Node
 	}
 }
 
+// shown returns true if everything that is known of the entry is published.
+func (e *entry) shown() bool { return e.node != nil && !e.node.Flapping }
+
 // refresh publishes a heartbeat of a node of which nothing else has changed.
 func (e *entry) refresh() {
+	if e.node == nil {
+		return // It waits to be shown.
+	}
 	node := *e.node
 	node.Load, node.LastHeartbeat, node.Revision, node.Remembered = e.load, e.written, e.revision, false
 	e.node = &node

@@ -18,11 +18,14 @@ const (
 	burst = 2_000_000
 	// longest is how long a record takes to be read at most: as long as an expression may cost.
 	longest = 20 * time.Millisecond
+	// settlePause is the least time between two looks at the budget.
+	settlePause = 10 * time.Millisecond
 	// tooLong is for how long a message may wait to be read before somebody should know.
 	tooLong = 5 * time.Second
 )
 
-// Read reads the messages that have come in, and those that come, until ctx ends. It takes no more than a share of a
+// Read reads the messages that have come in, and those that come, until ctx ends; and nodes whose budget has refilled are shown as they
+// are. It takes no more than a share of a
 // processor: what is not read yet keeps its last good facts. There must be one call at a time.
 func (m *Mirror) Read(ctx context.Context) {
 	limiter := rate.NewLimiter(share, burst)
@@ -31,6 +34,7 @@ func (m *Mirror) Read(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-m.wake:
+		case <-m.refilled():
 		}
 		for ctx.Err() == nil {
 			began := m.clock.Now()
@@ -44,6 +48,17 @@ func (m *Mirror) Read(ctx context.Context) {
 			m.rest(ctx, limiter.ReserveN(now, int(took.Microseconds())).DelayFrom(now))
 		}
 	}
+}
+
+// refilled returns a channel that has a value once the budget is to be looked at; nil if nobody has spent any of it.
+func (m *Mirror) refilled() <-chan time.Time {
+	m.mu.Lock()
+	wait, some := m.table.budget.rest()
+	m.mu.Unlock()
+	if !some {
+		return nil
+	}
+	return m.clock.After(max(wait, settlePause))
 }
 
 // rest waits for so long, or until ctx ends.
@@ -61,6 +76,7 @@ func (m *Mirror) rest(ctx context.Context, wait time.Duration) {
 // many there were. Once ctx has ended it reads no more of them: whoever begins to read again begins with a listing.
 func (m *Mirror) readSome(ctx context.Context) int {
 	m.mu.Lock()
+	m.table.refill()
 	policy, batch := m.table.policy, m.table.unread.take(batchSize)
 	m.mu.Unlock()
 	read := 0
