@@ -2,6 +2,7 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ import (
 	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
-// leaderElectionID is the name of the Lease that the leader holds.
+// leaderElectionID is the name of the Lease that the leader holds, unless the options give another.
 const leaderElectionID = "rollcall-manager"
 
 // leaderRetry is how often a replica that does not lead looks whether it can: a leader that ends in good order is followed
@@ -54,6 +55,8 @@ type Options struct {
 	LeaderElect bool
 	// LeaderElectionNamespace is where the Lease is; empty: the pod's own namespace.
 	LeaderElectionNamespace string
+	// LeaderElectionID is the name of the Lease; empty: rollcall-manager. Installations in one namespace need one each.
+	LeaderElectionID string
 	// Namespaces to work in; empty: all of them.
 	Namespaces []string
 	// ClusterName is the name of this cluster; empty: the UID of the namespace kube-system.
@@ -81,7 +84,8 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	// The API server's priority and fairness is the only limit: a limit of the client's own would make traffic wait.
 	config = rest.CopyConfig(config)
 	config.QPS = -1
-	held := newLease(clock.RealClock{})
+	o.LeaderElectionID = cmp.Or(o.LeaderElectionID, leaderElectionID)
+	held := newLease(o.LeaderElectionID, clock.RealClock{})
 	if o.LeaderElect {
 		config.Wrap(held.transport)
 	}
@@ -154,7 +158,7 @@ func (o *Options) manager() (ctrl.Options, error) {
 		Metrics:                       served,
 		HealthProbeBindAddress:        o.ProbeAddress,
 		LeaderElection:                o.LeaderElect,
-		LeaderElectionID:              leaderElectionID,
+		LeaderElectionID:              o.LeaderElectionID,
 		LeaderElectionNamespace:       o.LeaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 new(leaseDuration),
