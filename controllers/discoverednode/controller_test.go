@@ -18,6 +18,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/internal/todo"
 )
 
 // one is a Mirror with one node.
@@ -62,7 +63,7 @@ func newRig(t *testing.T, interval time.Duration) *rig {
 			return c.Update(ctx, o, opts...)
 		},
 	}).Build()
-	r.Controller = New(c, r.events, r.nodes, mirror.NewCursor(), r.nodes, r.nodes, nil, r.clock)
+	r.Controller = New(c, r.events, r.nodes, mirror.NewCursor(), r.nodes, r.nodes, nil, r.clock, Limits{}, todo.New())
 	r.reconcile()
 	return r
 }

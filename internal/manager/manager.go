@@ -31,6 +31,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers"
+	"github.com/rollcall-dev/rollcall/controllers/discoverednode"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
 	"github.com/rollcall-dev/rollcall/controllers/metrics"
 	"github.com/rollcall-dev/rollcall/controllers/noderegistry"
@@ -72,6 +73,8 @@ type Options struct {
 	MetricsSecure bool
 	// MetricsCertPath is the directory with the certificate for that; empty: a self-signed one.
 	MetricsCertPath string
+	// View bounds the view Problems.
+	View discoverednode.Limits
 	// Controller holds what is the same for all controllers.
 	Controller config.Controller
 	// Logger gets what the manager and its controllers have to say; the zero value: ctrl.Log.
@@ -115,7 +118,7 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	if err != nil {
 		return nil, fmt.Errorf("--allowed-server: %w", err)
 	}
-	if err := controllers.Setup(mgr, measured, away, servers, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
+	if err := controllers.Setup(mgr, measured, away, servers, o.View, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
 		return nil, err
 	}
 	if o.LeaderElect {
