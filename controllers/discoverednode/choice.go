@@ -29,7 +29,7 @@ type choice struct {
 // candidate is a node that has a problem, or had one lately.
 type candidate struct {
 	name string
-	// is is the problem that the node has, as the one that gives it its place, in shown or waiting.
+	// The problem that the node has, and the one as which it is in shown or waiting.
 	is, as  problem
 	shown   bool
 	element *list.Element
@@ -80,7 +80,7 @@ func (c *choice) drop(name string) (changed []string) {
 // pass applies that time has passed.
 func (c *choice) pass(now time.Time) (changed []string) {
 	for e := c.fading.Front(); e != nil; e = c.fading.Front() {
-		x := e.Value.(*candidate)
+		x := candidateIn(e)
 		if now.Before(x.until) {
 			break
 		}
@@ -205,7 +205,7 @@ func (c *choice) evict(x *candidate) {
 func first(lists *[fine]list.List) *candidate {
 	for i := range lists {
 		if e := lists[i].Front(); e != nil {
-			return e.Value.(*candidate)
+			return candidateIn(e)
 		}
 	}
 	return nil
@@ -215,8 +215,12 @@ func first(lists *[fine]list.List) *candidate {
 func last(lists *[fine]list.List, than problem) *candidate {
 	for i := fine - 1; i > than; i-- {
 		if e := lists[i].Back(); e != nil {
-			return e.Value.(*candidate)
+			return candidateIn(e)
 		}
 	}
 	return nil
+}
+
+func candidateIn(e *list.Element) *candidate {
+	return e.Value.(*candidate) //nolint:errcheck // The lists hold nothing else.
 }

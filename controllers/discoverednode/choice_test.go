@@ -1,9 +1,9 @@
 package discoverednode
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +17,7 @@ type scene struct {
 }
 
 func newScene(t *testing.T) *scene {
+	t.Helper()
 	return &scene{T: t, choice: newChoice(3, time.Minute), now: began}
 }
 
@@ -132,7 +133,7 @@ func TestChoiceAlways(t *testing.T) {
 		s, shown, is := newScene(t), map[string]bool{}, map[string]problem{}
 		for range 300 {
 			var changed []string
-			name := fmt.Sprint(r.IntN(12))
+			name := strconv.Itoa(r.IntN(12))
 			switch r.IntN(10) {
 			case 0:
 				changed = append(s.drop(name), name)
@@ -145,7 +146,7 @@ func TestChoiceAlways(t *testing.T) {
 				changed = s.set(name, is[name], s.now)
 			}
 			for i := range 12 {
-				n := fmt.Sprint(i)
+				n := strconv.Itoa(i)
 				if s.shows(n) != shown[n] && !slices.Contains(changed, n) {
 					t.Fatalf("seed %d: nobody was told that %s is shown: %t", seed, n, s.shows(n))
 				}
@@ -198,7 +199,7 @@ func TestAStormIsSeenCalmly(t *testing.T) {
 			if is == cordoned {
 				is = refused
 			}
-			changes += len(c.set(fmt.Sprint(n), is, now))
+			changes += len(c.set(strconv.Itoa(n), is, now))
 		}
 	}
 	// In a minute all places may go to others, once for the sake of one that is refused and once since a problem is over.

@@ -67,7 +67,7 @@ func TestWhatNobodyKnows(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := begin(t, test.policy, nil, test.objects...)
-			if f.Mirror.Settled("reg.x") {
+			if f.Settled("reg.x") {
 				t.Fatal("before the listing it may be removed")
 			}
 			f.Listing(kv.CauseStart)
@@ -81,13 +81,13 @@ func TestWhatNobodyKnows(t *testing.T) {
 			}
 			if test.after > 0 {
 				f.pass(test.after - time.Second)
-				if f.Mirror.Settled("reg.x") || f.settled > 0 {
+				if f.Settled("reg.x") || f.settled > 0 {
 					t.Fatal("it may be removed too early")
 				}
 				f.pass(time.Second)
 			}
-			if !f.Mirror.Settled("reg.x") || f.settled != 1 {
-				t.Errorf("it may be removed: %t, which was told %d times", f.Mirror.Settled("reg.x"), f.settled)
+			if !f.Settled("reg.x") || f.settled != 1 {
+				t.Errorf("it may be removed: %t, which was told %d times", f.Settled("reg.x"), f.settled)
 			}
 		})
 	}
@@ -110,8 +110,8 @@ func TestWhoLeavesMeanwhileIsGone(t *testing.T) {
 		t.Errorf("of %+v a good record was forgotten", n)
 	}
 	f.unregister(2)
-	if !f.Mirror.Settled("reg.n2") || f.Mirror.Settled("reg.n3") {
-		t.Errorf("who unregistered may be removed: %t; of whom nothing is known: %t", f.Mirror.Settled("reg.n2"), f.Mirror.Settled("reg.n3"))
+	if !f.Settled("reg.n2") || f.Settled("reg.n3") {
+		t.Errorf("who unregistered may be removed: %t; of whom nothing is known: %t", f.Settled("reg.n2"), f.Settled("reg.n3"))
 	}
 }
 
@@ -129,14 +129,14 @@ func TestHeldOverARestart(t *testing.T) {
 	g := begin(t, p, h, written(f.Node("reg.n0"), time.Now()), written(f.Node("reg.n1"), time.Now()), written(f.Node("reg.n2"), time.Now()))
 	g.list(kv.CauseStart)
 	g.pass(4 * testTTL)
-	if g.wantGuard(true); g.Mirror.Settled("reg.n9") {
+	if g.wantGuard(true); g.Settled("reg.n9") {
 		t.Error("while the guard holds those that are known, the others may be removed")
 	}
 	if _, ok := g.AcceptExpiry(h.Since); !ok {
 		t.Fatal("the hold can't be accepted")
 	}
 	g.pass(2 * testTTL)
-	if !g.Mirror.Settled("reg.n9") {
+	if !g.Settled("reg.n9") {
 		t.Error("after the acceptance they may not be removed")
 	}
 }

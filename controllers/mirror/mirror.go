@@ -297,8 +297,8 @@ func (m *Mirror) SetCordoned(name string, cordoned bool) {
 	m.finish(m.now())
 }
 
-// ForgetCordon applies that the DiscoveredNode of that name was deleted. That is no uncordon of a node, but who has cordoned a
-// name that nobody has has taken that back.
+// ForgetCordon applies that the DiscoveredNode of that name was deleted. That is no uncordon of a node, but the cordon of a
+// name that nobody has is taken back with it.
 func (m *Mirror) ForgetCordon(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -26,7 +26,9 @@ func problemsOnly(s *rollcallv1alpha1.NodeRegistrySpec) { s.View = rollcallv1alp
 
 // showing bounds the view Problems to so many objects, which go soon after the problem is over.
 func showing(objects int) func(*rest.Config, *manager.Options) {
-	return func(_ *rest.Config, o *manager.Options) { o.View.Objects, o.View.Linger = objects, 200*time.Millisecond }
+	return func(_ *rest.Config, o *manager.Options) {
+		o.View.Objects, o.View.Linger = objects, 200*time.Millisecond
+	}
 }
 
 // setView edits the view of the NodeRegistry catga.
