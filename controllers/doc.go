@@ -26,7 +26,8 @@
 //  4. endpointslice takes the changes from its mirror.Cursor, marks each node in every Service whose selector matches the old or
 //     the new labels, and enqueues the Service; its Reconcile places the marked nodes and writes the slices that this touches.
 //  5. discoverednode takes them from a Cursor of its own and enqueues the names; its Reconcile waits, for two seconds at most, until
-//     the slices have come as far, and writes the DiscoveredNode.
+//     the slices have come as far, and writes the DiscoveredNode. With the view Problems it chooses from the changes which
+//     nodes have one.
 //
 // Silence comes the same way: with each batch the Watcher calls Mirror.Arrived, which advances the listening clock; it asks the
 // stream's leader for the keys of Mirror.Overdue, and names to Mirror.Silent those that it confirms.
@@ -43,7 +44,7 @@
 //
 //   - The bucket owns the records, the Mirror the phases. DiscoveredNodes are a view, and the Mirror's seed after a start.
 //   - spec.cordoned of a DiscoveredNode belongs to people. A watch handler of package noderegistry brings it into the Mirror,
-//     which outlives the object.
+//     which outlives the object, and keeps it for a node that is to come.
 //   - EndpointSlices with the managed-by label rollcall.dev are endpointslice's alone.
 //
 // # What happens on a failure
@@ -56,5 +57,5 @@
 //   - Another prefix, server or mapping: what is known stays until the new listing is complete, and changes in one step.
 //   - A NodeRegistry is deleted: for 10 seconds everything stays as it is, for one that is created again under its name.
 //   - Rollcall starts again: the Mirror is seeded from the DiscoveredNodes; until the bucket has been listed completely,
-//     endpoints are added and updated, never removed.
+//     endpoints are added and updated, never removed. Where not every node had an object, that may take longer: mirror.memory.
 package controllers

@@ -25,8 +25,9 @@ import (
 const component = rollcallv1alpha1.FieldOwner
 
 // Setup adds all controllers to the manager, and what they are measured by to the metrics that it serves. It is the only
-// list of them. An outage of the API server is waited out with away; servers says which NATS servers may be dialled.
-func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, servers *dial.Policy, o noderegistry.Options) error {
+// list of them. An outage of the API server is waited out with away; servers says which NATS servers may be dialled, and limits how
+// many DiscoveredNodes there are with the view Problems.
+func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, servers *dial.Policy, limits discoverednode.Limits, o noderegistry.Options) error {
 	clk := clock.RealClock{}
 	reader, live, recorder := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(component)
 	departures := noderegistry.NewDepartures(reader, clk)
@@ -35,15 +36,15 @@ func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, ser
 	forSlices, forNodes := away.NewGate(), away.NewGate()
 
 	slices := endpointslice.New(forSlices.Client(reader), live, store, store.Cursor(), progress, measured, forSlices, clk)
-	nodes := discoverednode.New(forNodes.Client(reader), recorder, store, store.Cursor(), progress, measured, forNodes, clk)
+	nodes := discoverednode.New(forNodes.Client(reader), recorder, store, store.Cursor(), progress, measured, forNodes, clk, limits, store.States())
 	pods := podregistration.New(reader, recorder, measured, o.Cluster)
-	o.Follower, o.Outage = pods, away
+	o.Follower, o.Outage, o.Problems = pods, away, nodes
 	o.Connections = natsconn.NewPool(natsconn.Options{
 		Reader: live, Clock: clk, Log: mgr.GetLogger().WithName("connection"), Policy: servers,
 	})
 	registries := noderegistry.New(reader, recorder, store, departures, clk, o)
 
-	if err := measured.Register(served.Registry, store, registries, pods); err != nil {
+	if err := measured.Register(served.Registry, store, registries, pods, nodes); err != nil {
 		return fmt.Errorf("register the metrics: %w", err)
 	}
 	// Endpoints of a NodeRegistry that has been gone since before the start may be removed once it had its time to come back.

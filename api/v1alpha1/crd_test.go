@@ -141,6 +141,7 @@ func TestNodeRegistryRules(t *testing.T) {
 		{"statusInterval under 1s", "spec.statusInterval", `999ms`, "must be a duration of at least 1s", `1s`},
 		{"statusInterval of nothing", "spec.statusInterval", `1ns`, "must be a duration of at least 1s", `1m`},
 		{"long statusInterval", "spec.statusInterval", `87601h`, "at most 87600h", `87600h`},
+		{"an unknown view", "spec.view", `"Some"`, "supported values: \"All\", \"Problems\"", `"Problems"`},
 		{"no nodes", "spec.maxNodes", `0`, "should be greater than or equal to 1", `1`},
 		{"too many nodes", "spec.maxNodes", `100001`, "should be less than or equal to 100000", `100000`},
 		{"unknown field", "spec.adress", `a`, `unknown field "spec.adress"`, ""},

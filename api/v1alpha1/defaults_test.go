@@ -32,6 +32,7 @@ func TestNodeRegistryDefaults(t *testing.T) {
 			MinNodes:         new(int32(10)),
 		},
 		StatusInterval: &metav1.Duration{Duration: 5 * time.Minute},
+		View:           rollcallv1alpha1.ViewAll,
 		MaxNodes:       new(int32(10000)),
 	}
 	for name, bucket := range map[string]rollcallv1alpha1.Bucket{
@@ -132,12 +133,13 @@ spec:
   labels: {role: role}
   includeLocalPods: false
   statusInterval: 5m
+  view: Problems
   maxNodes: 10000
   suspend: false
 status:
   conditions:
     - {type: Ready, status: "True", reason: Ready, message: "", lastTransitionTime: "2026-11-22T20:00:00Z", observedGeneration: 1}
-  nodes: {total: 3, ready: 3, stale: 0, draining: 0, expired: 0, invalid: 0, refused: 1, superseded: 1, neverAccepted: 1}
+  nodes: {total: 3, ready: 3, stale: 0, draining: 0, expired: 0, invalid: 0, refused: 1, superseded: 1, neverAccepted: 1, problems: 4, notShown: 2}
   bucket: {revision: 812, storage: File, ttl: 5m, history: 5, markers: true, serverVersion: 2.15.2}
   lastSyncTime: "2026-11-22T20:00:00Z"
   held: {since: "2026-11-22T20:00:00Z", reason: Guard, silent: 2, of: 3}

@@ -44,7 +44,7 @@ func TestColumns(t *testing.T) {
 		resource     string
 		header, cell []string
 	}{
-		{"nreg", []string{"NAME", "BUCKET", "NODES", "READYNODES", "READY", "REASON", "AGE", "DEGRADED", "HELD", "MESSAGE"}, []string{"catga", "catga_nodes", "3", "3", "True", "Ready"}},
+		{"nreg", []string{"NAME", "BUCKET", "NODES", "READYNODES", "READY", "REASON", "AGE", "DEGRADED", "HELD", "PROBLEMS", "MESSAGE"}, []string{"catga", "catga_nodes", "3", "3", "True", "Ready"}},
 		{"dn", []string{"NAME", "NODE", "ADDRESS", "PHASE", "CORDONED", "LOAD", "LAST HEARTBEAT", "REGISTRY", "AGE", "REASON", "ZONE", "PORTS", "KEY"}, []string{"catga.web-1", "web-1", "10.0.0.5", "Ready", "true", "0.42"}},
 		{"podreg", []string{"NAME", "MATCHED", "REGISTERED", "CONFLICTS", "READY", "AGE", "REGISTRY", "MESSAGE"}, []string{"web", "3", "3", "0", "True"}},
 	} {

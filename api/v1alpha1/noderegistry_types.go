@@ -56,6 +56,13 @@ type NodeRegistrySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('87600h')",message="must be a duration of at least 1s and at most 87600h, such as 30s or 5m"
 	StatusInterval *metav1.Duration `json:"statusInterval,omitempty"`
 
+	// view is which nodes have a DiscoveredNode: All, or with Problems only those that a person should look at, at most 1,000 of
+	// them; the rest is counted in status.nodes. EndpointSlices do not depend on it. With Problems a node is cordoned by creating
+	// its DiscoveredNode with cordoned set; nodes that are cordoned always have one.
+	// +optional
+	// +default="All"
+	View View `json:"view,omitempty"`
+
 	// maxNodes is the greatest number of entries that are mirrored, so that a runaway writer can't fill the cluster.
 	// +optional
 	// +default=10000
@@ -67,6 +74,20 @@ type NodeRegistrySpec struct {
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
+
+// View is which nodes have a DiscoveredNode.
+// +kubebuilder:validation:Enum=All;Problems
+type View string
+
+const (
+	// ViewAll is the view of all nodes.
+	ViewAll View = "All"
+	// ViewProblems is the view of the nodes that a person should look at.
+	ViewProblems View = "Problems"
+)
+
+// MaxProblems is how many DiscoveredNodes a NodeRegistry with the view Problems has at most, unless more nodes are cordoned.
+const MaxProblems = 1000
 
 // Connection says how to reach NATS.
 //
@@ -564,6 +585,16 @@ type NodeCounts struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	NeverAccepted int32 `json:"neverAccepted,omitempty"`
+
+	// problems is the number of nodes that a person should look at. It is counted with the view Problems alone.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Problems int32 `json:"problems,omitempty"`
+
+	// notShown is the number of those that have no DiscoveredNode, since as many others have one as there may be.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	NotShown int32 `json:"notShown,omitempty"`
 }
 
 // BucketStatus is what the NATS server says of a bucket.
@@ -600,7 +631,8 @@ type BucketStatus struct {
 }
 
 // NodeRegistry names a NATS JetStream Key-Value bucket in which nodes outside of the cluster register themselves. Rollcall
-// mirrors every entry into a DiscoveredNode of the same namespace, and into the EndpointSlices of Services that select it.
+// mirrors every entry into a DiscoveredNode of the same namespace, unless spec.view says Problems, and into the EndpointSlices
+// of Services that select it.
 // Its name has at most 63 characters and no dot.
 //
 // +kubebuilder:object:root=true
@@ -615,6 +647,7 @@ type BucketStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`,description="The age of the NodeRegistry."
 // +kubebuilder:printcolumn:name="Degraded",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Degraded")].reason`,description="The restriction under which the registry works, if any."
 // +kubebuilder:printcolumn:name="Held",type=string,priority=1,JSONPath=`.status.held.since`,description="Since when silent nodes are kept, if they are: the value that the annotation rollcall.dev/accept-expiry takes."
+// +kubebuilder:printcolumn:name="Problems",type=integer,priority=1,JSONPath=`.status.nodes.problems`,description="The number of nodes that a person should look at, with the view Problems."
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What stands in the way."
 type NodeRegistry struct {
 	metav1.TypeMeta `json:",inline"`

@@ -289,6 +289,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: neverAccepted
       type:
         scalar: numeric
+    - name: notShown
+      type:
+        scalar: numeric
+    - name: problems
+      type:
+        scalar: numeric
     - name: ready
       type:
         scalar: numeric
@@ -378,6 +384,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: suspend
       type:
         scalar: boolean
+    - name: view
+      type:
+        namedType: com.github.rollcall-dev.rollcall.api.v1alpha1.View
+      default: All
 - name: com.github.rollcall-dev.rollcall.api.v1alpha1.NodeRegistryStatus
   map:
     fields:
@@ -532,6 +542,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: serverName
       type:
         scalar: string
+- name: com.github.rollcall-dev.rollcall.api.v1alpha1.View
+  scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
   map:
     fields:

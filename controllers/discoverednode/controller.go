@@ -5,6 +5,9 @@
 // put back at once, except what belongs to people: spec.cordoned, which the Mirror hears of from a watch, and annotations. Only a
 // display name or metadata that was changed while no manager ran, and texts and times of the status, wait for statusInterval. An
 // object that somebody deletes is written back with the cordon that the Mirror knows.
+//
+// With the view Problems the nodes that a person should look at have an object, and no others; see choice. An object that a person
+// makes to cordon a node stays, also while there is no such node.
 package discoverednode
 
 import (
@@ -34,6 +37,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/internal/outage"
+	"github.com/rollcall-dev/rollcall/internal/todo"
 )
 
 //+kubebuilder:rbac:groups=rollcall.dev,resources=discoverednodes,verbs=list;watch;create;update;delete
@@ -56,8 +60,8 @@ type Nodes interface {
 	Node(namespace, name string) *mirror.Node
 	// Select returns all nodes of the namespace whose labels match.
 	Select(namespace string, selector labels.Selector) iter.Seq[*mirror.Node]
-	// Settled says whether a DiscoveredNode of that registry may be deleted because its node is unknown.
-	Settled(namespace, registry string) bool
+	// Settled says whether the DiscoveredNode of that name may be deleted because its node is unknown.
+	Settled(namespace, name string) bool
 	// Revision returns the revision that what the other methods return has at least.
 	Revision() uint64
 }
@@ -86,16 +90,26 @@ type Controller struct {
 	clock    clock.PassiveClock
 	schedule *schedule
 	budget   *budget
+	views    *views
+	// others are nodes that have an object now, or have none any more, for the sake of another node.
+	others *todo.List
 }
 
 // New returns a Controller. The client must read from a cache, and write through the gate. It takes what changes from the cursor.
 func New(
 	c client.Client, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, gate *outage.Gate, clk clock.PassiveClock,
+	limits Limits, counts Counts,
 ) *Controller {
 	return &Controller{
 		client: c, recorder: recorder, nodes: nodes, cursor: cursor, slices: slices, metrics: metrics, gate: gate, clock: clk,
-		schedule: newSchedule(), budget: newBudget(clk),
+		schedule: newSchedule(), budget: newBudget(clk), views: newViews(limits, counts), others: todo.New(),
 	}
+}
+
+// Problems counts the nodes of a registry that a person should look at, and those of them that have no object; ok is false if all
+// nodes have one. It does not block.
+func (c *Controller) Problems(registry types.NamespacedName) (problems, notShown int, ok bool) {
+	return c.views.problems(registry)
 }
 
 // SetupWithManager adds the controller to the manager.
@@ -105,6 +119,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		For(&rollcallv1alpha1.DiscoveredNode{}).
 		Watches(&rollcallv1alpha1.NodeRegistry{}, handler.EnqueueRequestsFromMapFunc(c.ofRegistry), builder.WithPredicates(relevant())).
 		WatchesRawSource(c.Changes()).
+		WatchesRawSource(c.others).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, retry),
@@ -122,8 +137,9 @@ func (c *Controller) Changes() source.Source {
 					return
 				case <-c.cursor.Wake():
 				}
-				for name, change := range c.cursor.Take().Nodes {
-					if !waits(change) {
+				changes := c.cursor.Take().Nodes
+				for _, name := range c.views.change(changes, c.clock.Now()) {
+					if !waits(changes[name]) {
 						queue.Add(reconcile.Request{NamespacedName: name})
 					}
 				}
@@ -160,7 +176,33 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if registry == nil {
 		return ctrl.Result{}, err // An object needs an owner. One that comes back has all of them looked at.
 	}
-	return c.write(ctx, node, registry, existing)
+	c.views.rule(registry, c.nodesOf(registry), c.clock.Now())
+	shown, rest, others := c.views.shows(node, c.clock.Now())
+	c.others.Add(others...)
+	if !shown && (existing == nil || !existing.Spec.Cordoned) { // What a person has just written, the Mirror may not know yet.
+		return c.hide(ctx, existing)
+	}
+	result, err := c.write(ctx, node, registry, existing)
+	result.RequeueAfter = sooner(result.RequeueAfter, rest)
+	return result, err
+}
+
+// hide deletes an object whose node lives on and needs none, in its turn.
+func (c *Controller) hide(ctx context.Context, existing *rollcallv1alpha1.DiscoveredNode) (ctrl.Result, error) {
+	if existing == nil {
+		return ctrl.Result{}, nil
+	}
+	name := client.ObjectKeyFromObject(existing)
+	if wait := c.views.turn(name, c.clock.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	// Of that version: a person may be about to cordon the node.
+	err := c.client.Delete(ctx, existing, client.Preconditions{UID: &existing.UID, ResourceVersion: &existing.ResourceVersion})
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: retry}, nil
+	}
+	c.schedule.forget(name)
+	return ctrl.Result{}, client.IgnoreNotFound(err)
 }
 
 // registry returns the NodeRegistry of that name, nil if there is none, or it is about to go.
@@ -173,9 +215,9 @@ func (c *Controller) registry(ctx context.Context, name client.ObjectKey) (*roll
 }
 
 // remove deletes an object whose node is gone. One whose registry is gone too is left to the garbage collector, unless
-// somebody had it orphaned.
+// somebody had it orphaned. One that a person made, to cordon a node that is to come, is the person's.
 func (c *Controller) remove(ctx context.Context, existing *rollcallv1alpha1.DiscoveredNode) (ctrl.Result, error) {
-	if existing == nil {
+	if existing == nil || existing.Status.Phase == "" && existing.Spec.Cordoned {
 		return ctrl.Result{}, nil
 	}
 	name := client.ObjectKey{Namespace: existing.Namespace, Name: record.RegistryOf(existing.Name)}
@@ -183,8 +225,11 @@ func (c *Controller) remove(ctx context.Context, existing *rollcallv1alpha1.Disc
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if !c.nodes.Settled(name.Namespace, name.Name) {
+	if !c.nodes.Settled(existing.Namespace, existing.Name) {
 		return ctrl.Result{RequeueAfter: retry}, nil
+	}
+	if registry == nil {
+		c.views.forget(name)
 	}
 	if registry == nil && metav1.GetControllerOfNoCopy(existing) != nil {
 		return ctrl.Result{}, nil
@@ -192,25 +237,32 @@ func (c *Controller) remove(ctx context.Context, existing *rollcallv1alpha1.Disc
 	return ctrl.Result{}, client.IgnoreNotFound(c.client.Delete(ctx, existing, client.Preconditions{UID: &existing.UID}))
 }
 
-// ofRegistry returns the nodes of a NodeRegistry.
-func (c *Controller) ofRegistry(_ context.Context, registry client.Object) []reconcile.Request {
+// nodesOf returns the nodes of a NodeRegistry.
+func (c *Controller) nodesOf(registry client.Object) iter.Seq[*mirror.Node] {
+	return c.nodes.Select(registry.GetNamespace(), labels.SelectorFromSet(labels.Set{rollcallv1alpha1.LabelRegistry: registry.GetName()}))
+}
+
+// ofRegistry returns the nodes of a NodeRegistry, after its view is in force.
+func (c *Controller) ofRegistry(_ context.Context, object client.Object) []reconcile.Request {
+	if registry, is := object.(*rollcallv1alpha1.NodeRegistry); is {
+		c.views.rule(registry, c.nodesOf(registry), c.clock.Now())
+	}
 	var requests []reconcile.Request
-	selector := labels.SelectorFromSet(labels.Set{rollcallv1alpha1.LabelRegistry: registry.GetName()})
-	for node := range c.nodes.Select(registry.GetNamespace(), selector) {
+	for node := range c.nodesOf(object) {
 		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: node.Namespace, Name: node.Name}})
 	}
 	return requests
 }
 
 // relevant lets through the NodeRegistries that are new, also where the watch took one for another of its name, and those with
-// another statusInterval: a shorter one counts at once.
+// another view or statusInterval: a shorter one counts at once.
 func relevant() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(event.CreateEvent) bool { return true },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, known := e.ObjectOld.(*rollcallv1alpha1.NodeRegistry)
 			after, is := e.ObjectNew.(*rollcallv1alpha1.NodeRegistry)
-			return known && is && (before.UID != after.UID || interval(before) != interval(after))
+			return known && is && (before.UID != after.UID || before.Spec.View != after.Spec.View || interval(before) != interval(after))
 		},
 		DeleteFunc:  func(event.DeleteEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },

@@ -3,11 +3,13 @@ package discoverednode
 import (
 	"context"
 	"iter"
+	"strconv"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,6 +20,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/internal/todo"
 )
 
 // one is a Mirror with one node.
@@ -62,7 +65,7 @@ func newRig(t *testing.T, interval time.Duration) *rig {
 			return c.Update(ctx, o, opts...)
 		},
 	}).Build()
-	r.Controller = New(c, r.events, r.nodes, mirror.NewCursor(), r.nodes, r.nodes, nil, r.clock)
+	r.Controller = New(c, r.events, r.nodes, mirror.NewCursor(), r.nodes, r.nodes, nil, r.clock, Limits{}, todo.New())
 	r.reconcile()
 	return r
 }
@@ -155,6 +158,7 @@ func TestAShorterStatusInterval(t *testing.T) {
 		"another interval": {shorten, true},
 		"the default":      {func(registry *rollcallv1alpha1.NodeRegistry) { registry.Spec.StatusInterval = nil }, true},
 		"another object":   {func(registry *rollcallv1alpha1.NodeRegistry) { registry.UID = "v" }, true},
+		"another view":     {func(registry *rollcallv1alpha1.NodeRegistry) { registry.Spec.View = rollcallv1alpha1.ViewProblems }, true},
 		"another label":    {func(registry *rollcallv1alpha1.NodeRegistry) { registry.Labels = map[string]string{"a": "b"} }, false},
 		"another limit":    {func(registry *rollcallv1alpha1.NodeRegistry) { registry.Spec.MaxNodes = new(int32) }, false},
 	} {
@@ -203,6 +207,129 @@ func TestWhatOthersChangeIsPutBackAtOnce(t *testing.T) {
 	r.edit(func(dn *rollcallv1alpha1.DiscoveredNode) { dn.Spec.DisplayName = "mine" })
 	r.reconcile()
 	r.wantWrites(2, "after a restart")
+}
+
+// there says whether the DiscoveredNode exists.
+func (r *rig) there() bool {
+	r.Helper()
+	return r.object().ResourceVersion != ""
+}
+
+// view edits the view of the registry.
+func (r *rig) view(view rollcallv1alpha1.View) {
+	r.Helper()
+	registry := registryOf(time.Hour)
+	if err := r.client.Get(r.Context(), client.ObjectKeyFromObject(registry), registry); err != nil {
+		r.Fatal(err)
+	}
+	registry.Spec.View = view
+	if err := r.client.Update(r.Context(), registry); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// change has the controller hear of the node as the Mirror has it.
+func (r *rig) change(f func(*mirror.Node)) {
+	r.Helper()
+	before := r.nodes.node
+	r.update(f)
+	name := types.NamespacedName{Namespace: "fleet", Name: "catga.web-1"}
+	r.views.change(map[types.NamespacedName]mirror.Change{name: {Old: before, New: r.nodes.node}}, r.clock.Now())
+}
+
+// With the view Problems the object goes with the problem, but never against a person's word.
+func TestTheObjectOfAProblem(t *testing.T) {
+	cordon := func(cordoned bool) func(*rollcallv1alpha1.DiscoveredNode) {
+		return func(dn *rollcallv1alpha1.DiscoveredNode) { dn.Spec.Cordoned = cordoned }
+	}
+	r := newRig(t, time.Hour)
+	r.view(rollcallv1alpha1.ViewProblems)
+	r.edit(cordon(true))
+	if r.reconcile(); !r.there() {
+		t.Fatal("an object that a person has just cordoned is gone")
+	}
+	r.change(func(n *mirror.Node) { n.Cordoned = true })
+	r.edit(cordon(false))
+	if r.reconcile(); !r.there() {
+		t.Fatal("the object of a node that is cordoned is gone")
+	}
+	r.change(func(n *mirror.Node) { n.Cordoned = false })
+	rest := r.reconcile().RequeueAfter
+	if !r.there() || rest <= 0 || rest > linger {
+		t.Fatalf("after its problem the object is there: %t; it is looked at again after %s", r.there(), rest)
+	}
+	r.clock.SetTime(r.clock.Now().Add(rest))
+	if r.reconcile(); r.there() {
+		t.Fatal("a minute after its problem the object is there")
+	}
+	r.change(func(n *mirror.Node) { n.Phase = rollcallv1alpha1.NodeStale })
+	if r.reconcile(); !r.there() {
+		t.Fatal("there is no object of a node that is stale")
+	}
+	r.change(func(n *mirror.Node) { n.Phase = rollcallv1alpha1.NodeReady })
+	r.clock.SetTime(r.clock.Now().Add(linger))
+	r.reconcile()
+	r.view(rollcallv1alpha1.ViewAll)
+	if r.reconcile(); !r.there() {
+		t.Fatal("with the view of all nodes there is no object")
+	}
+}
+
+// What a person wrote since the cache has seen the object is not deleted with it.
+func TestAnObjectIsHiddenAsItWasSeen(t *testing.T) {
+	r := newRig(t, time.Hour)
+	seen := r.object()
+	r.edit(func(dn *rollcallv1alpha1.DiscoveredNode) { dn.Spec.Cordoned = true })
+	if result, err := r.hide(t.Context(), seen); err != nil || result.RequeueAfter != retry {
+		t.Errorf("it ends with %+v, %v", result, err)
+	}
+	if !r.there() {
+		t.Error("it is gone")
+	}
+}
+
+// An object that a person made for a node that there is not stays as long as it cordons.
+func TestAnObjectWithoutANode(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*rollcallv1alpha1.DiscoveredNode)
+		stays  bool
+	}{
+		"a person's cordon": {func(dn *rollcallv1alpha1.DiscoveredNode) {
+			dn.Status, dn.Spec.Cordoned = rollcallv1alpha1.DiscoveredNodeStatus{}, true
+		}, true},
+		"a person's, without": {func(dn *rollcallv1alpha1.DiscoveredNode) {
+			dn.Status = rollcallv1alpha1.DiscoveredNodeStatus{}
+		}, false},
+		"a node that was cordoned": {func(dn *rollcallv1alpha1.DiscoveredNode) { dn.Spec.Cordoned = true }, false},
+		"a node that was":          {func(*rollcallv1alpha1.DiscoveredNode) {}, false},
+	} {
+		r := newRig(t, time.Hour)
+		r.edit(test.change)
+		r.nodes.node = nil
+		if r.reconcile(); r.there() != test.stays {
+			t.Errorf("%s: the object is there: %t", name, r.there())
+		}
+	}
+}
+
+// Another view deletes objects one after the other, and those that are needed after all not at all.
+func TestObjectsAreHiddenInTurn(t *testing.T) {
+	v, now := newViews(Limits{}, todo.New()), began
+	name := func(i int) types.NamespacedName { return types.NamespacedName{Name: strconv.Itoa(i)} }
+	for i := range 100 {
+		if wait := v.turn(name(i), now); wait != time.Duration(i)*hidePace {
+			t.Fatalf("the turn of the %d. is after %s", i, wait)
+		}
+	}
+	for i := 1; i < 100; i++ {
+		now = now.Add(hidePace)
+		if wait := v.turn(name(i), now); wait > 0 {
+			t.Fatalf("when its turn has come the %d. waits for %s", i, wait)
+		}
+	}
+	if len(v.turns) > 0 {
+		t.Errorf("%d turns are remembered", len(v.turns))
+	}
 }
 
 // A key that gets a second writer has an Event, once until it has one writer again.

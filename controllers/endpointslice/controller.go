@@ -16,7 +16,6 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
-	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/internal/outage"
 	"github.com/rollcall-dev/rollcall/internal/todo"
 )
@@ -130,13 +129,13 @@ func (w *writer) plan(ctx context.Context, view *plan.View, selector labels.Sele
 // means something.
 func (c *Controller) lookup(namespace string, selector labels.Selector) func(name string) (*mirror.Node, bool) {
 	return func(name string) (*mirror.Node, bool) {
-		settled := c.nodes.Settled(namespace, record.RegistryOf(name))
+		settled := c.nodes.Settled(namespace, name)
 		node := c.nodes.Node(namespace, name)
 		if node == nil {
 			return nil, !settled
 		}
 		if node.Traffic() == mirror.TrafficNone || !selector.Matches(labels.Set(node.Labels)) {
-			return nil, node.Remembered && !settled
+			return nil, (node.Remembered || node.Forgotten) && !settled
 		}
 		return node, false
 	}

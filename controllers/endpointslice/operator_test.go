@@ -31,6 +31,7 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/internal/testenv"
 )
 
@@ -81,10 +82,10 @@ func (f *fakeMirror) Select(_ string, selector labels.Selector) iter.Seq[*mirror
 	}
 }
 
-func (f *fakeMirror) Settled(_, registry string) bool {
+func (f *fakeMirror) Settled(_, name string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.unsettled[registry]
+	return !f.unsettled[record.RegistryOf(name)]
 }
 
 func (f *fakeMirror) fullPasses() int {

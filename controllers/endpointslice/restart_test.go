@@ -89,6 +89,30 @@ func TestEndpointsOutrankMemory(t *testing.T) {
 	o.hasEndpoints(5)
 }
 
+// TestAForgottenNodeKeepsItsEndpoint: whether a node had a good record before a start, whose records are refused now, nobody knows for a
+// while. Until then what was written stands.
+func TestAForgottenNodeKeepsItsEndpoint(t *testing.T) {
+	o := startWith(t, fixture.Fleet(3)...)
+	o.service()
+	o.hasEndpoints(3)
+	o.hasReason(rollcallv1alpha1.ReasonSynced)
+	nodes := map[string]*mirror.Node{}
+	for i, node := range fixture.Fleet(3) {
+		node = in(o.namespace, node)
+		if i > 0 {
+			node = fixture.But(node, func(n *mirror.Node) {
+				n.Phase, n.Labels, n.Addresses, n.Forgotten = rollcallv1alpha1.NodeInvalid, nil, nil, i == 1
+			})
+		}
+		nodes[node.Name] = node
+	}
+	o.stop()
+	o = start(t, o.namespace, &fakeMirror{nodes: nodes, unsettled: map[string]bool{"catga": true}})
+	o.hasAddresses("10.0.0.0", "10.0.0.1")
+	o.settle(o.namespace, "catga")
+	o.hasAddresses("10.0.0.0")
+}
+
 // TestAnEditedServiceOutranksEndpoints: what a person has changed since does not wait for the registry.
 func TestAnEditedServiceOutranksEndpoints(t *testing.T) {
 	for name, edit := range map[string]func(*corev1.ServicePort){

@@ -43,9 +43,9 @@ type Nodes interface {
 	// Select returns every node of the namespace whose labels match.
 	Select(namespace string, selector labels.Selector) iter.Seq[*mirror.Node]
 
-	// Settled says whether an endpoint of that registry may be removed because its node is not known: true once the
-	// registry has been listed completely since start, and where there is no such NodeRegistry.
-	Settled(namespace, registry string) bool
+	// Settled says whether an endpoint of the node of that name may be removed because the node is not known: true once
+	// its registry has been listed completely since start, and where there is no such NodeRegistry.
+	Settled(namespace, name string) bool
 }
 
 // SetupWithManager makes the manager run the controller. Its cache needs to hold no EndpointSlices but those with the

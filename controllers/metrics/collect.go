@@ -32,6 +32,7 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 		s.send(prometheus.GaugeValue, registryConnected, binary(connections[name]))
 		s.sendState(registry.State())
 		s.sendTally(registry.Tally())
+		s.sendProblems()
 		s.sendPods(pods[name])
 	}
 }
@@ -78,6 +79,13 @@ func (s *series) sendRecords(r *mirror.Records) {
 		keysFlapping: r.Flapping,
 	} {
 		s.send(prometheus.GaugeValue, name, float64(count))
+	}
+}
+
+func (s *series) sendProblems() {
+	if problems, notShown, ok := s.problems.Problems(s.registry); ok {
+		s.send(prometheus.GaugeValue, problemNodes, float64(problems-notShown), "true")
+		s.send(prometheus.GaugeValue, problemNodes, float64(notShown), "false")
 	}
 }
 

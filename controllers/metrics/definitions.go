@@ -35,6 +35,7 @@ const (
 	recordsRemarked   = "rollcall_registry_remarked_nodes"
 	neverAccepted     = "rollcall_registry_never_accepted_entries"
 	nodesSuperseded   = "rollcall_registry_superseded_nodes"
+	problemNodes      = "rollcall_registry_problem_nodes"
 	keysShared        = "rollcall_registry_shared_keys"
 	keysFlapping      = "rollcall_registry_flapping_keys"
 	guardActive       = "rollcall_registry_guard_active"
@@ -87,6 +88,11 @@ func registryDefinitions() []Definition {
 			Name: guardHeld, Type: gauge, Labels: perRegistry(),
 			Help:   "Number of nodes that the disruption guard keeps.",
 			Action: "How many endpoints may lead nowhere while the guard is active.",
+		},
+		{
+			Name: problemNodes, Type: gauge, Labels: perRegistry(Label{"shown", "`true` for those with a DiscoveredNode, `false` for those without"}),
+			Help:   "Number of nodes that a person should look at; absent unless spec.view is Problems.",
+			Action: "shown=\"false\" above 0: more nodes have a problem than the view shows. rollcall_registry_nodes and rollcall_registry_refused_records tell of which kind they are.",
 		},
 	}
 }

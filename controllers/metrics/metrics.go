@@ -15,12 +15,19 @@ type Connections interface {
 	Connections() map[types.NamespacedName]bool
 }
 
+// Problems counts the nodes of a registry that a person should look at, and those of them that have no DiscoveredNode; ok is false if
+// all nodes have one. It must not block.
+type Problems interface {
+	Problems(registry types.NamespacedName) (problems, notShown int, ok bool)
+}
+
 // Metrics holds the metrics of one manager. It is a prometheus.Collector, safe for concurrent use.
 type Metrics struct {
 	descs       map[string]*prometheus.Desc
 	store       *mirror.Store
 	connections Connections
 	pods        Pods
+	problems    Problems
 
 	slices, nodes, heartbeats prometheus.Histogram
 	writes                    *prometheus.CounterVec
@@ -65,8 +72,8 @@ func (d *Definition) labelNames() []string {
 
 // Register makes the metrics known, with those of the registries in the Store and of the pods from now on. Metrics of another
 // manager, made earlier in this process, are known no longer.
-func (m *Metrics) Register(r prometheus.Registerer, store *mirror.Store, connections Connections, pods Pods) error {
-	m.store, m.connections, m.pods = store, connections, pods
+func (m *Metrics) Register(r prometheus.Registerer, store *mirror.Store, connections Connections, pods Pods, problems Problems) error {
+	m.store, m.connections, m.pods, m.problems = store, connections, pods, problems
 	r.Unregister(m)
 	return r.Register(m)
 }

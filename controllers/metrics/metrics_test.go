@@ -38,6 +38,15 @@ type connections map[types.NamespacedName]bool
 
 func (c connections) Connections() map[types.NamespacedName]bool { return c }
 
+// view counts the problems of registries, and how many of them are not shown.
+type view map[types.NamespacedName][2]int
+
+// Problems implements Problems.
+func (v view) Problems(registry types.NamespacedName) (problems, notShown int, ok bool) {
+	counts, ok := v[registry]
+	return counts[0], counts[1], ok
+}
+
 type pods map[types.NamespacedName]roster.Tally
 
 func (p pods) Tallies() map[types.NamespacedName]roster.Tally { return p }
@@ -53,14 +62,15 @@ type rig struct {
 	mirror   *mirror.Mirror
 	up       connections
 	served   *prometheus.Registry
+	view     view
 	revision uint64
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	clock := clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-	r := &rig{T: t, Metrics: New(), clock: clock, store: mirror.NewStore(clock, nil), up: connections{}, served: prometheus.NewPedanticRegistry()}
-	if err := r.Register(r.served, r.store, r.up, pods{}); err != nil {
+	r := &rig{T: t, Metrics: New(), clock: clock, store: mirror.NewStore(clock, nil), up: connections{}, served: prometheus.NewPedanticRegistry(), view: view{}}
+	if err := r.Register(r.served, r.store, r.up, pods{}, r.view); err != nil {
 		t.Fatal(err)
 	}
 	r.mirror = r.store.Add(catga, mirror.Policy{
@@ -257,10 +267,24 @@ func TestLatencies(t *testing.T) {
 	})
 }
 
+func TestProblemNodes(t *testing.T) {
+	r := newRig(t)
+	shown := func(answer string) string {
+		return r.scrape()[`rollcall_registry_problem_nodes{namespace="`+catga.Namespace+`",registry="`+catga.Name+`",shown="`+answer+`"}`]
+	}
+	if got := shown("true"); got != "" {
+		t.Errorf("with the view of all nodes it says %q", got)
+	}
+	r.view[catga] = [2]int{1234, 234}
+	if yes, no := shown("true"), shown("false"); yes != "1000" || no != "234" {
+		t.Errorf("of 1234 problems %q are shown and %q are not", yes, no)
+	}
+}
+
 func TestALaterManagerTakesThePlace(t *testing.T) {
 	r := newRig(t)
 	later := New()
-	if err := later.Register(r.served, mirror.NewStore(r.clock, nil), connections{}, pods{}); err != nil {
+	if err := later.Register(r.served, mirror.NewStore(r.clock, nil), connections{}, pods{}, view{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, there := r.scrape()["rollcall_registry_connected"+of]; there {
@@ -344,6 +368,7 @@ func TestWritesAreCounted(t *testing.T) {
 func TestDefinitions(t *testing.T) {
 	r := newRig(t)
 	r.list(kv.CauseStart)
+	r.view[catga] = [2]int{}
 	r.writes.WithLabelValues("Service", "patch", "success").Inc()
 	served := map[string]string{}
 	families, err := r.served.Gather()

@@ -53,6 +53,8 @@ type entry struct {
 	load      string
 	// remembered is true until the first message was read: the facts are what the DiscoveredNode says.
 	remembered bool
+	// forgotten is true for an entry that may have had a good record before the Mirror began; see memory.
+	forgotten bool
 	// foreign is true for a key without the prefix of the policy, which had it under another one.
 	foreign bool
 
@@ -219,7 +221,7 @@ func (e *entry) snapshot(registry types.NamespacedName, changed time.Time) *Node
 		Phase: phase, Reason: reason, Message: message, Cordoned: e.cordoned,
 		Refusal: e.facts.Refusal, Remarks: remarks, Silent: e.shadow != alone || phase == rollcallv1alpha1.NodeStale, Shared: e.turns.shared(),
 		Load: e.load, LastHeartbeat: e.written, Revision: e.revision, Changed: changed, FirstSeen: e.firstSeen,
-		Remembered: e.remembered,
+		Remembered: e.remembered, Forgotten: e.forgotten && !e.facts.Good,
 	}
 }
 

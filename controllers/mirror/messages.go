@@ -123,7 +123,7 @@ func (t messages) read(w *waiting) {
 // join adds a new node.
 func (t messages) join(w *waiting) {
 	e := &entry{
-		key: w.Key, facts: w.reading.Onto(nil), load: w.reading.Load(""), firstSeen: w.Written, absent: never,
+		key: w.Key, facts: w.reading.Onto(nil), load: w.reading.Load(""), firstSeen: w.Written, absent: never, forgotten: t.unsettled,
 		written: w.Written, ttl: w.TTL, revision: w.Revision, heard: w.heard,
 	}
 	t.restore(e)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/lru"
 
@@ -45,6 +46,7 @@ type Mirror struct {
 	// state is what does not come from the table.
 	state   State
 	listing listing
+	memory  memory
 	// void is true from another way to read records until another session lists: what the old one lists does not count.
 	void bool
 	// refusal is why the listening clock stands although the bucket is read, and since when; its zero value if it does not.
@@ -65,7 +67,9 @@ func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollca
 		registry: registry, entries: map[string]*entry{}, names: map[string]*entry{}, ids: identities{}, sites: sites{},
 		timing: timing{clock: liveness.NewClock(kv.DefaultSilenceLimit)}, out: &m.out,
 		departed: lru.New(maxDeparted), records: newRecords(), excess: newShelf(maxExcess), budget: newBudget(c),
+		awaited: sets.New[string](), unsettled: true,
 	}
+	m.memory.partial = p.Partial
 	m.table.rule(&p)
 	m.table.seed(nodes)
 	m.restore(h)
@@ -95,7 +99,9 @@ func (m *Mirror) finish(at time.Time) {
 		}
 	}
 	defer m.mu.Unlock()
+	m.settleMemory()
 	changes, state, settled := m.out.take(now)
+	m.recall(changes)
 	if len(changes) > 0 {
 		m.observer.nodesChanged(changes)
 	}
@@ -164,7 +170,6 @@ func (m *Mirror) proceed() {
 	m.state.LastSync, m.out.state = m.clock.Now(), true
 	if m.listing.cause.Gap() {
 		messages{&m.table}.commit()
-		m.out.settled = !m.state.Listed
 		m.state.Listed, m.state.Err, m.state.Since = true, nil, m.clock.Now()
 		m.table.timing.clock.Start()
 	}
@@ -286,14 +291,19 @@ func (m *Mirror) SetPolicy(p Policy) {
 	m.finish(m.now())
 }
 
-// SetCordoned applies what a person wrote to the DiscoveredNode of that name.
+// SetCordoned applies what a person wrote to the DiscoveredNode of that name. Without a node of that name it waits for one.
 func (m *Mirror) SetCordoned(name string, cordoned bool) {
 	m.mu.Lock()
-	if e := m.table.names[name]; e != nil && e.cordoned != cordoned {
-		e.cordoned = cordoned
-		m.table.mark(e)
-	}
+	m.table.cordon(name, cordoned)
 	m.finish(m.now())
+}
+
+// ForgetCordon applies that the DiscoveredNode of that name was deleted. That is no uncordon of a node, but the cordon of a
+// name that nobody has is taken back with it.
+func (m *Mirror) ForgetCordon(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.table.awaited.Delete(name)
 }
 
 // AcceptExpiry lets go the nodes that are silent while State.Held says so since that time, as a person has decided, and
@@ -341,13 +351,6 @@ func (m *Mirror) Keys() []string {
 		}
 	}
 	return keys
-}
-
-// Listed returns true once the bucket has been listed completely since start. It is cheap: it is asked for each endpoint.
-func (m *Mirror) Listed() bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.state.Listed
 }
 
 // State returns the state of the Mirror.

@@ -65,6 +65,9 @@ type Node struct {
 	// Remembered is true while nothing has been heard of the node since Rollcall started: this is what its DiscoveredNode says, and
 	// that may be older than what its endpoints say, which are written first.
 	Remembered bool
+	// Forgotten is true for a node without a good record of which there may have been one before Rollcall started: nothing that was
+	// written down says so.
+	Forgotten bool
 	// FirstSeen is when the node joined.
 	FirstSeen time.Time
 }
@@ -159,11 +162,13 @@ type nodeStanding struct {
 	key, id, zone, reason             string
 	phase                             rollcallv1alpha1.NodePhase
 	cordoned, silent, shared, refused bool
-	flapping                          bool
+	flapping, remarked                bool
 }
 
 func (n *Node) standing() nodeStanding {
-	return nodeStanding{n.Key, n.ID, n.Zone, n.Reason, n.Phase, n.Cordoned, n.Silent, n.Shared, n.Refusal.Reason != "", n.Flapping}
+	return nodeStanding{
+		n.Key, n.ID, n.Zone, n.Reason, n.Phase, n.Cordoned, n.Silent, n.Shared, n.Refusal.Reason != "", n.Flapping, len(n.Remarks) > 0,
+	}
 }
 
 // Name returns the name of the DiscoveredNode that changed.

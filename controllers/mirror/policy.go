@@ -22,6 +22,9 @@ type Policy struct {
 	ReconnectGrace time.Duration
 	// FallbackTTL is the TTL wished for, in force only for keys that are absent from a bucket which has none; zero: the default.
 	FallbackTTL time.Duration
+	// Partial is true if not every node has a DiscoveredNode: a Mirror that begins with those that there are does not know all
+	// that there was to know.
+	Partial bool
 	// MaxSilentPercent and MinNodes are the disruption guard's; see guard.
 	MaxSilentPercent, MinNodes int
 }

@@ -129,8 +129,8 @@ func TestPolicyWhileFirstListingIsRead(t *testing.T) {
 		f.Mirror.SetPolicy(q)
 	}
 	f.readSome(t.Context())
-	if f.Listed() || f.State().Reading {
-		t.Errorf("listed %v, reading %v, with %d nodes of 3", f.Listed(), f.State().Reading, len(f.Nodes()))
+	if f.State().Listed || f.State().Reading {
+		t.Errorf("listed %v, reading %v, with %d nodes of 3", f.State().Listed, f.State().Reading, len(f.Nodes()))
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	countSuperseded
 	countShared
 	countSparse
+	countForgotten
 	counts
 )
 
@@ -35,6 +36,7 @@ func contributionOf(e *entry, t *timing) contribution {
 	c := contribution{quote: f.Refusal.Message, is: [counts]bool{
 		countEntry: living, countAccepted: f.Good, countRefused: f.Good && !f.Accepted(), countNever: !f.Good,
 		countRemarked: len(f.Remarks) > 0 || e.turns.shared(), countSuperseded: e.shadow == superseded, countShared: e.turns.shared(), countSparse: t.sparse(e),
+		countForgotten: e.forgotten && !f.Good && living,
 	}}
 	if living {
 		c.failing = f.Failing

@@ -16,6 +16,11 @@ import (
 // seed adds what was last written down of the registry's nodes: their DiscoveredNodes.
 func (t *table) seed(nodes []*rollcallv1alpha1.DiscoveredNode) {
 	for _, dn := range nodes {
+		if dn.Status.Phase == "" {
+			// A person made it, and Rollcall has not written to it: it says who is cordoned, and nothing of a node.
+			t.cordon(dn.Name, dn.Spec.Cordoned)
+			continue
+		}
 		named := dn.Name == record.Name(t.registry.Name, dn.Spec.NodeID)
 		byKey := dn.Name == record.KeyName(t.registry.Name, dn.Spec.Key)
 		if t.entries[dn.Spec.Key] != nil || !named && !byKey {

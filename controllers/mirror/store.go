@@ -119,6 +119,13 @@ func (s *Store) SetCordoned(namespace, name string, cordoned bool) {
 	}
 }
 
+// ForgetCordon tells that the DiscoveredNode of that name was deleted.
+func (s *Store) ForgetCordon(namespace, name string) {
+	if m := s.Mirror(types.NamespacedName{Namespace: namespace, Name: record.RegistryOf(name)}); m != nil {
+		m.ForgetCordon(name)
+	}
+}
+
 // Select returns all nodes of the namespace whose labels match.
 func (s *Store) Select(namespace string, selector labels.Selector) iter.Seq[*Node] {
 	return func(yield func(*Node) bool) {
@@ -156,14 +163,15 @@ func (s *Store) All() iter.Seq2[types.NamespacedName, *Mirror] {
 	return maps.All(maps.Clone(s.mirrors))
 }
 
-// Settled returns true if what is unknown of that registry may be removed: its bucket has been listed completely since
-// start, or there is no such NodeRegistry. Until then what was written before the start is all that is known.
-func (s *Store) Settled(namespace, registry string) bool {
-	name := types.NamespacedName{Namespace: namespace, Name: registry}
-	if m := s.Mirror(name); m != nil {
-		return m.Listed()
+// Settled returns true if what there is of the node of that name may be removed, if the node is not known: the bucket of its registry
+// has been listed completely since start, or there is no such NodeRegistry. Until then what was written before the start is all
+// that is known; see memory.
+func (s *Store) Settled(namespace, name string) bool {
+	registry := types.NamespacedName{Namespace: namespace, Name: record.RegistryOf(name)}
+	if m := s.Mirror(registry); m != nil {
+		return m.Settled(name)
 	}
-	return !s.exists(name)
+	return !s.exists(registry)
 }
 
 // publish gives what f puts the next revision.

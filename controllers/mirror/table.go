@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/lru"
 
 	"github.com/rollcall-dev/rollcall/controllers/record"
@@ -32,8 +33,12 @@ type table struct {
 	// listing does not.
 	excess, staged *shelf
 	departed       *lru.Cache // of departures, by key
-	records        records
-	checks         queue[*entry]
+	// awaited are the names that a person has cordoned and no entry has.
+	awaited sets.Set[string]
+	// unsettled is true while memory is not settled.
+	unsettled bool
+	records   records
+	checks    queue[*entry]
 	// overdue are the entries that are due, and some that were.
 	overdue []*entry
 	marked  []*entry
@@ -240,6 +245,24 @@ func (t *table) rename(e *entry) {
 	}
 	t.withdraw(e)
 	e.name = name
+	if t.awaited.Has(name) {
+		t.awaited.Delete(name)
+		e.cordoned = true
+	}
+}
+
+// cordon applies what a person wrote to the DiscoveredNode of that name. A name that nobody has yet is cordoned when it has an
+// entry.
+func (t *table) cordon(name string, cordoned bool) {
+	switch e := t.names[name]; {
+	case e == nil && cordoned:
+		t.awaited.Insert(name)
+	case e == nil:
+		t.awaited.Delete(name)
+	case e.cordoned != cordoned:
+		e.cordoned = cordoned
+		t.mark(e)
+	}
 }
 
 // publish hands out the entry's Node if it is another one than before, as far as the budget allows.

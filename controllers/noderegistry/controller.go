@@ -44,12 +44,20 @@ type Options struct {
 	Refused []netip.Addr
 	// Denied are addresses that no node may have because the manager's flags say so.
 	Denied []netip.Prefix
+	// Problems counts what the view Problems shows; nil: nobody does.
+	Problems Problems
 	// Follower sees the buckets beside the Mirrors; nil: nobody does.
 	Follower Follower
 	// Connections has the connections to NATS.
 	Connections *natsconn.Pool
 	// Outage takes it that the API server does not answer; nil: that is an error of each registry.
 	Outage *outage.Outage
+}
+
+// Problems counts the nodes of a registry that a person should look at, and those of them that have no DiscoveredNode; ok is false if
+// all nodes have one. It must not block.
+type Problems interface {
+	Problems(registry types.NamespacedName) (problems, notShown int, ok bool)
 }
 
 // Controller keeps one session and one Mirror per NodeRegistry.

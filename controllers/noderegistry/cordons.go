@@ -15,7 +15,7 @@ import (
 )
 
 // cordons brings into the Mirrors what people write to DiscoveredNodes: spec.cordoned. It outlives the object: a deletion is
-// no uncordon, whoever deletes, and an object that a finalizer keeps is heard as any other. It is safe for concurrent use.
+// no uncordon of a node that there is, whoever deletes, and an object that a finalizer keeps is heard as any other. It is safe for concurrent use.
 type cordons struct {
 	store      *mirror.Store
 	departures *Departures
@@ -45,6 +45,7 @@ func (c *cordons) deleted(dn *rollcallv1alpha1.DiscoveredNode) (remembered bool)
 	registry := registryOf(dn)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.store.ForgetCordon(dn.Namespace, dn.Name)
 	if c.store.Mirror(registry) != nil || !c.departures.Present(registry) {
 		return false
 	}

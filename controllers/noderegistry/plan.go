@@ -68,6 +68,7 @@ func policyOf(registry *rollcallv1alpha1.NodeRegistry, mapping *record.Mapping, 
 		FallbackTTL:      cmp.Or(duration(spec.Bucket.TTL), kv.DefaultTTL),
 		MaxSilentPercent: int(ptr.Deref(spec.Liveness.MaxSilentPercent, 100)),
 		MinNodes:         int(ptr.Deref(spec.Liveness.MinNodes, 0)),
+		Partial:          spec.View == rollcallv1alpha1.ViewProblems,
 		MaxNodes:         int(ptr.Deref(spec.MaxNodes, 0)),
 		Record: record.Policy{
 			KeyPrefix:    ptr.Deref(spec.Bucket.KeyPrefix, ""),

@@ -32,7 +32,9 @@ type observation struct {
 	spec    *rollcallv1alpha1.NodeRegistrySpec
 	session sessionState
 	mirror  mirror.State
-	now     time.Time
+	// problems counts the nodes that a person should look at, with the view Problems, and notShown those without an object.
+	problems, notShown int
+	now                time.Time
 }
 
 // recordFault is what is wrong with spec.record; its zero value: nothing.
@@ -90,6 +92,7 @@ func statusOf(registry *rollcallv1alpha1.NodeRegistry, o *observation) rollcallv
 	}
 	status.Held = heldStatus(o.mirror.Held)
 	status.Nodes = countsOf(&o.mirror)
+	status.Nodes.Problems, status.Nodes.NotShown = int32(o.problems), int32(o.notShown)
 	if b := &o.mirror.Bucket; b.Name != "" {
 		status.Bucket = bucketOf(b)
 	}

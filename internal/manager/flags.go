@@ -17,7 +17,8 @@ import (
 func BindFlags(flags *flag.FlagSet, o *Options, logging *zap.Options) {
 	flags.BoolVar(&o.LeaderElect, "leader-elect", false, "Let only one of several replicas work at a time.")
 	flags.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "", "Namespace of the Lease of --leader-elect. Default: the pod's own namespace.")
-	flags.Var((*namespaces)(&o.Namespaces), "namespace", "Namespace to work in; can be given more than once. Default: all namespaces. With it, --cluster-name and --metrics-secure=false, no cluster-wide right is needed.")
+	flags.StringVar(&o.LeaderElectionID, "leader-election-id", leaderElectionID, "Name of the Lease of --leader-elect. Installations in one namespace need one each.")
+	flags.Var((*namespaces)(&o.Namespaces), "namespace", "Namespace to work in; can be given more than once. Default: all namespaces. With it, --cluster-name and --metrics-secure=false, no cluster-wide right is needed. No other manager may work in the same namespace.")
 	flags.StringVar(&o.ClusterName, "cluster-name", "", "Name of this cluster, by which it knows its own entries in a bucket. Default: the UID of the namespace kube-system.")
 	flags.Var((*cidrs)(&o.DeniedCIDRs), "denied-cidr", "Addresses that no node may have, whatever its NodeRegistry allows, such as the Services and Pods of the cluster; can be given more than once.")
 	flags.Var((*servers)(&o.AllowedServers), "allowed-server", "NATS server that a NodeRegistry may name: a host, all hosts below one (*.example.com), an address or a CIDR; can be given more than once. It holds for the servers that a server advertises too. A host never allows loopback and link-local addresses, the metadata services of clouds and the API server; an address or a CIDR does. Default: every server that has none of these addresses.")

@@ -22,6 +22,7 @@ const leaseTick = 250 * time.Millisecond
 // and tries those for another ten seconds: a process that was stopped meanwhile would write beside its successor. It is safe
 // for concurrent use.
 type lease struct {
+	name     string
 	clock    clock.WithTicker
 	duration time.Duration
 
@@ -34,7 +35,9 @@ type lease struct {
 	lapsed bool
 }
 
-func newLease(c clock.WithTicker) *lease { return &lease{clock: c, duration: leaseDuration} }
+func newLease(name string, c clock.WithTicker) *lease {
+	return &lease{name: name, clock: c, duration: leaseDuration}
+}
 
 // err returns an error once the Lease has lapsed.
 func (l *lease) err() error {
@@ -44,7 +47,7 @@ func (l *lease) err() error {
 		l.lapsed = true
 	}
 	if l.lapsed {
-		return fmt.Errorf("this manager has not renewed the Lease %s for more than %s: it was stopped, and another replica may lead", leaderElectionID, l.duration)
+		return fmt.Errorf("this manager has not renewed the Lease %s for more than %s: it was stopped, and another replica may lead", l.name, l.duration)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ type leaseRig struct {
 func newLeaseRig(t *testing.T) *leaseRig {
 	t.Helper()
 	c := testingclock.NewFakeClock(time.Unix(1000, 0))
-	return &leaseRig{T: t, clock: c, server: &server{code: http.StatusOK, clock: c}, lease: newLease(c)}
+	return &leaseRig{T: t, clock: c, server: &server{code: http.StatusOK, clock: c}, lease: newLease(leaderElectionID, c)}
 }
 
 // send sends a request and returns how it ended.
@@ -176,7 +176,7 @@ func (m *fakeManager) Start(ctx context.Context) error {
 func TestAManagerEndsWithItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := &fakeManager{end: make(chan error, 1), cancelled: make(chan struct{})}
-		m := &electedManager{Manager: inner, lease: newLease(clock.RealClock{})}
+		m := &electedManager{Manager: inner, lease: newLease(leaderElectionID, clock.RealClock{})}
 		m.lease.renew(time.Now())
 		began := time.Now()
 		err := m.Start(t.Context())
@@ -194,7 +194,7 @@ func TestAManagerEndsWithItsLease(t *testing.T) {
 func TestAManagerThatHasNeverLedWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := &fakeManager{end: make(chan error, 1), cancelled: make(chan struct{})}
-		m := &electedManager{Manager: inner, lease: newLease(clock.RealClock{})}
+		m := &electedManager{Manager: inner, lease: newLease(leaderElectionID, clock.RealClock{})}
 		want := errors.New("it ends by itself")
 		time.AfterFunc(time.Hour, func() { inner.end <- want })
 		if err := m.Start(t.Context()); !errors.Is(err, want) {

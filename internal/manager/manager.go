@@ -2,6 +2,7 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers"
+	"github.com/rollcall-dev/rollcall/controllers/discoverednode"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
 	"github.com/rollcall-dev/rollcall/controllers/metrics"
 	"github.com/rollcall-dev/rollcall/controllers/noderegistry"
@@ -39,7 +41,7 @@ import (
 	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
-// leaderElectionID is the name of the Lease that the leader holds.
+// leaderElectionID is the name of the Lease that the leader holds, unless the options give another.
 const leaderElectionID = "rollcall-manager"
 
 // leaderRetry is how often a replica that does not lead looks whether it can: a leader that ends in good order is followed
@@ -54,6 +56,8 @@ type Options struct {
 	LeaderElect bool
 	// LeaderElectionNamespace is where the Lease is; empty: the pod's own namespace.
 	LeaderElectionNamespace string
+	// LeaderElectionID is the name of the Lease; empty: rollcall-manager. Installations in one namespace need one each.
+	LeaderElectionID string
 	// Namespaces to work in; empty: all of them.
 	Namespaces []string
 	// ClusterName is the name of this cluster; empty: the UID of the namespace kube-system.
@@ -69,6 +73,8 @@ type Options struct {
 	MetricsSecure bool
 	// MetricsCertPath is the directory with the certificate for that; empty: a self-signed one.
 	MetricsCertPath string
+	// View bounds the view Problems.
+	View discoverednode.Limits
 	// Controller holds what is the same for all controllers.
 	Controller config.Controller
 	// Logger gets what the manager and its controllers have to say; the zero value: ctrl.Log.
@@ -81,7 +87,8 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	// The API server's priority and fairness is the only limit: a limit of the client's own would make traffic wait.
 	config = rest.CopyConfig(config)
 	config.QPS = -1
-	held := newLease(clock.RealClock{})
+	o.LeaderElectionID = cmp.Or(o.LeaderElectionID, leaderElectionID)
+	held := newLease(o.LeaderElectionID, clock.RealClock{})
 	if o.LeaderElect {
 		config.Wrap(held.transport)
 	}
@@ -111,7 +118,7 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	if err != nil {
 		return nil, fmt.Errorf("--allowed-server: %w", err)
 	}
-	if err := controllers.Setup(mgr, measured, away, servers, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
+	if err := controllers.Setup(mgr, measured, away, servers, o.View, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
 		return nil, err
 	}
 	if o.LeaderElect {
@@ -154,7 +161,7 @@ func (o *Options) manager() (ctrl.Options, error) {
 		Metrics:                       served,
 		HealthProbeBindAddress:        o.ProbeAddress,
 		LeaderElection:                o.LeaderElect,
-		LeaderElectionID:              leaderElectionID,
+		LeaderElectionID:              o.LeaderElectionID,
 		LeaderElectionNamespace:       o.LeaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 new(leaseDuration),

@@ -157,6 +157,13 @@ func TestMetrics(t *testing.T) {
 	if again := scrape()[`rollcall_registry_last_sync_timestamp_seconds{registry="catga"}`]; again <= synced {
 		t.Errorf("the last sync was at %v, still", again)
 	}
+
+	// Another view is asked for.
+	r.cordon(0) // Before its object may be gone.
+	r.Within(patience, "one endpoint", r.serves(1, 2))
+	r.setView(rollcallv1alpha1.ViewProblems)
+	r.Within(patience, "one node with a problem", is(`rollcall_registry_problem_nodes{registry="catga",shown="true"}`, 1))
+	want(scraped{`rollcall_registry_problem_nodes{registry="catga",shown="false"}`: 0})
 	documented(t, scrape())
 
 	// The registry goes, and its series with it.

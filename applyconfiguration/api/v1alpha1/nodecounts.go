@@ -25,6 +25,10 @@ type NodeCountsApplyConfiguration struct {
 	Superseded *int32 `json:"superseded,omitempty"`
 	// neverAccepted is the number of entries that never held a record which could be accepted.
 	NeverAccepted *int32 `json:"neverAccepted,omitempty"`
+	// problems is the number of nodes that a person should look at. It is counted with the view Problems alone.
+	Problems *int32 `json:"problems,omitempty"`
+	// notShown is the number of those that have no DiscoveredNode, since as many others have one as there may be.
+	NotShown *int32 `json:"notShown,omitempty"`
 }
 
 // NodeCountsApplyConfiguration constructs a declarative configuration of the NodeCounts type for use with
@@ -102,5 +106,21 @@ func (b *NodeCountsApplyConfiguration) WithSuperseded(value int32) *NodeCountsAp
 // If called multiple times, the NeverAccepted field is set to the value of the last call.
 func (b *NodeCountsApplyConfiguration) WithNeverAccepted(value int32) *NodeCountsApplyConfiguration {
 	b.NeverAccepted = &value
+	return b
+}
+
+// WithProblems sets the Problems field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Problems field is set to the value of the last call.
+func (b *NodeCountsApplyConfiguration) WithProblems(value int32) *NodeCountsApplyConfiguration {
+	b.Problems = &value
+	return b
+}
+
+// WithNotShown sets the NotShown field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NotShown field is set to the value of the last call.
+func (b *NodeCountsApplyConfiguration) WithNotShown(value int32) *NodeCountsApplyConfiguration {
+	b.NotShown = &value
 	return b
 }

@@ -15,7 +15,8 @@ import (
 // with apply.
 //
 // NodeRegistry names a NATS JetStream Key-Value bucket in which nodes outside of the cluster register themselves. Rollcall
-// mirrors every entry into a DiscoveredNode of the same namespace, and into the EndpointSlices of Services that select it.
+// mirrors every entry into a DiscoveredNode of the same namespace, unless spec.view says Problems, and into the EndpointSlices
+// of Services that select it.
 // Its name has at most 63 characters and no dot.
 type NodeRegistryApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration `json:""`

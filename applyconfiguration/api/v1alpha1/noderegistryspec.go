@@ -3,6 +3,7 @@
 package v1alpha1
 
 import (
+	apiv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -30,6 +31,10 @@ type NodeRegistrySpecApplyConfiguration struct {
 	// status of a condition depends on: its heartbeat, load, display name, metadata and remarks. Everything else is written at
 	// once.
 	StatusInterval *v1.Duration `json:"statusInterval,omitempty"`
+	// view is which nodes have a DiscoveredNode: All, or with Problems only those that a person should look at, at most 1,000 of
+	// them; the rest is counted in status.nodes. EndpointSlices do not depend on it. With Problems a node is cordoned by creating
+	// its DiscoveredNode with cordoned set; nodes that are cordoned always have one.
+	View *apiv1alpha1.View `json:"view,omitempty"`
 	// maxNodes is the greatest number of entries that are mirrored, so that a runaway writer can't fill the cluster.
 	MaxNodes *int32 `json:"maxNodes,omitempty"`
 	// suspend stops everything that this NodeRegistry does. What it has written stays as it is.
@@ -109,6 +114,14 @@ func (b *NodeRegistrySpecApplyConfiguration) WithIncludeLocalPods(value bool) *N
 // If called multiple times, the StatusInterval field is set to the value of the last call.
 func (b *NodeRegistrySpecApplyConfiguration) WithStatusInterval(value v1.Duration) *NodeRegistrySpecApplyConfiguration {
 	b.StatusInterval = &value
+	return b
+}
+
+// WithView sets the View field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the View field is set to the value of the last call.
+func (b *NodeRegistrySpecApplyConfiguration) WithView(value apiv1alpha1.View) *NodeRegistrySpecApplyConfiguration {
+	b.View = &value
 	return b
 }
 
