@@ -82,18 +82,17 @@ type Controller struct {
 	cursor   *mirror.Cursor
 	slices   Slices
 	metrics  Metrics
-	gate     *outage.Gate
 	clock    clock.PassiveClock
 	schedule *schedule
 	budget   *budget
 }
 
-// New returns a Controller. The client must read from a cache, and write through the gate. It takes what changes from the cursor.
+// New returns a Controller. The client must read from a cache. It takes what changes from the cursor.
 func New(
-	c client.Client, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, gate *outage.Gate, clk clock.PassiveClock,
+	c client.Client, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, clk clock.PassiveClock,
 ) *Controller {
 	return &Controller{
-		client: c, recorder: recorder, nodes: nodes, cursor: cursor, slices: slices, metrics: metrics, gate: gate, clock: clk,
+		client: c, recorder: recorder, nodes: nodes, cursor: cursor, slices: slices, metrics: metrics, clock: clk,
 		schedule: newSchedule(), budget: newBudget(clk),
 	}
 }
@@ -109,7 +108,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, retry),
 		}).
-		Complete(c.gate.Reconciler(c))
+		Complete(c)
 }
 
 // Changes is the source of the controller: the nodes that change in the Store.
@@ -133,6 +132,10 @@ func (c *Controller) Changes() source.Source {
 
 // Reconcile makes one DiscoveredNode what its node is.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	return outage.Result(c.reconcile(ctx, req))
+}
+
+func (c *Controller) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	c.slices.Wait(ctx, c.nodes.Revision(), precedence) // Traffic first.
 	c.emitSum(ctx, client.ObjectKey{Namespace: req.Namespace, Name: record.RegistryOf(req.Name)})
 	existing := &rollcallv1alpha1.DiscoveredNode{}

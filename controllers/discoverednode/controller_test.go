@@ -62,7 +62,7 @@ func newRig(t *testing.T, interval time.Duration) *rig {
 			return c.Update(ctx, o, opts...)
 		},
 	}).Build()
-	r.Controller = New(c, r.events, r.nodes, mirror.NewCursor(), r.nodes, r.nodes, nil, r.clock)
+	r.Controller = New(c, r.events, r.nodes, mirror.NewCursor(), r.nodes, r.nodes, r.clock)
 	r.reconcile()
 	return r
 }

@@ -81,16 +81,15 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	// The API server's priority and fairness is the only limit: a limit of the client's own would make traffic wait.
 	config = rest.CopyConfig(config)
 	config.QPS = -1
-	held := newLease(clock.RealClock{})
-	if o.LeaderElect {
-		config.Wrap(held.transport)
-	}
-	config.Wrap(outage.Transport)
 	options, err := o.manager()
 	if err != nil {
 		return nil, err
 	}
-	away := outage.New(options.Logger.WithName("outage"), clock.RealClock{})
+	held, away := newLease(clock.RealClock{}), outage.New(options.Logger.WithName("outage"), clock.RealClock{})
+	if o.LeaderElect {
+		config.Wrap(held.transport)
+	}
+	config.Wrap(away.Transport) // Around the other: the Lease may lapse while a request waits.
 	options.Cache.NewInformer = away.NewInformer
 	measured := metrics.New()
 	options.NewClient = measured.Client
@@ -111,7 +110,7 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	if err != nil {
 		return nil, fmt.Errorf("--allowed-server: %w", err)
 	}
-	if err := controllers.Setup(mgr, measured, away, servers, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
+	if err := controllers.Setup(mgr, measured, servers, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
 		return nil, err
 	}
 	if o.LeaderElect {
