@@ -42,12 +42,16 @@ type Outage struct {
 	// since is when the first of those that are away got no answer.
 	since  time.Time
 	logged bool
+	ended  chan struct{}
 }
 
 // New returns an Outage in which everybody is answered.
 func New(log logr.Logger, clk clock.Clock) *Outage {
-	return &Outage{log: log, clock: clk, breakers: map[schema.GroupResource]*breaker{}, away: map[any]time.Time{}}
+	return &Outage{log: log, clock: clk, breakers: map[schema.GroupResource]*breaker{}, away: map[any]time.Time{}, ended: make(chan struct{}, 1)}
 }
+
+// Ended gets something when an outage has ended, however short it was. What was not taken by then is not there twice.
+func (o *Outage) Ended() <-chan struct{} { return o.ended }
 
 // Result returns how a reconcile ends whose requests to the API server may have got no answer. That is no error, which would be
 // logged for each object: the object is reconciled again.
@@ -87,7 +91,14 @@ func (o *Outage) answered(who any) {
 	}
 	delete(o.away, who)
 	maps.DeleteFunc(o.away, func(_ any, asked time.Time) bool { return o.clock.Since(asked) > idleAfter })
-	if len(o.away) == 0 && o.logged {
+	if len(o.away) > 0 {
+		return
+	}
+	select {
+	case o.ended <- struct{}{}:
+	default:
+	}
+	if o.logged {
 		o.logged = false
 		o.log.Info("the API server answers again", "after", o.clock.Since(o.since).Round(time.Millisecond).String())
 	}
