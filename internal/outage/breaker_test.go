@@ -64,12 +64,9 @@ func newOutage() (*Outage, *log) {
 // concurrent use.
 type server struct {
 	mu sync.Mutex
-	// err is how requests fail, those alone whose path contains the text, if there is one; nil: they do not. errHang: they are
-	// never answered. An error with a Status is an answer.
-	err      error
-	path     string
-	failed   int
-	answered int
+	// err is how requests fail; nil: they do not. errHang: they are never answered. An error with a Status is an answer.
+	err    error
+	failed int
 }
 
 var errHang = errors.New("hang")
@@ -77,7 +74,7 @@ var errHang = errors.New("hang")
 // RoundTrip implements http.RoundTripper, and takes a millisecond.
 func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
 	<-time.After(time.Millisecond)
-	switch err := s.count(r.URL.Path); {
+	switch err := s.count(); {
 	case errors.Is(err, errHang):
 		<-r.Context().Done()
 		return nil, r.Context().Err()
@@ -90,15 +87,13 @@ func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": r.Header["Content-Type"]}, Body: r.Body, Request: r}, nil
 }
 
-func (s *server) count(path string) error {
+func (s *server) count() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil && strings.Contains(path, s.path) {
+	if s.err != nil {
 		s.failed++
-		return s.err
 	}
-	s.answered++
-	return nil
+	return s.err
 }
 
 // statusOf returns the Status of an error that is an API server's answer, nil of another.
@@ -121,17 +116,12 @@ func refusing(status *metav1.Status) (*http.Response, error) {
 	return &http.Response{StatusCode: int(status.Code), Header: header, Body: io.NopCloser(strings.NewReader(string(body)))}, err
 }
 
-// fails lets requests with that path fail with err from now on.
-func (s *server) fails(err error, path string) {
+// fails lets requests fail with err from now on, and returns how many have failed before.
+func (s *server) fails(err error) (before int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.err, s.path = err, path
-}
-
-func (s *server) counts() (failed, answered int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed, s.answered
+	s.err = err
+	return s.failed
 }
 
 // connect returns a client of the server that goes through the outage's transport.
@@ -172,109 +162,79 @@ type controller struct {
 	written, errors int
 }
 
-func startController(t *testing.T, away *Outage, s *server) *controller {
+func startController(t *testing.T, away *Outage, s *server, objects int) *controller {
 	t.Helper()
-	c := &controller{queue: make(chan struct{}, 1000), client: connect(t, away, s)}
+	c := &controller{queue: make(chan struct{}, objects), client: connect(t, away, s)}
+	for range objects {
+		c.queue <- struct{}{}
+	}
 	for range 16 {
-		go c.work(t.Context())
+		go func() {
+			for {
+				select {
+				case <-t.Context().Done():
+					return
+				case <-c.queue:
+					c.write(t.Context())
+				}
+			}
+		}()
 	}
 	return c
 }
 
-func (c *controller) add(objects int) {
-	for range objects {
-		c.queue <- struct{}{}
-	}
-}
-
-func (c *controller) work(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.queue:
-			result, err := Result(reconcile.Result{}, writeNode(ctx, c.client))
-			c.mu.Lock()
-			switch {
-			case err != nil:
-				c.errors++
-			case result.RequeueAfter > 0:
-				time.AfterFunc(result.RequeueAfter, func() { c.add(1) })
-			default:
-				c.written++
-			}
-			c.mu.Unlock()
-		}
-	}
-}
-
-func (c *controller) counts() (written, errors int) {
+func (c *controller) write(ctx context.Context) {
+	result, err := Result(reconcile.Result{}, writeNode(ctx, c.client))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.written, c.errors
+	switch {
+	case err != nil:
+		c.errors++
+	case result.RequeueAfter > 0:
+		time.AfterFunc(result.RequeueAfter, func() { c.queue <- struct{}{} })
+	default:
+		c.written++
+	}
 }
 
 func TestAnOutageCostsFewRequestsAndTwoLines(t *testing.T) {
-	for name, failure := range map[string]error{
-		"connection refused": syscall.ECONNREFUSED,
-		"not ready":          apierrors.NewServiceUnavailable("not ready"),
-		"timed out":          internal("etcdserver: request timed out"),
-		"terminating":        apierrors.NewForbidden(nodes, "x", errors.New("create not allowed while custom resource definition is terminating")),
+	const objects, long, blip = 1000, 30 * time.Second, quietPeriod / 2
+	for name, test := range map[string]struct {
+		failure error
+		lasts   time.Duration
+		refused bool // It is an error of each object.
+		quiet   bool // It is not worth a line.
+	}{
+		"connection refused": {failure: syscall.ECONNREFUSED, lasts: long},
+		"not ready":          {failure: apierrors.NewServiceUnavailable("not ready"), lasts: long},
+		"timed out":          {failure: internal("etcdserver: request timed out"), lasts: long},
+		"terminating":        {failure: apierrors.NewForbidden(nodes, "x", errors.New("create not allowed while custom resource definition is terminating")), lasts: long},
+		"a blip":             {failure: syscall.ECONNRESET, lasts: blip, quiet: true},
+		"a refusal":          {failure: apierrors.NewConflict(nodes, "x", errors.New("changed")), lasts: blip, quiet: true, refused: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const objects, outage = 1000, 30 * time.Second
 				away, said := newOutage()
-				s := &server{}
-				c := startController(t, away, s)
-				s.fails(failure, "")
-				c.add(objects)
-				<-time.After(outage)
-				s.fails(nil, "")
-				if failed, _ := s.counts(); failed > 16+int(outage/probeAfter) || failed < int(outage/maxWait) {
+				s := &server{err: test.failure}
+				c := startController(t, away, s, objects)
+				<-time.After(test.lasts)
+				if failed := s.fails(nil); !test.refused && (failed > 16+int(test.lasts/probeAfter) || failed < int(test.lasts/maxWait)) {
 					t.Errorf("%d writes failed", failed)
 				}
-				said.has(t, name)
 				<-time.After(2*(probeAfter+probeSpread) + 2*objects/16*time.Millisecond)
-				if written, errors := c.counts(); written != objects || errors > 0 {
-					t.Errorf("%d objects were written, and %d failed", written, errors)
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				if c.written+c.errors != objects || c.errors > 0 != test.refused {
+					t.Errorf("%d objects were written, and %d failed", c.written, c.errors)
 				}
-				said.has(t, name, "answers again")
+				if test.quiet {
+					said.has(t)
+				} else {
+					said.has(t, name, "answers again")
+				}
 			})
 		})
 	}
-}
-
-func TestABlipIsNotWorthALine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		away, said := newOutage()
-		s := &server{}
-		c := startController(t, away, s)
-		s.fails(syscall.ECONNRESET, "")
-		c.add(50)
-		<-time.After(quietPeriod / 2)
-		s.fails(nil, "")
-		<-time.After(time.Second)
-		if written, errors := c.counts(); written != 50 || errors > 0 {
-			t.Errorf("%d objects were written, and %d failed", written, errors)
-		}
-		said.has(t)
-	})
-}
-
-func TestARefusalIsAnErrorOfItsObject(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		away, said := newOutage()
-		s := &server{}
-		c := startController(t, away, s)
-		s.fails(apierrors.NewConflict(nodes, "x", errors.New("changed")), "")
-		c.add(50)
-		<-time.After(time.Second)
-		if _, errors := c.counts(); errors != 50 {
-			t.Errorf("%d of 50 objects failed", errors)
-		}
-		said.has(t)
-	})
 }
 
 // opened returns an outage whose breaker for DiscoveredNodes has just opened, a client and the server, which from now on fails in
@@ -287,7 +247,7 @@ func opened(t *testing.T, next error) (*Outage, client.Client, *server) {
 	if err := writeNode(t.Context(), c); !Unanswered(err) {
 		t.Fatal(err)
 	}
-	s.fails(next, "")
+	s.fails(next)
 	return away, c, s
 }
 
@@ -323,7 +283,7 @@ func TestNobodyWaitsForLongerThanASecond(t *testing.T) {
 			})
 		}
 		<-time.After(2 * maxWait)
-		if failed, _ := s.counts(); failed != 3 {
+		if failed := s.fails(nil); failed != 3 {
 			t.Errorf("%d writes were sent: one that opens the breaker, and one in a second", failed)
 		}
 	})
@@ -350,7 +310,7 @@ func TestAWriteToAServerThatIsNotReadyIsNotRepeated(t *testing.T) {
 		if err := writeNode(t.Context(), c); !Unanswered(err) {
 			t.Errorf("it ended with %v", err)
 		}
-		if failed, _ := s.counts(); failed != 1 {
+		if failed := s.fails(nil); failed != 1 {
 			t.Errorf("it was sent %d times", failed)
 		}
 	})
@@ -366,7 +326,7 @@ func TestAResourceThatNobodyAsksForDoesNotKeepTheOutageGoing(t *testing.T) {
 		<-time.After(quietPeriod)
 		_ = writeSlice(t.Context(), c)
 		said.has(t, "connection refused")
-		s.fails(nil, "")
+		s.fails(nil)
 		<-time.After(idleAfter)
 		if err := writeSlice(t.Context(), c); err != nil {
 			t.Fatal(err)

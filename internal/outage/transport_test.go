@@ -1,7 +1,7 @@
 package outage
 
 import (
-	"context"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,90 +12,102 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
+const (
+	nodesPath  = "/apis/rollcall.dev/v1alpha1/namespaces/fleet/discoverednodes"
+	slicesPath = "/apis/discovery.k8s.io/v1/namespaces/fleet/endpointslices"
+)
+
 func TestWhatIsHeldBack(t *testing.T) {
-	const slices = "/apis/discovery.k8s.io/v1/namespaces/fleet/endpointslices"
-	for _, test := range []struct {
-		method, path string
-		want         schema.GroupResource
-		held         bool
-	}{
-		{http.MethodPost, slices, schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}, true},
-		{http.MethodPut, slices + "/web-1", schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}, true},
-		{http.MethodDelete, slices + "/web-1", schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}, true},
-		{http.MethodGet, slices + "/web-1", schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}, true},
-		{http.MethodPatch, "/api/v1/namespaces/fleet/pods/web-1/status", schema.GroupResource{Resource: "pods"}, true},
-		{http.MethodPatch, "/apis/rollcall.dev/v1alpha1/namespaces/fleet/noderegistries/catga/status", schema.GroupResource{Group: "rollcall.dev", Resource: "noderegistries"}, true},
-		{http.MethodGet, "/api/v1/namespaces/fleet/secrets/login", schema.GroupResource{Resource: "secrets"}, true},
-		{http.MethodGet, slices, schema.GroupResource{}, false},
-		{http.MethodGet, "/apis/discovery.k8s.io/v1/endpointslices?limit=500", schema.GroupResource{}, false},
-		{http.MethodGet, "/apis/discovery.k8s.io/v1/endpointslices?watch=true&resourceVersion=7", schema.GroupResource{}, false},
-		{http.MethodGet, "/apis", schema.GroupResource{}, false},
-		{http.MethodGet, "/readyz", schema.GroupResource{}, false},
-		{http.MethodPut, "/apis/coordination.k8s.io/v1/namespaces/rollcall-system/leases/rollcall-manager", schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}, false},
-		{http.MethodPost, "/apis/events.k8s.io/v1/namespaces/fleet/events", schema.GroupResource{Group: "events.k8s.io", Resource: "events"}, false},
-		{http.MethodPost, "/api/v1/namespaces/fleet/events", schema.GroupResource{Resource: "events"}, false},
+	for request, want := range map[string]string{
+		"POST " + slicesPath:                                  "endpointslices.discovery.k8s.io",
+		"PUT " + slicesPath + "/web-1":                        "endpointslices.discovery.k8s.io",
+		"DELETE " + slicesPath + "/web-1":                     "endpointslices.discovery.k8s.io",
+		"GET " + slicesPath + "/web-1":                        "endpointslices.discovery.k8s.io",
+		"PATCH " + nodesPath + "/x/status":                    "discoverednodes.rollcall.dev",
+		"PATCH /api/v1/namespaces/fleet/pods/web-1/status":    "pods",
+		"GET /api/v1/namespaces/fleet/secrets/login":          "secrets",
+		"GET " + slicesPath:                                   "",
+		"GET " + slicesPath + "?watch=true&resourceVersion=7": "",
+		"GET /apis":   "",
+		"GET /readyz": "",
+		"PUT /apis/coordination.k8s.io/v1/namespaces/a/leases/leader": "",
+		"POST /apis/events.k8s.io/v1/namespaces/fleet/events":         "",
 	} {
-		if got, held := held(httptest.NewRequest(test.method, test.path, http.NoBody)); got != test.want || held != test.held {
-			t.Errorf("%s %s: held %t, as %s", test.method, test.path, held, got)
+		method, path, _ := strings.Cut(request, " ")
+		if resource, held := held(httptest.NewRequest(method, path, http.NoBody)); held != (want != "") || held && resource.String() != want {
+			t.Errorf("%s: held %t, as %s", request, held, resource)
 		}
 	}
 }
 
-// inProtobuf and inJSON encode a Status as an API server does.
-func inProtobuf(t *testing.T, status *metav1.Status) string {
+// inJSON and inProtobuf encode an error's Status as an API server does.
+func inJSON(t *testing.T, err error) string {
 	t.Helper()
-	encoded, err := runtime.Encode(scheme.Codecs.EncoderForVersion(protobuf.NewSerializer(scheme.Scheme, scheme.Scheme), corev1.SchemeGroupVersion), status)
+	encoded, err := json.Marshal(statusOf(err))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(encoded)
 }
 
-func inJSON(t *testing.T, status *metav1.Status) string {
+func inProtobuf(t *testing.T, err error) string {
 	t.Helper()
-	encoded, err := json.Marshal(status)
+	encoder := scheme.Codecs.EncoderForVersion(protobuf.NewSerializer(scheme.Scheme, scheme.Scheme), corev1.SchemeGroupVersion)
+	encoded, err := runtime.Encode(encoder, statusOf(err))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(encoded)
 }
 
-// What an answer means is in its body, which the client library has to find as it was.
+// What an answer means is in its body, which the client library has to find as it was. When to come again, it is not told of a write.
 func TestAnAnswerOpensTheBreakerByItsBody(t *testing.T) {
-	slow := internal("etcdserver: request timed out")
+	slow, missing := internal("etcdserver: request timed out"), apierrors.NewNotFound(nodes, "x")
 	gone := apierrors.NewForbidden(nodes, "x", errors.New("create not allowed while custom resource definition is terminating"))
+	const date = "Mon, 23 Nov 2026 00:00:00 GMT"
 	for name, test := range map[string]struct {
-		code int
-		body string
-		open bool
+		method, path string
+		code         int
+		body         string
+		open         bool
+		retry, want  string
 	}{
 		"200":                              {code: 200, body: "{}"},
 		"404 of the resource":              {code: 404, body: "404 page not found\n", open: true},
-		"404 of an object":                 {code: 404, body: inJSON(t, statusOf(apierrors.NewNotFound(nodes, "x")))},
-		"404 of an object, in protobuf":    {code: 404, body: inProtobuf(t, statusOf(apierrors.NewNotFound(nodes, "x")))},
-		"409":                              {code: 409, body: inJSON(t, statusOf(apierrors.NewConflict(nodes, "x", errors.New("changed"))))},
-		"500, etcd slow":                   {code: 500, body: inJSON(t, statusOf(slow)), open: true},
-		"500, etcd slow, in protobuf":      {code: 500, body: inProtobuf(t, statusOf(slow)), open: true},
-		"500, a webhook":                   {code: 500, body: inJSON(t, statusOf(apierrors.NewInternalError(errors.New(`failed calling webhook "x"`))))},
-		"503 of a load balancer":           {code: 503, body: "<html>" + strings.Repeat("x", 2*maxStatus), open: true},
-		"403, a definition is terminating": {code: 403, body: inJSON(t, statusOf(gone)), open: true},
+		"404 of an object":                 {code: 404, body: inJSON(t, missing)},
+		"404 of an object, in protobuf":    {code: 404, body: inProtobuf(t, missing)},
+		"409, cut off":                     {code: 409, open: true, body: "cut"},
+		"429":                              {code: 429, retry: "5", want: "5"},
+		"500, etcd slow":                   {code: 500, body: inJSON(t, slow), open: true},
+		"500, etcd slow, in protobuf":      {code: 500, body: inProtobuf(t, slow), open: true},
+		"500, a webhook":                   {code: 500, body: inJSON(t, apierrors.NewInternalError(errors.New(`failed calling webhook "x"`)))},
+		"503 of a load balancer":           {code: 503, body: "<html>" + strings.Repeat("x", 2*maxStatus), open: true, retry: "5"},
+		"503, a read":                      {code: 503, open: true, method: http.MethodGet, retry: "5", want: "1"},
+		"503, a list":                      {code: 503, method: http.MethodGet, path: nodesPath, retry: "5", want: "1"},
+		"503, a list, at once":             {code: 503, method: http.MethodGet, path: nodesPath, retry: "0", want: "0"},
+		"503, a list, at a time":           {code: 503, method: http.MethodGet, path: nodesPath, retry: date, want: date},
+		"403, a definition is terminating": {code: 403, body: inJSON(t, gone), open: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if test.body == "cut" {
+					w.Header().Set("Content-Length", "100")
+				}
+				if test.retry != "" {
+					w.Header().Set(retryAfter, test.retry)
+				}
 				w.WriteHeader(test.code)
 				_, _ = io.WriteString(w, test.body)
 			}))
 			defer server.Close()
 			away, _ := newOutage()
-			path := server.URL + "/apis/rollcall.dev/v1alpha1/namespaces/fleet/discoverednodes/x"
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, path, http.NoBody)
+			url := server.URL + cmp.Or(test.path, nodesPath+"/x")
+			request, err := http.NewRequestWithContext(t.Context(), cmp.Or(test.method, http.MethodPut), url, http.NoBody)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,7 +116,7 @@ func TestAnAnswerOpensTheBreakerByItsBody(t *testing.T) {
 				t.Fatal(err)
 			}
 			body, err := io.ReadAll(response.Body)
-			if err != nil || string(body) != test.body || response.StatusCode != test.code {
+			if string(body) != test.body || response.StatusCode != test.code || (err != nil) != (test.body == "cut") {
 				t.Errorf("the answer arrived as %d %.50q, %v", response.StatusCode, body, err)
 			}
 			if err := response.Body.Close(); err != nil {
@@ -113,66 +125,9 @@ func TestAnAnswerOpensTheBreakerByItsBody(t *testing.T) {
 			if cause := away.breaker(nodes).cause; (cause != nil) != test.open {
 				t.Errorf("the breaker is open for %v", cause)
 			}
-		})
-	}
-}
-
-func TestAnAnswerThatEndsHalfwayIsNone(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", "100")
-		w.WriteHeader(http.StatusConflict)
-	}))
-	defer server.Close()
-	away, _ := newOutage()
-	response, err := (&http.Client{Transport: away.Transport(http.DefaultTransport)}).Get(server.URL + "/apis/rollcall.dev/v1alpha1/namespaces/fleet/discoverednodes/x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(response.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("the body ends with %v", err)
-	}
-	_ = response.Body.Close()
-	if away.breaker(nodes).cause == nil {
-		t.Error("the breaker is closed")
-	}
-}
-
-func TestAServerThatIsNotReadyIsAskedAgainAfterASecond(t *testing.T) {
-	const list, update = "GET /api/v1/services", "PUT /api/v1/namespaces/fleet/services/web"
-	for name, test := range map[string]struct {
-		code        int
-		request     string
-		asked, want string
-	}{
-		"not ready":           {code: http.StatusServiceUnavailable, request: list, asked: "5", want: "1"},
-		"not ready, soon":     {code: http.StatusServiceUnavailable, request: list, asked: "0", want: "0"},
-		"not ready, no hint":  {code: http.StatusServiceUnavailable, request: list},
-		"not ready, a write":  {code: http.StatusServiceUnavailable, request: update, asked: "5"},
-		"not ready, a read":   {code: http.StatusServiceUnavailable, request: "GET /api/v1/namespaces/fleet/services/web", asked: "5", want: "1"},
-		"too many requests":   {code: http.StatusTooManyRequests, request: list, asked: "5", want: "5"},
-		"too many writes":     {code: http.StatusTooManyRequests, request: update, asked: "5", want: "5"},
-		"not ready, at a day": {code: http.StatusServiceUnavailable, request: list, asked: "Mon, 23 Nov 2026 00:00:00 GMT", want: "Mon, 23 Nov 2026 00:00:00 GMT"},
-	} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			if test.asked != "" {
-				w.Header().Set(retryAfter, test.asked)
+			if got := response.Header.Get(retryAfter); got != test.want {
+				t.Errorf("asked to come again after %q", got)
 			}
-			w.WriteHeader(test.code)
-		}))
-		away, _ := newOutage()
-		method, path, _ := strings.Cut(test.request, " ")
-		request, err := http.NewRequestWithContext(context.Background(), method, server.URL+path, http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := (&http.Client{Transport: away.Transport(http.DefaultTransport)}).Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := response.Header.Get(retryAfter); got != test.want {
-			t.Errorf("%s: asked to come again after %q", name, got)
-		}
-		_ = response.Body.Close()
-		server.Close()
+		})
 	}
 }
