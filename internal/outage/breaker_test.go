@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-logr/logr/funcr"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -132,6 +133,7 @@ func connect(t *testing.T, away *Outage, s *server) client.Client {
 		t.Fatal(err)
 	}
 	mapper.Add(rollcallv1alpha1.GroupVersion.WithKind("DiscoveredNode"), meta.RESTScopeNamespace)
+	mapper.Add(eventsv1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
 	mapper.Add(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), meta.RESTScopeNamespace)
 	config := &rest.Config{Host: "https://api.test", Transport: s, WrapTransport: away.Transport, QPS: -1}
 	c, err := client.New(config, client.Options{Scheme: scheme, Mapper: mapper})
@@ -313,6 +315,30 @@ func TestAWriteToAServerThatIsNotReadyIsNotRepeated(t *testing.T) {
 		if failed := s.fails(nil); failed != 1 {
 			t.Errorf("it was sent %d times", failed)
 		}
+	})
+}
+
+// The client library would log each of them, and give up after two minutes.
+func TestEventsWaitForTheAPIServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const events, outage = 20, 10 * time.Minute
+		away, said := newOutage()
+		s := &server{err: apierrors.NewServiceUnavailable("not ready")}
+		c := connect(t, away, s)
+		var all sync.WaitGroup
+		for range events {
+			all.Go(func() {
+				if err := c.Create(t.Context(), &eventsv1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "fleet", Name: "x"}, Note: "was"}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		<-time.After(outage)
+		if failed := s.fails(nil); failed > events+int(outage/probeAfter) {
+			t.Errorf("%d requests failed", failed)
+		}
+		all.Wait()
+		said.has(t, "not ready", "answers again")
 	})
 }
 

@@ -24,8 +24,9 @@ const maxStatus = 64 << 10
 
 const retryAfter = "Retry-After"
 
-// Transport returns next as one with a breaker for each resource. It repeats no request: what one carries may be old by the time
-// the API server answers, so its error goes back to whoever makes the next one from what is so by then.
+// Transport returns next as one with a breaker for each resource. It repeats no request but that of an Event, which tells of what has
+// been: what another carries may be old by the time the API server answers, so its error goes back to whoever makes the next one
+// from what is so by then.
 //
 // The client library repeats requests where the API server answers that it is not ready (503) and when to come again. Here that is
 // after a second at most, since an API server that is starting asks for five and is mostly ready much sooner; a write is not repeated.
@@ -47,25 +48,43 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return response, err
 	}
+	for {
+		response, wrong, err := t.send(r, resource)
+		if resource.Resource != "events" || r.GetBody == nil || !Unanswered(wrong) || r.Context().Err() != nil {
+			return response, err
+		}
+		if response != nil {
+			_ = response.Body.Close()
+		}
+		r = r.Clone(r.Context())
+		if r.Body, err = r.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// send sends a request when it is its turn. What the client library will make of the answer is in wrong; nil: no error.
+func (t *transport) send(r *http.Request, resource schema.GroupResource) (response *http.Response, wrong, err error) {
 	b := t.outage.breaker(resource)
 	if err := b.wait(r.Context()); err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close()
 		}
-		return nil, err
+		return nil, err, err
 	}
-	response, err := t.next.RoundTrip(r)
+	response, err = t.next.RoundTrip(r)
 	if err != nil {
-		b.ended(&url.Error{Op: r.Method, URL: r.URL.String(), Err: err})
-		return nil, err
+		wrong = &url.Error{Op: r.Method, URL: r.URL.String(), Err: err}
+		b.ended(wrong)
+		return nil, wrong, err
 	}
-	wrong := refusal(r, resource, response)
+	wrong = refusal(r, resource, response)
 	b.ended(wrong)
 	hasten(response)
 	if r.Method != http.MethodGet && Unanswered(wrong) {
 		response.Header.Del(retryAfter)
 	}
-	return response, nil
+	return response, wrong, nil
 }
 
 // WrappedRoundTripper lets the client library look inside.
@@ -74,13 +93,13 @@ func (t *transport) WrappedRoundTripper() http.RoundTripper { return t.next }
 var infos = request.RequestInfoFactory{APIPrefixes: sets.NewString("api", "apis"), GrouplessAPIPrefixes: sets.NewString("api")}
 
 // held returns the resource that a request is for, and whether the request is held back while that is away. Lists and watches are
-// not: NewInformer tries them again. Nor is what has a pace of its own, the renewal of the Lease and Events.
+// not: NewInformer tries them again. Nor is the renewal of the Lease, which has a pace of its own.
 func held(r *http.Request) (schema.GroupResource, bool) {
 	info, err := infos.NewRequestInfo(r)
 	if err != nil || !info.IsResourceRequest || info.Verb == "list" || info.Verb == "watch" {
 		return schema.GroupResource{}, false
 	}
-	return schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, info.Resource != "leases" && info.Resource != "events"
+	return schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, info.Resource != "leases"
 }
 
 // hasten has the client library come again sooner where the API server is not ready.

@@ -36,7 +36,7 @@ func TestWhatIsHeldBack(t *testing.T) {
 		"GET /apis":   "",
 		"GET /readyz": "",
 		"PUT /apis/coordination.k8s.io/v1/namespaces/a/leases/leader": "",
-		"POST /apis/events.k8s.io/v1/namespaces/fleet/events":         "",
+		"POST /apis/events.k8s.io/v1/namespaces/fleet/events":         "events.events.k8s.io",
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		if resource, held := held(httptest.NewRequest(method, path, http.NoBody)); held != (want != "") || held && resource.String() != want {
