@@ -20,7 +20,7 @@ const (
 	maxWait = time.Second
 )
 
-// errWaited is the error of a request that was not sent.
+// errWaited is the error of a request that was not sent. It wraps nothing: what others were answered says nothing of its object.
 var errWaited = errors.New("not sent, since others before it got no answer")
 
 // breaker holds back the requests for one resource. It is closed until one gets no answer. While it is open one request at a time
@@ -79,7 +79,7 @@ func (b *breaker) ask(latest time.Time) (rest time.Duration, changed <-chan stru
 		b.due = now.Add(maxWait)
 		return 0, nil, nil
 	case !now.Before(latest):
-		return 0, nil, fmt.Errorf("%w for %s: %w", errWaited, b.resource, b.cause)
+		return 0, nil, fmt.Errorf("%w for %s: %s", errWaited, b.resource, b.cause.Error())
 	}
 	return min(b.due.Sub(now), latest.Sub(now)), b.changed, nil
 }
