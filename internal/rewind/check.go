@@ -78,7 +78,7 @@ func New(o Options) *Check {
 }
 
 // NeedLeaderElection lets a replica that does not lead check as well: it may lead next, with the informers that it has.
-func (c *Check) NeedLeaderElection() bool { return false }
+func (*Check) NeedLeaderElection() bool { return false }
 
 // Start compares until ctx ends. It returns an error if the API server's state went back.
 func (c *Check) Start(ctx context.Context) error {
