@@ -80,8 +80,8 @@ func newSimulation(c *child) *simulation {
 	api, progress, measured := newMemory(), endpointslice.NewProgress(clk), unmeasured{}
 	s := &simulation{
 		child:  c,
-		slices: endpointslice.New(api, api, store, store.Cursor(), progress, measured, nil, clk),
-		nodes:  discoverednode.New(api, &events.FakeRecorder{}, store, store.Cursor(), progress, measured, nil, clk, discoverednode.Limits{}, store.States()),
+		slices: endpointslice.New(api, api, store, store.Cursor(), progress, measured, clk),
+		nodes:  discoverednode.New(api, &events.FakeRecorder{}, store, store.Cursor(), progress, measured, clk, discoverednode.Limits{}, store.States()),
 	}
 	s.Mirror = store.Add(simulatedRegistry, mirror.Policy{
 		Record: record.Policy{KeyPrefix: keyPrefix, Labels: map[string]string{"role": "role"}},

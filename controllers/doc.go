@@ -50,8 +50,8 @@
 // # What happens on a failure
 //
 //   - NATS is away: the Mirror stands still, no deadline passes, and both projections go on serving the last known state.
-//   - The API server is away: the Mirror goes on; each projection tries one name that differs after the other until a write
-//     is answered, and then all of them (package outage).
+//   - The API server is away: the Mirror goes on; one request a resource is tried at a time until one is answered, and then all
+//     of them (package outage).
 //   - The bucket takes no writes: nobody can heartbeat, so silence takes no traffic, and the NodeRegistry says why.
 //   - A record is refused, or an expression fails: the node keeps its last good facts for as long as it heartbeats.
 //   - Another prefix, server or mapping: what is known stays until the new listing is complete, and changes in one step.

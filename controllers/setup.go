@@ -18,27 +18,25 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/noderegistry"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration"
 	"github.com/rollcall-dev/rollcall/discovery/dial"
-	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
 // component is what reports Events.
 const component = rollcallv1alpha1.FieldOwner
 
 // Setup adds all controllers to the manager, and what they are measured by to the metrics that it serves. It is the only
-// list of them. An outage of the API server is waited out with away; servers says which NATS servers may be dialled, and limits how
-// many DiscoveredNodes there are with the view Problems.
-func Setup(mgr ctrl.Manager, measured *metrics.Metrics, away *outage.Outage, servers *dial.Policy, limits discoverednode.Limits, o noderegistry.Options) error {
+// list of them. servers says which NATS servers may be dialled, and limits how many DiscoveredNodes there are with the view
+// Problems.
+func Setup(mgr ctrl.Manager, measured *metrics.Metrics, servers *dial.Policy, limits discoverednode.Limits, o noderegistry.Options) error {
 	clk := clock.RealClock{}
 	reader, live, recorder := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(component)
 	departures := noderegistry.NewDepartures(reader, clk)
 	store := mirror.NewStore(clk, departures.Present)
 	progress := endpointslice.NewProgress(clk)
-	forSlices, forNodes := away.NewGate(), away.NewGate()
 
-	slices := endpointslice.New(forSlices.Client(reader), live, store, store.Cursor(), progress, measured, forSlices, clk)
-	nodes := discoverednode.New(forNodes.Client(reader), recorder, store, store.Cursor(), progress, measured, forNodes, clk, limits, store.States())
+	slices := endpointslice.New(reader, live, store, store.Cursor(), progress, measured, clk)
+	nodes := discoverednode.New(reader, recorder, store, store.Cursor(), progress, measured, clk, limits, store.States())
 	pods := podregistration.New(reader, recorder, measured, o.Cluster)
-	o.Follower, o.Outage, o.Problems = pods, away, nodes
+	o.Follower, o.Problems = pods, nodes
 	o.Connections = natsconn.NewPool(natsconn.Options{
 		Reader: live, Clock: clk, Log: mgr.GetLogger().WithName("connection"), Policy: servers,
 	})

@@ -86,7 +86,6 @@ type Controller struct {
 	cursor   *mirror.Cursor
 	slices   Slices
 	metrics  Metrics
-	gate     *outage.Gate
 	clock    clock.PassiveClock
 	schedule *schedule
 	budget   *budget
@@ -95,13 +94,13 @@ type Controller struct {
 	others *todo.List
 }
 
-// New returns a Controller. The client must read from a cache, and write through the gate. It takes what changes from the cursor.
+// New returns a Controller. The client must read from a cache. It takes what changes from the cursor.
 func New(
-	c client.Client, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, gate *outage.Gate, clk clock.PassiveClock,
+	c client.Client, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, clk clock.PassiveClock,
 	limits Limits, counts Counts,
 ) *Controller {
 	return &Controller{
-		client: c, recorder: recorder, nodes: nodes, cursor: cursor, slices: slices, metrics: metrics, gate: gate, clock: clk,
+		client: c, recorder: recorder, nodes: nodes, cursor: cursor, slices: slices, metrics: metrics, clock: clk,
 		schedule: newSchedule(), budget: newBudget(clk), views: newViews(limits, counts), others: todo.New(),
 	}
 }
@@ -124,7 +123,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, retry),
 		}).
-		Complete(c.gate.Reconciler(c))
+		Complete(c)
 }
 
 // Changes is the source of the controller: the nodes that change in the Store.
@@ -156,6 +155,10 @@ func waits(c mirror.Change) bool {
 
 // Reconcile makes one DiscoveredNode what its node is.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	return outage.Result(c.reconcile(ctx, req))
+}
+
+func (c *Controller) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	c.slices.Wait(ctx, c.nodes.Revision(), precedence) // Traffic first.
 	c.emitSum(ctx, client.ObjectKey{Namespace: req.Namespace, Name: record.RegistryOf(req.Name)})
 	existing := &rollcallv1alpha1.DiscoveredNode{}

@@ -44,19 +44,18 @@ type Controller struct {
 	cursor   *mirror.Cursor
 	progress *Progress
 	metrics  Metrics
-	gate     *outage.Gate
 	clock    clock.Clock
 	states   *states
 	queue    *todo.List
 }
 
-// New returns a Controller that writes the nodes with the client, whose reads come from the manager's cache and whose writes go
-// through the gate. It takes what changes from the cursor, and tells how far it has come to progress.
+// New returns a Controller that writes the nodes with the client, whose reads come from the manager's cache. It takes what
+// changes from the cursor, and tells how far it has come to progress.
 func New(
-	c client.Client, live client.Reader, nodes Nodes, cursor *mirror.Cursor, progress *Progress, metrics Metrics, gate *outage.Gate, clk clock.Clock,
+	c client.Client, live client.Reader, nodes Nodes, cursor *mirror.Cursor, progress *Progress, metrics Metrics, clk clock.Clock,
 ) *Controller {
 	return &Controller{
-		client: c, live: live, nodes: nodes, cursor: cursor, progress: progress, metrics: metrics, gate: gate, clock: clk,
+		client: c, live: live, nodes: nodes, cursor: cursor, progress: progress, metrics: metrics, clock: clk,
 		states: newStates(), queue: todo.New(),
 	}
 }
@@ -64,6 +63,10 @@ func New(
 // Reconcile brings the slices of one Service up to date.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	defer c.progress.end(req.NamespacedName, c.progress.begin(req.NamespacedName))
+	return outage.Result(c.reconcile(ctx, req))
+}
+
+func (c *Controller) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	service := &corev1.Service{}
 	if err := c.client.Get(ctx, req.NamespacedName, service); apierrors.IsNotFound(err) {
 		return c.release(ctx, req.NamespacedName, nil)

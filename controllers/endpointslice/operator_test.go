@@ -211,7 +211,7 @@ func start(t *testing.T, namespace string, f *fakeMirror) *operator {
 	}
 	clk := clock.RealClock{}
 	f.cursor = mirror.NewCursor()
-	o.controller = New(mgr.GetClient(), mgr.GetAPIReader(), f, f.cursor, NewProgress(clk), f, nil, clk)
+	o.controller = New(mgr.GetClient(), mgr.GetAPIReader(), f, f.cursor, NewProgress(clk), f, clk)
 	if err := o.controller.SetupWithManager(mgr); err != nil {
 		t.Fatalf("set up: %v", err)
 	}

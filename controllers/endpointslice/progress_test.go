@@ -115,7 +115,7 @@ func TestAStormIsOneBatch(t *testing.T) {
 		})
 	}
 	clk := testclock.NewFakeClock(fixture.Epoch)
-	c := New(nil, nil, nil, mirror.NewCursor(), NewProgress(clk), nil, nil, clk)
+	c := New(nil, nil, nil, mirror.NewCursor(), NewProgress(clk), nil, clk)
 	st := c.states.get(web)
 	selector, err := parseSelector(fixture.Service())
 	if err != nil {

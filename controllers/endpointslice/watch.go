@@ -63,7 +63,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 			MaxConcurrentReconciles: concurrentServices,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),
 		}).
-		Complete(c.gate.Reconciler(c))
+		Complete(c)
 }
 
 type (

@@ -136,7 +136,7 @@ func alikeBut(a, b *Node) bool {
 		return a == b
 	}
 	shared := *b
-	shared.Shared = a.Shared
+	shared.Shared, shared.Remarks = a.Shared, a.Remarks
 	return a.same(&shared)
 }
 

@@ -50,8 +50,6 @@ type Options struct {
 	Follower Follower
 	// Connections has the connections to NATS.
 	Connections *natsconn.Pool
-	// Outage takes it that the API server does not answer; nil: that is an error of each registry.
-	Outage *outage.Outage
 }
 
 // Problems counts the nodes of a registry that a person should look at, and those of them that have no DiscoveredNode; ok is false if
@@ -101,11 +99,15 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 			MaxConcurrentReconciles: 4,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, time.Second),
 		}).
-		Complete(c.options.Outage.Quiet(c))
+		Complete(c)
 }
 
 // Reconcile makes a registry's session what its spec asks for, and its status what the session and the Mirror say.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	return outage.Result(c.reconcile(ctx, req))
+}
+
+func (c *Controller) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	registry := &rollcallv1alpha1.NodeRegistry{}
 	err := c.client.Get(ctx, req.NamespacedName, registry)
 	switch {

@@ -18,6 +18,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
+	"github.com/rollcall-dev/rollcall/internal/outage"
 	"github.com/rollcall-dev/rollcall/internal/todo"
 )
 
@@ -102,6 +103,10 @@ func (c *Controller) ofRegistry(ctx context.Context, registry client.Object) []r
 
 // Reconcile makes the plan of one PodRegistration what its spec asks for, and its status what became of it.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	return outage.Result(c.reconcile(ctx, req))
+}
+
+func (c *Controller) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	p := &rollcallv1alpha1.PodRegistration{}
 	err := c.client.Get(ctx, req.NamespacedName, p)
 	if client.IgnoreNotFound(err) != nil {

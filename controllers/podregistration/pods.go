@@ -19,6 +19,7 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/podregistration/roster"
 	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/internal/outage"
 	"github.com/rollcall-dev/rollcall/internal/todo"
 )
 
@@ -91,7 +92,7 @@ func (c *podController) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		return ctrl.Result{}, nil
 	}
 	c.tell(pod, next)
-	return ctrl.Result{}, c.gate(ctx, pod, next)
+	return outage.Result(ctrl.Result{}, c.gate(ctx, pod, next))
 }
 
 // open returns the account of a pod; nil for no pod.

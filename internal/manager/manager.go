@@ -39,6 +39,7 @@ import (
 	"github.com/rollcall-dev/rollcall/discovery/dial"
 	"github.com/rollcall-dev/rollcall/internal/metricsauth"
 	"github.com/rollcall-dev/rollcall/internal/outage"
+	"github.com/rollcall-dev/rollcall/internal/rewind"
 )
 
 // leaderElectionID is the name of the Lease that the leader holds, unless the options give another.
@@ -88,24 +89,25 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	config = rest.CopyConfig(config)
 	config.QPS = -1
 	o.LeaderElectionID = cmp.Or(o.LeaderElectionID, leaderElectionID)
-	held := newLease(o.LeaderElectionID, clock.RealClock{})
-	if o.LeaderElect {
-		config.Wrap(held.transport)
-	}
-	config.Wrap(outage.Transport)
 	options, err := o.manager()
 	if err != nil {
 		return nil, err
 	}
-	away := outage.New(options.Logger.WithName("outage"), clock.RealClock{})
-	options.Cache.NewInformer = away.NewInformer
+	held, away := newLease(o.LeaderElectionID, clock.RealClock{}), outage.New(options.Logger.WithName("outage"), clock.RealClock{})
+	if o.LeaderElect {
+		config.Wrap(held.transport)
+	}
+	config.Wrap(away.Transport) // Around the other: the Lease may lapse while a request waits.
+	informers := rewind.NewInformers()
+	options.Cache.NewInformer = informers.Know(away.NewInformer)
 	measured := metrics.New()
 	options.NewClient = measured.Client
 	mgr, err := ctrl.NewManager(config, options)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
+	check := o.check(mgr, informers, away.Ended())
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping), mgr.Add(check)); err != nil {
 		return nil, err
 	}
 	cluster, err := o.clusterName(ctx, mgr.GetAPIReader())
@@ -118,7 +120,7 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	if err != nil {
 		return nil, fmt.Errorf("--allowed-server: %w", err)
 	}
-	if err := controllers.Setup(mgr, measured, away, servers, o.View, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
+	if err := controllers.Setup(mgr, measured, servers, o.View, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
 		return nil, err
 	}
 	if o.LeaderElect {
@@ -127,12 +129,30 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	return mgr, nil
 }
 
+// ours selects the EndpointSlices that are Rollcall's.
+var ours = labels.SelectorFromSet(labels.Set{discoveryv1.LabelManagedBy: rollcallv1alpha1.ManagedBy})
+
+// check returns what ends the manager if the API server's state goes back.
+func (o *Options) check(mgr ctrl.Manager, informers *rewind.Informers, outages <-chan struct{}) *rewind.Check {
+	return rewind.New(rewind.Options{
+		Log: mgr.GetLogger().WithName("rewind"), Clock: clock.RealClock{}, Reader: mgr.GetAPIReader(), Scheme: mgr.GetScheme(),
+		Informers: informers, Outages: outages, Namespaces: o.Namespaces,
+		Kinds: []rewind.Kind{
+			{Object: &discoveryv1.EndpointSlice{}, Options: []client.ListOption{client.MatchingLabelsSelector{Selector: ours}}},
+			{Object: &rollcallv1alpha1.DiscoveredNode{}},
+			{Object: &corev1.Service{}},
+			{Object: &rollcallv1alpha1.NodeRegistry{}},
+			{Object: &rollcallv1alpha1.PodRegistration{}},
+			{Object: &corev1.Pod{}, Many: true},
+		},
+	})
+}
+
 func (o *Options) manager() (ctrl.Options, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), rollcallv1alpha1.AddToScheme(scheme)); err != nil {
 		return ctrl.Options{}, err
 	}
-	ours := labels.SelectorFromSet(labels.Set{discoveryv1.LabelManagedBy: rollcallv1alpha1.ManagedBy})
 	caches := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{

@@ -21,6 +21,9 @@ func Unanswered(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
+	if errors.Is(err, errWaited) {
+		return true
+	}
 	if answer := apierrors.APIStatus(nil); errors.As(err, &answer) {
 		status := answer.Status()
 		if strings.Contains(status.Message, webhook) {

@@ -70,6 +70,7 @@ func TestClasses(t *testing.T) {
 		"404 of an object":            {err: apierrors.NewNotFound(nodes, "catga.web-1")},
 		"404 of the resource":         {err: answered(http.StatusNotFound), unserved: true},
 		"405":                         {err: apierrors.NewMethodNotSupported(nodes, "create"), unserved: true},
+		"not sent":                    {err: of(fmt.Errorf("%w: %s", errWaited, "404")), unanswered: true},
 		"no match":                    {err: &meta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "DiscoveredNode"}}, unserved: true},
 		"409":                         {err: apierrors.NewConflict(nodes, "catga.web-1", errors.New("changed"))},
 		"422":                         {err: apierrors.NewInvalid(schema.GroupKind{Kind: "DiscoveredNode"}, "catga.web-1", nil)},

@@ -1,23 +1,33 @@
 // Package outage lets the manager sit out an outage of the API server: quietly, at little cost to either side, and so that
 // all goes on within about a second of the API server's first answer.
 //
-// A watch that can't be made is tried again at short intervals, where the client library would wait for up to a minute:
-// NewInformer. A controller whose writes get no answer sends one at a time until one of them does, where each of its objects
-// would fail on its own, again and again: Gate. Both tell an Outage, which says in the log when it begins and when it is over.
-// And no request waits for long because an API server that is just starting asks for it: Transport.
+// All of it happens below the client library, so that no controller has a client or a queue of its own for it:
+//
+//	lists and watches   NewInformer asks again at short intervals, where the client library would wait for up to a minute
+//	writes, live reads  Transport has a breaker a resource: one request at a time is sent, every so often, until one is answered
+//	reconcilers         end with Result, so that an outage is no error of each object
+//
+// The log has two lines about an outage: its beginning and its end.
 package outage
 
 import (
+	"maps"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
-	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// worth is how long requests have to fail before it is worth a line in the log.
-const worth = time.Second
+const (
+	// quietPeriod is how long requests have to fail before the log says so.
+	quietPeriod = time.Second
+	// idleAfter is the time after which a resource that nobody has asked for since no longer counts as away.
+	idleAfter = 5 * time.Second
+)
 
 // Outage knows who gets no answer from the API server, and says so in the log: once when that begins, and once when all are
 // answered again. It is safe for concurrent use.
@@ -25,16 +35,36 @@ type Outage struct {
 	log   logr.Logger
 	clock clock.Clock
 
-	mu   sync.Mutex
-	away sets.Set[any]
+	mu       sync.Mutex
+	breakers map[schema.GroupResource]*breaker
+	// away are the breakers and informers that got no answer, each with the time of its last try.
+	away map[any]time.Time
 	// since is when the first of those that are away got no answer.
-	since time.Time
-	said  bool
+	since  time.Time
+	logged bool
+	ended  chan struct{}
 }
 
 // New returns an Outage in which everybody is answered.
 func New(log logr.Logger, clk clock.Clock) *Outage {
-	return &Outage{log: log, clock: clk, away: sets.New[any]()}
+	return &Outage{log: log, clock: clk, breakers: map[schema.GroupResource]*breaker{}, away: map[any]time.Time{}, ended: make(chan struct{}, 1)}
+}
+
+// Ended gets something when an outage has ended, however short it was. What was not taken by then is not there twice.
+func (o *Outage) Ended() <-chan struct{} { return o.ended }
+
+// Result returns how a reconcile ends whose requests to the API server may have got no answer. That is no error, which would be
+// logged for each object: the object is reconciled again.
+func Result(result reconcile.Result, err error) (reconcile.Result, error) {
+	if Unanswered(err) || Unserved(err) {
+		return reconcile.Result{RequeueAfter: pause()}, nil
+	}
+	return result, err
+}
+
+// pause returns how long to wait before the next try.
+func pause() time.Duration {
+	return probeAfter + rand.N(probeSpread) //nolint:gosec // Spreads load: nothing depends on it being unforeseeable.
 }
 
 // failed notes that who got no answer, but err.
@@ -42,12 +72,12 @@ func (o *Outage) failed(who any, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.clock.Now()
-	if o.away.Len() == 0 {
+	if len(o.away) == 0 {
 		o.since = now
 	}
-	o.away.Insert(who)
-	if !o.said && now.Sub(o.since) >= worth {
-		o.said = true
+	o.away[who] = now
+	if !o.logged && now.Sub(o.since) >= quietPeriod {
+		o.logged = true
 		o.log.Info("requests to the API server fail: they are tried again until it answers", "error", err.Error())
 	}
 }
@@ -56,12 +86,20 @@ func (o *Outage) failed(who any, err error) {
 func (o *Outage) answered(who any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.away.Has(who) {
+	if len(o.away) == 0 {
 		return
 	}
-	o.away.Delete(who)
-	if o.away.Len() == 0 && o.said {
-		o.said = false
+	delete(o.away, who)
+	maps.DeleteFunc(o.away, func(_ any, asked time.Time) bool { return o.clock.Since(asked) > idleAfter })
+	if len(o.away) > 0 {
+		return
+	}
+	select {
+	case o.ended <- struct{}{}:
+	default:
+	}
+	if o.logged {
+		o.logged = false
 		o.log.Info("the API server answers again", "after", o.clock.Since(o.since).Round(time.Millisecond).String())
 	}
 }

@@ -45,14 +45,14 @@ func (o *Outage) patient(lw cache.ListerWatcher) cache.ListerWatcher {
 	r := &retrier{outage: o}
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (list runtime.Object, err error) {
-			err = r.retry(ctx, pauseOfList, func() error {
+			err = r.retry(ctx, true, func() error {
 				list, err = asked.ListWithContext(ctx, options)
 				return err
 			})
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (w watch.Interface, err error) {
-			err = r.retry(ctx, pauseOfWatch, func() error {
+			err = r.retry(ctx, false, func() error {
 				w, err = asked.WatchWithContext(ctx, options)
 				if err == nil && reflect.TypeOf(w) == emptyWatch {
 					return errEnded
@@ -67,16 +67,21 @@ func (o *Outage) patient(lw cache.ListerWatcher) cache.ListerWatcher {
 // retrier tries one informer's requests again. Its address stands for the informer in the Outage.
 type retrier struct{ outage *Outage }
 
-// retry calls do until it succeeds, fails in a way for which pauseOf has no pause, or ctx ends.
-func (r *retrier) retry(ctx context.Context, pauseOf func(error, *wait.Backoff) time.Duration, do func() error) error {
+// retry calls do, which lists or watches, until it succeeds, fails with an answer, or ctx ends.
+func (r *retrier) retry(ctx context.Context, lists bool, do func() error) error {
 	backoff := &wait.Backoff{Duration: watchFirst, Factor: 2, Jitter: jitter, Steps: math.MaxInt, Cap: watchLast}
 	for {
 		err := do()
 		if ctx.Err() != nil {
 			return err
 		}
-		pause := pauseOf(err, backoff)
-		if pause == 0 {
+		var pause time.Duration
+		switch {
+		case Unanswered(err), errors.Is(err, errEnded):
+			pause = backoff.Step()
+		case lists && Unserved(err):
+			pause = wait.Jitter(watchUnserved, jitter)
+		default: // What was watched and is not served is listed anew: what comes back need not be what was there.
 			r.outage.answered(r)
 			return err
 		}
@@ -87,21 +92,4 @@ func (r *retrier) retry(ctx context.Context, pauseOf func(error, *wait.Backoff) 
 		case <-r.outage.clock.After(pause):
 		}
 	}
-}
-
-// pauseOfList returns how long to wait before a list that ended with err is tried again; zero: it is not.
-func pauseOfList(err error, backoff *wait.Backoff) time.Duration {
-	if Unserved(err) {
-		return wait.Jitter(watchUnserved, jitter)
-	}
-	return pauseOfWatch(err, backoff)
-}
-
-// pauseOfWatch returns how long to wait before a watch that ended with err is tried again; zero: it is not. Where the
-// resource is not served it has to be listed anew, since what comes back need not be what was there.
-func pauseOfWatch(err error, backoff *wait.Backoff) time.Duration {
-	if !Unanswered(err) && !errors.Is(err, errEnded) {
-		return 0
-	}
-	return backoff.Step()
 }

@@ -69,6 +69,16 @@ func findChild(name string) (*Process, error) {
 	return nil, fmt.Errorf("testenv: this process has no child %s", name)
 }
 
+// Flag returns the value of a flag of the process; empty: it has none.
+func (p *Process) Flag(name string) string {
+	for _, argument := range p.command {
+		if value, found := strings.CutPrefix(argument, "--"+name+"="); found {
+			return value
+		}
+	}
+	return ""
+}
+
 // Pause stops the process where it is, as SIGSTOP does.
 func (p *Process) Pause() error { return p.signal(syscall.SIGSTOP) }
 

@@ -26,6 +26,8 @@ func faultsOfTheAPIServer() []fault {
 		{name: "API server paused (SIGSTOP) for 5 s", alone: true, long: true, run: func(r *rig) { pauseAPIServer(r, times(1, 4)) }},
 		{name: "etcd slow: 200 ms of every 250 paused", alone: true, run: func(r *rig) { slowEtcd(r, times(10, 60)) }},
 		{name: "API server answers 429 and 409 for 2 s", alone: *full, run: func(r *rig) { refuse(r, times(1, 15)) }},
+		{name: "etcd restored to an older state", alone: true, long: true, run: func(r *rig) { restoreEtcd(r, 3, false) }},
+		{name: "etcd restored, and written to past the old state", alone: true, long: true, run: func(r *rig) { restoreEtcd(r, 3, true) }},
 		{name: "watches end and have expired (410)", alone: *full, run: func(r *rig) { expireWatches(r, times(3, 30)) }},
 		{name: "edited or deleted by hand", alone: *full, run: func(r *rig) { editByHand(r, times(10, 120)) }},
 		{name: "CRD of the DiscoveredNodes deleted and put back", alone: true, long: true, run: func(r *rig) { deleteCRD(r, 2) }},
