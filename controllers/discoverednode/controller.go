@@ -50,6 +50,10 @@ const retry = time.Second
 // precedence is for how long slices go first: a fleet that changes all the time must not keep the view from ever following.
 const precedence = 2 * time.Second
 
+// respite is how much later than the slices the view follows, so that the API server tells of a slice before it takes the writes of
+// the view.
+const respite = 10 * time.Millisecond
+
 // Nodes is what the controller needs of the Store. No method blocks.
 type Nodes interface {
 	// Node returns the node whose DiscoveredNode has that name, nil if there is none.
@@ -83,14 +87,14 @@ type Controller struct {
 	slices   Slices
 	metrics  Metrics
 	gate     *outage.Gate
-	clock    clock.PassiveClock
+	clock    clock.Clock
 	schedule *schedule
 	budget   *budget
 }
 
 // New returns a Controller. The client must read from a cache, and write through the gate. It takes what changes from the cursor.
 func New(
-	c client.Client, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, gate *outage.Gate, clk clock.PassiveClock,
+	c client.Client, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, gate *outage.Gate, clk clock.Clock,
 ) *Controller {
 	return &Controller{
 		client: c, recorder: recorder, nodes: nodes, cursor: cursor, slices: slices, metrics: metrics, gate: gate, clock: clk,
@@ -102,7 +106,7 @@ func New(
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("discoverednode").
-		For(&rollcallv1alpha1.DiscoveredNode{}).
+		For(&rollcallv1alpha1.DiscoveredNode{}, builder.WithPredicates(c.external())).
 		Watches(&rollcallv1alpha1.NodeRegistry{}, handler.EnqueueRequestsFromMapFunc(c.ofRegistry), builder.WithPredicates(relevant())).
 		WatchesRawSource(c.Changes()).
 		WithOptions(controller.Options{
@@ -122,6 +126,7 @@ func (c *Controller) Changes() source.Source {
 					return
 				case <-c.cursor.Wake():
 				}
+				c.follow(ctx)
 				for name := range c.cursor.Take().Nodes {
 					queue.Add(reconcile.Request{NamespacedName: name})
 				}
@@ -129,6 +134,15 @@ func (c *Controller) Changes() source.Source {
 		}()
 		return nil
 	})
+}
+
+// follow waits until the slices show what the Store has, and for a moment more.
+func (c *Controller) follow(ctx context.Context) {
+	c.slices.Wait(ctx, c.nodes.Revision(), precedence)
+	select {
+	case <-ctx.Done():
+	case <-c.clock.After(respite):
+	}
 }
 
 // Reconcile makes one DiscoveredNode what its node is.
@@ -193,6 +207,17 @@ func (c *Controller) ofRegistry(_ context.Context, registry client.Object) []rec
 		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: node.Namespace, Name: node.Name}})
 	}
 	return requests
+}
+
+// external lets through what others do to the objects. What we have written is on its schedule already.
+func (c *Controller) external() predicate.Predicate {
+	is := func(o client.Object) bool {
+		return !c.schedule.accepted(client.ObjectKeyFromObject(o), o.GetResourceVersion())
+	}
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return is(e.Object) },
+		UpdateFunc: func(e event.UpdateEvent) bool { return is(e.ObjectNew) },
+	}
 }
 
 // relevant lets through the NodeRegistries that are new, also where the watch took one for another of its name, and those with
