@@ -137,27 +137,42 @@ func TestAStormIsOneBatch(t *testing.T) {
 			c.cursor.Put(revision, []mirror.Change{{New: node}})
 		}
 	}
-	// A storm that never ends is a batch all the same after maxBatchDelay.
-	put(50)
-	for passed := time.Duration(0); passed < maxBatchDelay; passed += quietPeriod {
+	const step = quietPeriod / 2
+	pass := func() {
 		eventually(t, func() error {
-			if !clk.HasWaiters() {
+			if c.cursor.Len() > 0 || !clk.HasWaiters() {
 				return context.DeadlineExceeded
 			}
 			return nil
 		})
 		if queue.Len() > 0 {
-			t.Fatalf("handed on after %s", passed)
+			t.Fatalf("handed on after %s", clk.Since(fixture.Epoch))
 		}
-		put(50)
-		clk.Step(quietPeriod)
+		clk.Step(step)
 	}
-	eventually(t, func() error {
-		if queue.Len() != 1 {
-			return context.DeadlineExceeded
-		}
-		return nil
-	})
+	handed := func() {
+		eventually(t, func() error {
+			if queue.Len() != 1 {
+				return context.DeadlineExceeded
+			}
+			return nil
+		})
+		request, _ := queue.Get()
+		queue.Done(request)
+	}
+	// A storm that never ends is a batch all the same after maxBatchDelay.
+	for passed := time.Duration(0); passed < maxBatchDelay; passed += step {
+		put(50)
+		pass()
+	}
+	handed()
+	// A storm that has ended is one after quietPeriod.
+	put(50)
+	pass()
+	put(50)
+	pass()
+	pass()
+	handed()
 	if len(st.backlog.merged()) != 50 {
 		t.Errorf("%d dirty nodes, want 50", len(st.backlog.merged()))
 	}

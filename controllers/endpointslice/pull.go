@@ -46,11 +46,18 @@ func (c *Controller) Changes() source.Source {
 func (c *Controller) batch(ctx context.Context) sets.Set[types.NamespacedName] {
 	concerned := sets.New[types.NamespacedName]()
 	began, seen := c.clock.Now(), 0
+	last := began
 	for {
 		changes := c.cursor.Take()
-		seen += len(changes.Nodes)
 		concerned.Insert(c.hand(changes)...)
-		rest := min(quiet(seen, c.states.tracked(concerned)), began.Add(maxBatchDelay).Sub(c.clock.Now()))
+		if len(changes.Nodes) > 0 {
+			seen, last = seen+len(changes.Nodes), c.clock.Now()
+		}
+		over := last.Add(quiet(seen, c.states.tracked(concerned)))
+		if end := began.Add(maxBatchDelay); end.Before(over) {
+			over = end
+		}
+		rest := over.Sub(c.clock.Now())
 		if rest <= 0 {
 			return concerned
 		}
@@ -58,9 +65,7 @@ func (c *Controller) batch(ctx context.Context) sets.Set[types.NamespacedName] {
 		case <-ctx.Done():
 			return concerned
 		case <-c.clock.After(rest):
-		}
-		if c.cursor.Len() == 0 {
-			return concerned
+		case <-c.cursor.Wake():
 		}
 	}
 }
