@@ -96,14 +96,14 @@ func (m *Mirror) finish(at time.Time) {
 	}
 	defer m.mu.Unlock()
 	changes, state, settled := m.out.take(now)
+	if state {
+		m.observer.stateChanged(m.registry)
+	}
 	if len(changes) > 0 {
 		m.observer.nodesChanged(changes)
 	}
 	if settled {
 		m.observer.registrySettled(m.registry)
-	}
-	if state {
-		m.observer.stateChanged(m.registry)
 	}
 }
 
