@@ -31,7 +31,7 @@ func crowds(ctx context.Context, g *rig) ([]*figure, error) {
 func (g *rig) held(ctx context.Context, nodes int) (*figure, error) {
 	longest := &figure{
 		name: fmt.Sprintf("%d changed nodes × %d Services: longest time that the Watcher's goroutine is held", nodes, manyServices),
-		unit: milliseconds, by: ratio, target: atMost(5), floor: "bare loop over a map of as many nodes, in the same process",
+		unit: milliseconds, by: ratio, target: atMost(5), floor: "the longest of the bare loops over a map of as many nodes that the same goroutine makes between the calls",
 	}
 	crowd, err := g.spawn(ctx, childCrowd, "-nodes", strconv.Itoa(nodes), "-services", strconv.Itoa(manyServices))
 	if err != nil {
@@ -51,7 +51,7 @@ func (g *rig) held(ctx context.Context, nodes int) (*figure, error) {
 	return longest, crowd.stop()
 }
 
-// sampled is what a crowd answers to a strike: for how long the longest call took, and a bare loop.
+// sampled is what a crowd answers to a strike: for how long the longest call took, and the longest bare loop.
 type sampled struct{ Held, Loop time.Duration }
 
 // placed measures the memory of many Services that all select all nodes.
