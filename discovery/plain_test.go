@@ -39,7 +39,7 @@ func TestReadPlainLeaves(t *testing.T) {
 		``, `null`, `[]`, `"x"`, `{`, `}`, `{}{}`, `{}x`, `{"NodeId"}`, `{"NodeId":}`, `{"NodeId":"n1"`, `{"NodeId":"n1",}`, `{,}`,
 		`{"NodeId":"n1}`, `{"NodeId":"a\u0062"}`, `{"NodeId":"a` + "\t" + `"}`, `{"NodeId":"` + "\xff" + `"}`, `{"nodeid":"n1"}`, `{"Extra":1}`,
 		`{"NodeId":1}`, `{"NodeId":null}`, `{"Load":"1"}`, `{"Load":01}`, `{"Load":1.}`, `{"Load":.5}`, `{"Load":+1}`, `{"Load":1e}`, `{"Load":1e999}`,
-		`{"Load":0x10}`, `{"Load":1_0}`, `{"Load":Infinity}`, `{"Load":-}`, `{"Load":}`, `{"Draining":"true"}`, `{"Draining":tru}`, `{"Draining":truely}`,
+		`{"Load":0x10}`, `{"Load":1_0}`, `{"Load":Infinity}`, `{"Load":-}`, `{"Load":}`, `{"Draining":"true"}`, `{"Draining":tru}`, `{"Draining":truex}`,
 		`{"LastSeen":1}`, `{"LastSeen":"yesterday"}`, `{"LastSeen":null}`, `{"Metadata":{"a":1}}`, `{"Metadata":{"a":null}}`, `{"Metadata":{},"Metadata":{}}`,
 		`{"Addresses":["a"],"Addresses":["b"]}`, `{"Addresses":["a",]}`, `{"Addresses":["a" "b"]}`, `{"Addresses":[1]}`, `{"Ports":[{"Port":1.0}]}`,
 		`{"Ports":[{"Port":99999999999999999999}]}`, `{"Ports":[{"port":1}]}`, `{"Ports":[],"Ports":[]}`, `{"Owner":{"Uid":"u"}}`, `{"Owner":{},"Owner":{}}`,
