@@ -22,9 +22,11 @@ const (
 	childManager = "manager"
 	childWatch   = "bare-watch"
 	childRelay   = "bare-relay"
+	childStorm   = "bare-storm"
 	childCache   = "bare-cache"
 	childEvent   = "event"
 	childPods    = "pods"
+	childCrowd   = "crowd"
 )
 
 // children are what a child does until ctx ends. It calls ready when it has begun.
@@ -32,9 +34,11 @@ var children = map[string]func(ctx context.Context, args []string, c *child) err
 	childManager: runManager,
 	childWatch:   runBareWatch,
 	childRelay:   runBareRelay,
+	childStorm:   runBareStorm,
 	childCache:   runBareCache,
 	childEvent:   runEvent,
 	childPods:    runPods,
+	childCrowd:   runCrowd,
 }
 
 // child is what a child tells its parent.
@@ -53,6 +57,8 @@ type status struct {
 	// Allocated how many bytes it has allocated.
 	CPU, Collecting time.Duration
 	Allocated       uint64
+	// Resident is how many bytes of memory the process has had at most.
+	Resident uint64
 	// Heap is how many bytes are live, and Collection the CPU time that finding this out takes, if it was asked for.
 	Heap       uint64
 	Collection time.Duration
@@ -77,6 +83,7 @@ func (c *child) status() status {
 	return status{
 		Ready: c.ready.Load(), Seen: c.seen.Load(), CPU: cpuTime(),
 		Collecting: time.Duration(read[0].Value.Float64() * float64(time.Second)), Allocated: read[1].Value.Uint64(),
+		Resident: uint64(usage().Maxrss) << 10,
 	}
 }
 
@@ -94,11 +101,14 @@ func collect() (live uint64, took time.Duration) {
 
 // cpuTime returns the CPU time of this process.
 func cpuTime() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	u := usage()
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// usage returns what this process has used so far.
+func usage() (u syscall.Rusage) {
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // It fails only for who is no process.
+	return u
 }
 
 // runChild runs a child until it is told to end, or its parent is gone.

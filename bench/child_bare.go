@@ -8,10 +8,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	discoveryclient "k8s.io/client-go/kubernetes/typed/discovery/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -22,14 +24,18 @@ import (
 const perSlice = 100
 
 // bareFlags are the flags of the children that do no more than what can't be left out.
-type bareFlags struct{ nats, bucket, kubeconfig, namespace string }
+type bareFlags struct {
+	nats, bucket, kubeconfig, namespace string
+	puts                                int
+}
 
 func parseBare(name string, args []string) (b bareFlags, err error) {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.StringVar(&b.nats, "nats", "", "URL of the NATS server.")
 	flags.StringVar(&b.bucket, "bucket", "", "The bucket to watch.")
 	flags.StringVar(&b.kubeconfig, "kubeconfig", "", "The way to the API server.")
-	flags.StringVar(&b.namespace, "namespace", "", "The namespace of the slice.")
+	flags.StringVar(&b.namespace, "namespace", "", "The namespace of the slices.")
+	flags.IntVar(&b.puts, "puts", 0, "How many puts are one storm.")
 	return b, flags.Parse(args)
 }
 
@@ -110,6 +116,69 @@ func runBareRelay(ctx context.Context, args []string, c *child) error {
 		slice, err = client.Update(ctx, slice, metav1.UpdateOptions{})
 		return err
 	})
+}
+
+// runBareStorm is the floor of what a storm takes that comes through a bucket: a watch of it until the last change is in, and one raw
+// update of each slice. It knows beforehand how many changes there are.
+func runBareStorm(ctx context.Context, args []string, c *child) error {
+	b, err := parseBare(childStorm, args)
+	if err != nil {
+		return err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", b.kubeconfig)
+	if err != nil {
+		return err
+	}
+	kube, err := kubernetes.NewForConfig(protobuf(config))
+	if err != nil {
+		return err
+	}
+	client := kube.DiscoveryV1().EndpointSlices(b.namespace)
+	places, final := map[string]*discoveryv1.Endpoint{}, []*discoveryv1.EndpointSlice{}
+	for n := range b.puts / perSlice {
+		slice, err := client.Create(ctx, bareSlice(watchedStorm, n, 0), metav1.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		final = append(final, slice)
+	}
+	index(places, final)
+	seen := 0
+	return watchBare(ctx, b, c, func(node discovery.Node) error {
+		addresses, _, err := node.Reach()
+		if err != nil {
+			return err
+		}
+		places[node.ID].Addresses = []string{addresses[0].String()}
+		if seen++; seen < b.puts {
+			return nil
+		}
+		seen = 0
+		defer index(places, final)
+		return updateAll(ctx, client, final)
+	})
+}
+
+// index finds the endpoint of each node in the slices.
+func index(places map[string]*discoveryv1.Endpoint, slices []*discoveryv1.EndpointSlice) {
+	for _, slice := range slices {
+		for i := range slice.Endpoints {
+			places[slice.Endpoints[i].TargetRef.Name] = &slice.Endpoints[i]
+		}
+	}
+}
+
+// updateAll writes the slices in a loop. They become what the API server answers.
+func updateAll(ctx context.Context, client discoveryclient.EndpointSliceInterface, final []*discoveryv1.EndpointSlice) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(sliceWriters)
+	for i := range final {
+		group.Go(func() (err error) {
+			final[i], err = client.Update(ctx, final[i], metav1.UpdateOptions{})
+			return err
+		})
+	}
+	return group.Wait()
 }
 
 // bareService is the Service that bare slices are labelled with. There is no such Service, so nobody looks after them.

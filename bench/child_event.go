@@ -120,18 +120,29 @@ func (s *simulation) project(ctx context.Context, size int64) error {
 
 // work has what comes from the source reconciled, one object after the other.
 func work(ctx context.Context, from source.Source, r reconcile.Reconciler, done func()) error {
-	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
-	context.AfterFunc(ctx, queue.ShutDown)
-	go func() {
-		for request, over := queue.Get(); !over; request, over = queue.Get() {
-			result, err := r.Reconcile(ctx, request)
-			if err != nil || result.RequeueAfter > 0 && result.RequeueAfter < time.Second {
-				queue.AddRateLimited(request)
-			} else {
-				done()
-			}
-			queue.Done(request)
-		}
-	}()
+	queue := newQueue(ctx)
+	go handle(ctx, queue, r, done)
 	return from.Start(ctx, queue)
+}
+
+// queue has objects to be reconciled.
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+func newQueue(ctx context.Context) queue {
+	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	context.AfterFunc(ctx, q.ShutDown)
+	return q
+}
+
+// handle has the objects of a queue reconciled, one after the other.
+func handle(ctx context.Context, q queue, r reconcile.Reconciler, done func()) {
+	for request, over := q.Get(); !over; request, over = q.Get() {
+		result, err := r.Reconcile(ctx, request)
+		if err != nil || result.RequeueAfter > 0 && result.RequeueAfter < time.Second {
+			q.AddRateLimited(request)
+		} else {
+			done()
+		}
+		q.Done(request)
+	}
 }

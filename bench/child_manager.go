@@ -126,7 +126,8 @@ func runBareCache(ctx context.Context, args []string, c *child) error {
 				return
 			}
 		}
-		c.ready.Store(true)
+		// An informer of a cache that has not started is there at once, and empty.
+		c.ready.Store(informers.WaitForCacheSync(ctx))
 	}()
 	return informers.Start(ctx)
 }

@@ -39,7 +39,7 @@ func newCold(nodes int) *cold {
 			floor: "nodes / 100 endpoints of a slice",
 		},
 		nodes: &figure{
-			name: n + "DiscoveredNodes created", unit: perSecond, by: ratio, target: atLeast(0.85),
+			name: n + "DiscoveredNodes created", unit: perSecond, by: ratio, target: atLeast(0.95),
 			floor: "client-go loop that creates the same objects, 16 at a time, until a watch has seen them all",
 		},
 		heap: &figure{

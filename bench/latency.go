@@ -64,7 +64,7 @@ func latency(ctx context.Context, g *rig) ([]*figure, error) {
 		return nil, err
 	}
 	defer stop()
-	q := newQuantiles("KV put → slice seen", "KeyWatcher, decode, and one raw update of one slice as large", 2, 4)
+	q := newQuantiles("KV put → slice seen", "KeyWatcher, decode, and one raw update of one slice as large", 1.15, 1.5)
 	return q.compare(ctx, f.changed(v), floor)
 }
 

@@ -83,6 +83,7 @@ type step struct {
 func steps() []step {
 	return []step{
 		{"event", eventCost},
+		{"crowd", crowds},
 		{"cold", coldStart},
 		{"heartbeats", heartbeats},
 		{"cpu", heartbeatCPU},

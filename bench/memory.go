@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -23,13 +25,19 @@ import (
 type memory struct {
 	client.Client
 	registry *rollcallv1alpha1.NodeRegistry
+	// services has a copy of service by default. Nobody writes to it.
 	service  *corev1.Service
-	nodes    map[string]*rollcallv1alpha1.DiscoveredNode
-	version  int
+	services map[types.NamespacedName]*corev1.Service
+
+	mu      sync.Mutex
+	nodes   map[string]*rollcallv1alpha1.DiscoveredNode
+	version int
+	// moved has how many endpoints of each slice there are by the number of moves of their nodes.
+	moved map[string]map[string]int
 }
 
 func newMemory() *memory {
-	return &memory{
+	m := &memory{
 		registry: &rollcallv1alpha1.NodeRegistry{ObjectMeta: metav1.ObjectMeta{Namespace: simulatedRegistry.Namespace, Name: simulatedRegistry.Name, UID: "registry"}},
 		service: &corev1.Service{
 			ObjectMeta: metav1.ObjectMeta{
@@ -41,18 +49,22 @@ func newMemory() *memory {
 				Ports: []corev1.ServicePort{{Name: "http", Protocol: corev1.ProtocolTCP, Port: 80, TargetPort: intstr.FromString("http")}},
 			},
 		},
-		nodes: map[string]*rollcallv1alpha1.DiscoveredNode{},
+		nodes: map[string]*rollcallv1alpha1.DiscoveredNode{}, moved: map[string]map[string]int{},
 	}
+	m.services = map[types.NamespacedName]*corev1.Service{simulatedService: m.service}
+	return m
 }
 
 // Get implements client.Client.
 func (m *memory) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
 	switch into := into.(type) {
 	case *corev1.Service:
-		m.service.DeepCopyInto(into)
+		m.services[key].DeepCopyInto(into)
 	case *rollcallv1alpha1.NodeRegistry:
 		m.registry.DeepCopyInto(into)
 	case *rollcallv1alpha1.DiscoveredNode:
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		if m.nodes[key.Name] == nil {
 			return apierrors.NewNotFound(schema.GroupResource{Resource: "discoverednodes"}, key.Name)
 		}
@@ -77,14 +89,17 @@ func (m *memory) Update(_ context.Context, o client.Object, _ ...client.UpdateOp
 // store takes an object as the real client, the API server's answer and its echo in the manager's cache do: it is encoded
 // once and decoded twice.
 func (m *memory) store(o client.Object) error {
+	m.mu.Lock()
 	m.version++
 	o.SetResourceVersion(strconv.Itoa(m.version))
+	m.mu.Unlock()
 	switch o := o.(type) {
 	case *discoveryv1.EndpointSlice:
 		sent, err := o.Marshal()
 		if err != nil {
 			return err
 		}
+		m.count(o)
 		o.Reset()
 		return errors.Join(o.Unmarshal(sent), new(discoveryv1.EndpointSlice).Unmarshal(sent))
 	case *rollcallv1alpha1.DiscoveredNode:
@@ -93,11 +108,37 @@ func (m *memory) store(o client.Object) error {
 			return err
 		}
 		echo := &rollcallv1alpha1.DiscoveredNode{}
+		if err := errors.Join(json.Unmarshal(sent, o), json.Unmarshal(sent, echo)); err != nil {
+			return err
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		m.nodes[o.Name] = echo
-		return errors.Join(json.Unmarshal(sent, o), json.Unmarshal(sent, echo))
+		return nil
 	default:
 		return fmt.Errorf("write of a %T", o)
 	}
+}
+
+// count notes how often the nodes in a slice have moved.
+func (m *memory) count(slice *discoveryv1.EndpointSlice) {
+	moved := map[string]int{}
+	for i := range slice.Endpoints {
+		moved[strings.Split(slice.Endpoints[i].Addresses[0], ".")[1]]++
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.moved[slice.Name] = moved
+}
+
+// shown returns how many endpoints there are of nodes that have moved so often.
+func (m *memory) shown(moves int) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, moved := range m.moved {
+		n += moved[strconv.Itoa(moves&0xff)]
+	}
+	return n
 }
 
 // Status implements client.Client.

@@ -51,7 +51,10 @@ type recordOwner struct {
 // node is what could be read nevertheless, Draining above all. It doesn't look at whether the node can be reached: that is
 // [Node.Reach].
 func Decode(value []byte) (Node, []Remark, error) {
-	r := strict(value)
+	r := readPlain(value) // That is what a heartbeat costs.
+	if r == nil {
+		r = strict(value)
+	}
 	var found remarks
 	var refusal error
 	if r == nil {
@@ -64,7 +67,7 @@ func Decode(value []byte) (Node, []Remark, error) {
 	return r.node(), found.limited(), refusal
 }
 
-// strict reads a record that is as it should be, and returns nil for another one. It is what costs a heartbeat.
+// strict reads a record that is as it should be, and returns nil for another one.
 func strict(value []byte) *record {
 	trimmed := bytes.TrimSpace(value)
 	var r record

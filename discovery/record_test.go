@@ -139,6 +139,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(spoiled("Metadata", raw)))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
+		checkPlain(t, in)
 		checkBothPathsAgree(t, in)
 		checkRepair(t, in)
 		if spoilable(in) {

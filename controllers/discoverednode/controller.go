@@ -54,6 +54,10 @@ const retry = time.Second
 // precedence is for how long slices go first: a fleet that changes all the time must not keep the view from ever following.
 const precedence = 2 * time.Second
 
+// respite is how much later than the slices the view follows, so that the API server tells of a slice before it takes the writes of
+// the view.
+const respite = 10 * time.Millisecond
+
 // Nodes is what the controller needs of the Store. No method blocks.
 type Nodes interface {
 	// Node returns the node whose DiscoveredNode has that name, nil if there is none.
@@ -86,7 +90,7 @@ type Controller struct {
 	cursor   *mirror.Cursor
 	slices   Slices
 	metrics  Metrics
-	clock    clock.PassiveClock
+	clock    clock.Clock
 	schedule *schedule
 	budget   *budget
 	views    *views
@@ -96,7 +100,7 @@ type Controller struct {
 
 // New returns a Controller. The client must read from a cache. It takes what changes from the cursor.
 func New(
-	c client.Client, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, clk clock.PassiveClock,
+	c client.Client, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, clk clock.Clock,
 	limits Limits, counts Counts,
 ) *Controller {
 	return &Controller{
@@ -115,7 +119,7 @@ func (c *Controller) Problems(registry types.NamespacedName) (problems, notShown
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("discoverednode").
-		For(&rollcallv1alpha1.DiscoveredNode{}).
+		For(&rollcallv1alpha1.DiscoveredNode{}, builder.WithPredicates(c.external())).
 		Watches(&rollcallv1alpha1.NodeRegistry{}, handler.EnqueueRequestsFromMapFunc(c.ofRegistry), builder.WithPredicates(relevant())).
 		WatchesRawSource(c.Changes()).
 		WatchesRawSource(c.others).
@@ -136,6 +140,7 @@ func (c *Controller) Changes() source.Source {
 					return
 				case <-c.cursor.Wake():
 				}
+				c.follow(ctx)
 				changes := c.cursor.Take().Nodes
 				for _, name := range c.views.change(changes, c.clock.Now()) {
 					if !waits(changes[name]) {
@@ -146,6 +151,15 @@ func (c *Controller) Changes() source.Source {
 		}()
 		return nil
 	})
+}
+
+// follow waits until the slices show what the Store has, and for a moment more.
+func (c *Controller) follow(ctx context.Context) {
+	c.slices.Wait(ctx, c.nodes.Revision(), precedence)
+	select {
+	case <-ctx.Done():
+	case <-c.clock.After(respite):
+	}
 }
 
 // waits returns true if the object shows already as much as it is to show of a node that flaps.
@@ -255,6 +269,17 @@ func (c *Controller) ofRegistry(_ context.Context, object client.Object) []recon
 		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: node.Namespace, Name: node.Name}})
 	}
 	return requests
+}
+
+// external lets through what others do to the objects. What we have written is on its schedule already.
+func (c *Controller) external() predicate.Predicate {
+	is := func(o client.Object) bool {
+		return !c.schedule.accepted(client.ObjectKeyFromObject(o), o.GetResourceVersion())
+	}
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return is(e.Object) },
+		UpdateFunc: func(e event.UpdateEvent) bool { return is(e.ObjectNew) },
+	}
 }
 
 // relevant lets through the NodeRegistries that are new, also where the watch took one for another of its name, and those with

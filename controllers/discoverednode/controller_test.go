@@ -47,7 +47,7 @@ type rig struct {
 	*testing.T
 	*Controller
 	nodes  *one
-	clock  *testclock.FakePassiveClock
+	clock  *testclock.FakeClock
 	writes int
 	events *events.FakeRecorder
 }
@@ -58,7 +58,7 @@ func newRig(t *testing.T, interval time.Duration) *rig {
 	if err := rollcallv1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{T: t, nodes: &one{healthy()}, clock: testclock.NewFakePassiveClock(began), events: events.NewFakeRecorder(100)}
+	r := &rig{T: t, nodes: &one{healthy()}, clock: testclock.NewFakeClock(began), events: events.NewFakeRecorder(100)}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(registryOf(interval)).WithInterceptorFuncs(interceptor.Funcs{
 		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
 			r.writes++

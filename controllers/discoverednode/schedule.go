@@ -63,6 +63,13 @@ func (s *schedule) accept(name types.NamespacedName, version string) {
 	}
 }
 
+// accepted returns true if the version is the one that was accepted last.
+func (s *schedule) accepted(name types.NamespacedName, version string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.objects[name].version == version
+}
+
 // changed returns true if somebody else has written the object since its last accepted version; false if none was accepted since
 // start.
 func (s *schedule) changed(name types.NamespacedName, version string) bool {

@@ -13,9 +13,10 @@ import (
 // batch is changed nodes that concern the same Services, which share it: it is never written to.
 type batch []changed
 
-// changed is a node that changed, with the time of that.
+// changed is a node that changed, as it is since then, with the time of that. It is nil once it is gone.
 type changed struct {
-	node string
+	name string
+	node *mirror.Node
 	at   time.Time
 }
 
@@ -40,9 +41,20 @@ func (b *backlog) merged() map[string]time.Time {
 	nodes := map[string]time.Time{}
 	for _, batch := range b.batches {
 		for _, c := range batch {
-			if before, found := nodes[c.node]; !found || c.at.Before(before) {
-				nodes[c.node] = c.at
+			if before, found := nodes[c.name]; !found || c.at.Before(before) {
+				nodes[c.name] = c.at
 			}
+		}
+	}
+	return nodes
+}
+
+// latest returns the nodes as the last change has left them.
+func (b *backlog) latest() map[string]*mirror.Node {
+	nodes := map[string]*mirror.Node{}
+	for _, batch := range b.batches {
+		for _, c := range batch {
+			nodes[c.name] = c.node
 		}
 	}
 	return nodes
@@ -69,7 +81,7 @@ func (m *matching) add(name string, change mirror.Change, now time.Time) {
 		at = change.New.Changed
 	}
 	concerned := m.selecting(change.Old, change.New)
-	m.batches[concerned] = append(m.batches[concerned], changed{name, at})
+	m.batches[concerned] = append(m.batches[concerned], changed{name, change.New, at})
 }
 
 // selecting returns the Services that select one of the nodes.

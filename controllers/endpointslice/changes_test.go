@@ -75,10 +75,14 @@ func TestChange(t *testing.T) {
 // TestBacklog: a node has the time of its earliest change, and one that changes all the time fills no memory.
 func TestBacklog(t *testing.T) {
 	var b backlog
-	b.add(batch{{"a", fixture.Epoch.Add(1)}, {"b", fixture.Epoch}})
-	b.add(batch{{"a", fixture.Epoch}, {"b", fixture.Epoch.Add(1)}})
+	b.add(batch{{name: "a", at: fixture.Epoch.Add(1)}, {name: "b", at: fixture.Epoch}})
+	moved := fixture.Node("catga", "a", "10.0.0.1")
+	b.add(batch{{name: "a", node: moved, at: fixture.Epoch}, {name: "b", at: fixture.Epoch.Add(1)}})
 	if diff := cmp.Diff(map[string]time.Time{"a": fixture.Epoch, "b": fixture.Epoch}, b.merged()); diff != "" {
 		t.Errorf("the nodes differ (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]*mirror.Node{"a": moved, "b": nil}, b.latest(), cmp.Comparer(func(a, b *mirror.Node) bool { return a == b })); diff != "" {
+		t.Errorf("the nodes are not the latest (-want +got):\n%s", diff)
 	}
 
 	s := statesOf(t, map[string]string{"web": "role=web"})

@@ -114,7 +114,7 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 
 // plan returns the writes that the work comes down to.
 func (w *writer) plan(ctx context.Context, view *plan.View, selector labels.Selector, todo work) ([]plan.Operation, error) {
-	nodes := plan.Nodes{Lookup: w.lookup(w.service.Namespace, selector), Changed: todo.changed}
+	nodes := plan.Nodes{Lookup: w.lookup(w.service.Namespace, selector, todo.latest), Changed: todo.changed}
 	if !todo.full {
 		return w.state.placement.Revise(nodes, w.state.slices), nil
 	}
@@ -128,12 +128,16 @@ func (w *writer) plan(ctx context.Context, view *plan.View, selector labels.Sele
 	return operations, nil
 }
 
-// lookup returns the plan.Nodes.Lookup of a Service. Whether the registry is settled is asked first: if it is, the node's absence
-// means something.
-func (c *Controller) lookup(namespace string, selector labels.Selector) func(name string) (*mirror.Node, bool) {
+// lookup returns the plan.Nodes.Lookup of a Service. What a node is now is known of those that changed: to read each from its Mirror
+// would take the lock that the goroutine of the Watcher needs, for each Service. Whether the registry is settled is asked before the
+// first of its nodes is read: if it is, a node's absence means something.
+func (c *Controller) lookup(namespace string, selector labels.Selector, latest map[string]*mirror.Node) func(name string) (*mirror.Node, bool) {
 	return func(name string) (*mirror.Node, bool) {
-		settled := c.nodes.Settled(namespace, name)
-		node := c.nodes.Node(namespace, name)
+		node, known := latest[name]
+		settled := (!known || node == nil || node.Remembered || node.Forgotten) && c.nodes.Settled(namespace, name)
+		if !known {
+			node = c.nodes.Node(namespace, name)
+		}
 		if node == nil {
 			return nil, !settled
 		}

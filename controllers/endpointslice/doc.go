@@ -4,7 +4,8 @@
 // # Cost
 //
 // The controller takes the changes of nodes from its mirror.Cursor, a batch at a time: a single change at once, and a storm when it
-// is over or has gone on for a moment, since slices that are written halfway through it are written twice. Nodes with the same
+// is over or has gone on for a moment, since slices that are written halfway through it are written twice. A change brings its node
+// with it, so that no reconcile needs the lock of a Mirror for that. Nodes with the same
 // labels are matched once with each Service, and the Services that select them share the batch. A reconcile plans for the nodes
 // that changed only; see package plan. A full pass, over all nodes and slices, happens when a Service is new or changed, when a
 // slice was changed externally, when a write failed, and when a registry has been listed for the first time. Progress knows how far

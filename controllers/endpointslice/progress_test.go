@@ -93,6 +93,35 @@ func TestWaitForSlices(t *testing.T) {
 	goesOn(waiting)
 }
 
+// TestGathering: a batch that has lasted for a while waits no longer for more changes than their own pace tells.
+func TestGathering(t *testing.T) {
+	const slices, whole = 10, 10 * perSlice
+	for _, test := range []struct {
+		name string
+		// at is when changes came, 64 at a time; wait is for how long none must come after the last.
+		at   []time.Duration
+		wait time.Duration
+	}{
+		{name: "the first", at: []time.Duration{0}, wait: whole},
+		{name: "a few", at: []time.Duration{0, time.Millisecond, 2 * time.Millisecond}, wait: whole},
+		{name: "many, fast", at: []time.Duration{0, time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond}, wait: 4 * time.Millisecond},
+		{name: "many, faster", at: []time.Duration{0, whole / 8, whole / 4, whole * 3 / 8, whole / 2}, wait: leastQuiet},
+		{name: "many, slowly", at: []time.Duration{0, 5 * time.Millisecond, 7 * time.Millisecond}, wait: whole},
+		{name: "without an end", at: []time.Duration{0, maxBatchDelay - time.Millisecond}, wait: time.Millisecond},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := gathering{began: fixture.Epoch}
+			for _, at := range test.at {
+				b.add(64, fixture.Epoch.Add(at))
+				b.add(0, fixture.Epoch.Add(at+time.Microsecond))
+			}
+			if got := b.over(slices).Sub(b.last); got != test.wait {
+				t.Errorf("waits for %s, not %s", got, test.wait)
+			}
+		})
+	}
+}
+
 // TestAStormIsOneBatch: changes that come in together are handed on together, and one that comes alone is at once.
 func TestAStormIsOneBatch(t *testing.T) {
 	nodes := fixture.Fleet(100)
@@ -137,27 +166,42 @@ func TestAStormIsOneBatch(t *testing.T) {
 			c.cursor.Put(revision, []mirror.Change{{New: node}})
 		}
 	}
-	// A storm that never ends is a batch all the same after maxBatchDelay.
-	put(50)
-	for passed := time.Duration(0); passed < maxBatchDelay; passed += quietPeriod {
+	const step = quietPeriod / 2
+	pass := func() {
 		eventually(t, func() error {
-			if !clk.HasWaiters() {
+			if c.cursor.Len() > 0 || !clk.HasWaiters() {
 				return context.DeadlineExceeded
 			}
 			return nil
 		})
 		if queue.Len() > 0 {
-			t.Fatalf("handed on after %s", passed)
+			t.Fatalf("handed on after %s", clk.Since(fixture.Epoch))
 		}
-		put(50)
-		clk.Step(quietPeriod)
+		clk.Step(step)
 	}
-	eventually(t, func() error {
-		if queue.Len() != 1 {
-			return context.DeadlineExceeded
-		}
-		return nil
-	})
+	handed := func() {
+		eventually(t, func() error {
+			if queue.Len() != 1 {
+				return context.DeadlineExceeded
+			}
+			return nil
+		})
+		request, _ := queue.Get()
+		queue.Done(request)
+	}
+	// A storm that never ends is a batch all the same after maxBatchDelay.
+	for passed := time.Duration(0); passed < maxBatchDelay; passed += step {
+		put(50)
+		pass()
+	}
+	handed()
+	// A storm that has ended is one after quietPeriod.
+	put(50)
+	pass()
+	put(50)
+	pass()
+	pass()
+	handed()
 	if len(st.backlog.merged()) != 50 {
 		t.Errorf("%d dirty nodes, want 50", len(st.backlog.merged()))
 	}

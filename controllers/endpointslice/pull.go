@@ -18,6 +18,8 @@ const (
 	perSlice = 800 * time.Microsecond
 	// quietPeriod is after how long without a change a batch is complete at the latest.
 	quietPeriod = 25 * time.Millisecond
+	// leastQuiet is after how long without a change a batch is complete at the earliest, however fast they came.
+	leastQuiet = 2 * time.Millisecond
 	// maxBatchDelay bounds how long a batch waits in all.
 	maxBatchDelay = 100 * time.Millisecond
 )
@@ -45,12 +47,12 @@ func (c *Controller) Changes() source.Source {
 // batch hands on changes until no more are coming in, and returns the Services that they concern.
 func (c *Controller) batch(ctx context.Context) sets.Set[types.NamespacedName] {
 	concerned := sets.New[types.NamespacedName]()
-	began, seen := c.clock.Now(), 0
+	b := gathering{began: c.clock.Now()}
 	for {
 		changes := c.cursor.Take()
-		seen += len(changes.Nodes)
 		concerned.Insert(c.hand(changes)...)
-		rest := min(quiet(seen, c.states.tracked(concerned)), began.Add(maxBatchDelay).Sub(c.clock.Now()))
+		b.add(len(changes.Nodes), c.clock.Now())
+		rest := b.over(c.states.tracked(concerned)).Sub(c.clock.Now())
 		if rest <= 0 {
 			return concerned
 		}
@@ -58,11 +60,42 @@ func (c *Controller) batch(ctx context.Context) sets.Set[types.NamespacedName] {
 		case <-ctx.Done():
 			return concerned
 		case <-c.clock.After(rest):
-		}
-		if c.cursor.Len() == 0 {
-			return concerned
+		case <-c.cursor.Wake():
 		}
 	}
+}
+
+// gathering is what is known of a batch while it is gathered.
+type gathering struct {
+	began, last time.Time
+	changes     int
+	// pause is the longest from one change to the next.
+	pause time.Duration
+}
+
+// add notes so many changes that have come in by now.
+func (b *gathering) add(changes int, now time.Time) {
+	switch {
+	case changes == 0:
+		return
+	case b.changes > 0:
+		b.pause = max(b.pause, now.Sub(b.last))
+	}
+	b.changes, b.last = b.changes+changes, now
+}
+
+// over returns when the batch is complete if no more changes come, which touch at most so many slices so far. Once it has lasted
+// for half the time that it waits for more, their own pace tells when no more are to be expected.
+func (b *gathering) over(slices int) time.Time {
+	wait := quiet(b.changes, slices)
+	if b.last.Sub(b.began) >= wait/2 {
+		wait = min(wait, max(leastQuiet, 2*b.pause))
+	}
+	over, end := b.last.Add(wait), b.began.Add(maxBatchDelay)
+	if end.Before(over) {
+		return end
+	}
+	return over
 }
 
 // quiet returns for how long no change must come for so many, which touch at most so many slices, to be a batch.

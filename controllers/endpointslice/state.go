@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
 
 // state is what is remembered of one Service. Of all Services that are annotated or have slices there is one.
@@ -37,7 +38,9 @@ type state struct {
 type work struct {
 	// changed are nodes, each with the time of its earliest change that is not written yet.
 	changed map[string]time.Time
-	full    bool
+	// latest are the same nodes as they are since. A full pass reads all nodes as they stand.
+	latest map[string]*mirror.Node
+	full   bool
 	// exist are the slices that a full pass starts from, vanished those that the watch no longer shows.
 	exist, vanished []*discoveryv1.EndpointSlice
 }
@@ -94,6 +97,8 @@ func (s *states) begin(st *state, selector labels.Selector, full bool) work {
 	todo := work{changed: st.backlog.merged(), full: full || st.full || st.placement == nil || st.slices.behind()}
 	if todo.full {
 		todo.exist, todo.vanished = st.slices.catchUp()
+	} else {
+		todo.latest = st.backlog.latest()
 	}
 	st.selector, st.backlog, st.full = selector, backlog{}, false
 	return todo
@@ -112,8 +117,8 @@ func (s *states) retry(st *state, failed work) {
 	defer s.mu.Unlock()
 	st.placement, st.full = nil, true
 	nodes := make(batch, 0, len(failed.changed))
-	for node, at := range failed.changed {
-		nodes = append(nodes, changed{node, at})
+	for name, at := range failed.changed {
+		nodes = append(nodes, changed{name: name, at: at}) // The pass reads what the node is.
 	}
 	st.backlog.add(nodes)
 }

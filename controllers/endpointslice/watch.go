@@ -61,7 +61,9 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(c.queue).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrentServices,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),
+			// A Service is on its way to a worker at once: the queue with priorities hands it on twice before.
+			UsePriorityQueue: new(false),
+			RateLimiter:      workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),
 		}).
 		Complete(c)
 }

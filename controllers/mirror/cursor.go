@@ -36,8 +36,8 @@ type Changes struct {
 	All     bool
 }
 
-// cursorLimit is the least limit of a Cursor.
-const cursorLimit = 4096
+// cursorLimit is the least limit of a Cursor. Below it nothing is merged where others wait for it: a whole fleet may change in one step.
+const cursorLimit = 1 << 15
 
 // NewCursor returns a Cursor at the beginning.
 func NewCursor() *Cursor {

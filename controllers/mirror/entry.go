@@ -49,8 +49,10 @@ const (
 // entry is what the table knows of one key. Times are on the registry's listening clock where they are durations.
 type entry struct {
 	key, name string
-	facts     record.Facts
-	load      string
+	// after is the node ID that the name is made of; empty: it is made of the key.
+	after string
+	facts record.Facts
+	load  string
 	// remembered is true until the first message was read: the facts are what the DiscoveredNode says.
 	remembered bool
 	// forgotten is true for an entry that may have had a good record before the Mirror began; see memory.

@@ -102,14 +102,14 @@ func (m *Mirror) finish(at time.Time) {
 	m.settleMemory()
 	changes, state, settled := m.out.take(now)
 	m.recall(changes)
+	if state {
+		m.observer.stateChanged(m.registry)
+	}
 	if len(changes) > 0 {
 		m.observer.nodesChanged(changes)
 	}
 	if settled {
 		m.observer.registrySettled(m.registry)
-	}
-	if state {
-		m.observer.stateChanged(m.registry)
 	}
 }
 

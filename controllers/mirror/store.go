@@ -179,7 +179,8 @@ func (s *Store) publish(f func(c *Cursor, revision uint64)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revision++
-	for _, c := range s.cursors {
+	// Who is woken last runs first: the projection whose Cursor is the oldest.
+	for _, c := range slices.Backward(s.cursors) {
 		f(c, s.revision)
 	}
 }

@@ -233,12 +233,16 @@ func (t *table) yield(e, former *entry) {
 func (t *table) rename(e *entry) {
 	holder := t.ids.holder(e.indexed.id)
 	e.duplicate = holder != nil && holder != e
-	name := record.KeyName(t.registry.Name, e.key)
+	after := ""
 	if holder == e {
-		name = record.Name(t.registry.Name, e.indexed.id)
+		after = e.indexed.id
 	}
-	if name == e.name {
+	if e.name != "" && after == e.after {
 		return
+	}
+	name := record.KeyName(t.registry.Name, e.key)
+	if e.after = after; after != "" {
+		name = record.Name(t.registry.Name, after)
 	}
 	if t.names[e.name] == e {
 		delete(t.names, e.name)

@@ -17,8 +17,8 @@ type family struct {
 	kind discoveryv1.AddressType
 	// candidates are by the name of their node.
 	candidates map[string]*candidate
-	// first has one candidate of each address.
-	first map[netip.Addr]*candidate
+	// first has one candidate of each address. Of a family its bytes say all; a netip.Addr takes half as much again.
+	first map[[16]byte]*candidate
 	// conflicts are the addresses that several candidates give, and disputed those of which the winners have to be found out, with
 	// the time of the change that led to that.
 	conflicts map[netip.Addr]*conflict
@@ -47,7 +47,7 @@ type Conflict struct {
 func newFamily(v *View, kind discoveryv1.AddressType) *family {
 	return &family{
 		view: v, kind: kind,
-		candidates: map[string]*candidate{}, first: map[netip.Addr]*candidate{},
+		candidates: map[string]*candidate{}, first: map[[16]byte]*candidate{},
 		conflicts: map[netip.Addr]*conflict{}, disputed: map[netip.Addr]time.Time{}, groups: map[string]*group{},
 	}
 }
@@ -152,9 +152,9 @@ func (f *family) enter(c *candidate, ports []discoveryv1.EndpointPort, cause tim
 		return
 	}
 	f.point(&c.ports, f.group(ports))
-	switch other := f.first[addr]; {
+	switch other := f.first[addr.As16()]; {
 	case other == nil:
-		f.first[addr] = c
+		f.first[addr.As16()] = c
 		f.point(&c.shown, c.ports)
 		return
 	case f.conflicts[addr] == nil:
@@ -172,16 +172,16 @@ func (f *family) leave(c *candidate, cause time.Time) {
 	}
 	among := f.conflicts[addr]
 	if among == nil {
-		delete(f.first, addr)
+		delete(f.first, addr.As16())
 		return
 	}
 	at := slices.Index(among.candidates, c)
 	among.candidates = slices.Delete(among.candidates, at, at+1)
 	f.disputed[addr] = earliest(f.disputed[addr], cause)
 	if len(among.candidates) > 0 {
-		f.first[addr] = among.candidates[0]
+		f.first[addr.As16()] = among.candidates[0]
 	} else {
-		delete(f.first, addr)
+		delete(f.first, addr.As16())
 		delete(f.conflicts, addr)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -100,7 +101,7 @@ func ranks(p *Placement) map[string][]string {
 	all := map[string][]string{}
 	for _, f := range p.families {
 		for addr, c := range f.first {
-			all[addr.String()] = []string{c.name()}
+			all[netip.AddrFrom16(addr).Unmap().String()] = []string{c.name()}
 		}
 		for addr, among := range f.conflicts {
 			all[addr.String()] = nil

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -165,6 +166,14 @@ func condition(b bool) *bool {
 	return &no
 }
 
+// dnsLabel returns true for a DNS label: what validation.IsDNS1123Label says, without a regular expression for each endpoint.
+func dnsLabel(name string) bool {
+	inside := strings.Trim(name, lettersAndDigits+"-") == ""
+	return inside && name != "" && len(name) <= validation.DNS1123LabelMaxLength && name[0] != '-' && name[len(name)-1] != '-'
+}
+
+const lettersAndDigits = "abcdefghijklmnopqrstuvwxyz0123456789"
+
 // endpoint returns the desired endpoint of the node at the address.
 func (v *View) endpoint(node *mirror.Node, addr netip.Addr) discoveryv1.Endpoint {
 	terminating := node.Traffic() == mirror.TrafficTerminating
@@ -178,7 +187,7 @@ func (v *View) endpoint(node *mirror.Node, addr netip.Addr) discoveryv1.Endpoint
 			Namespace: node.Namespace, Name: node.Name,
 		},
 	}
-	if len(validation.IsDNS1123Label(node.ID)) == 0 {
+	if dnsLabel(node.ID) {
 		endpoint.Hostname = &node.ID
 	}
 	if node.Zone != "" {

@@ -2,12 +2,14 @@ package plan
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/endpointslice/trafficdist"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -184,7 +186,9 @@ func TestSlice(t *testing.T) {
 }
 
 func TestHostname(t *testing.T) {
-	for id, want := range map[string]bool{"web-1": true, "1": true, "Web-1": false, "a.b": false, "a_b": false, "-a": false} {
+	long := strings.Repeat("a", validation.DNS1123LabelMaxLength)
+	for _, id := range []string{"web-1", "1", "a--b", long, long + "a", "", "-", "Web-1", "a.b", "a_b", "-a", "a-", "ä", "a\n"} {
+		want := len(validation.IsDNS1123Label(id)) == 0
 		endpoint := NewView(fixture.Service()).endpoint(fixture.Node("catga", id, "10.0.0.1"), fixture.Node("", "", "10.0.0.1").Addresses[0])
 		if got := endpoint.Hostname != nil; got != want {
 			t.Errorf("node ID %q: has a hostname: %t, want %t", id, got, want)
