@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -69,6 +71,8 @@ type Options struct {
 	MetricsSecure bool
 	// MetricsCertPath is the directory with the certificate for that; empty: a self-signed one.
 	MetricsCertPath string
+	// MemoryLimit is how much memory the process may have, in bytes; zero: any.
+	MemoryLimit int64
 	// Controller holds what is the same for all controllers.
 	Controller config.Controller
 	// Logger gets what the manager and its controllers have to say; the zero value: ctrl.Log.
@@ -78,6 +82,7 @@ type Options struct {
 // New returns a manager with all controllers. It asks the API server for the cluster's name, unless o has it, but does
 // not need NATS: neither the manager's life nor its readiness depends on it.
 func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, error) {
+	o.limitMemory()
 	// The API server's priority and fairness is the only limit: a limit of the client's own would make traffic wait.
 	config = rest.CopyConfig(config)
 	config.QPS = -1
@@ -118,6 +123,14 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 		return &electedManager{Manager: mgr, lease: held}, nil
 	}
 	return mgr, nil
+}
+
+// limitMemory has the garbage collector keep to nine tenths of the limit: the rest is for what Go does not count, such as the
+// program itself. The limit is soft, and holds for the whole process. GOMEMLIMIT is an administrator's own word.
+func (o *Options) limitMemory() {
+	if o.MemoryLimit > 0 && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(o.MemoryLimit / 10 * 9)
+	}
 }
 
 func (o *Options) manager() (ctrl.Options, error) {
