@@ -78,6 +78,7 @@ var (
 	perSecond    = unit{"/s", 0}
 	percentCPU   = unit{"% of a core", 1}
 	kibibytes    = unit{"KiB", 2}
+	mebibytes    = unit{"MiB", 0}
 )
 
 func (u unit) format(v float64) string { return fmt.Sprintf("%.*f %s", u.digits, v, u.name) }
