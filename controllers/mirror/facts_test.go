@@ -259,7 +259,7 @@ func FuzzAddress(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reading := record.Read(&kv.Entry{Key: "node.x", Value: value}, &p.Record)
+		reading := record.Read(&kv.Entry{Key: "node.x", Value: value}, &p.Record, 0)
 		facts := reading.Onto(nil)
 		facts.Judge(record.NewLabeller("reg", p.Record.Labels), &p.Record, nil)
 		if facts.Verdict.Reason != "" {

@@ -20,6 +20,9 @@ import (
 // of a second; over a slow link it must not blind everybody for longer than this.
 const listingPatience = time.Second
 
+// Nodes that join while a listing goes on for longer come out at that time, and then pauseFactor times as long after, and so on.
+const pauseFactor, maxPause = 4, 16 * time.Second
+
 // observer is where a Mirror publishes what changes in it. Its methods neither block nor call the Mirror, whose lock is held.
 type observer interface {
 	nodesChanged(changes []Change)
@@ -123,7 +126,7 @@ func (m *Mirror) Listing(cause kv.Cause) {
 	}
 	if cause.Gap() {
 		m.interrupt(nil)
-		m.out.closed = m.clock.Now().Add(listingPatience)
+		m.out.close(m.clock.Now())
 	}
 	m.finish(m.now())
 }
@@ -131,7 +134,8 @@ func (m *Mirror) Listing(cause kv.Cause) {
 // Disconnected implements kv.Observer.
 func (m *Mirror) Disconnected(err error) {
 	m.mu.Lock()
-	m.listing, m.out.closed = listing{}, time.Time{}
+	m.listing = listing{}
+	m.out.open()
 	m.interrupt(err)
 	m.finish(m.now())
 }
@@ -168,7 +172,8 @@ func (m *Mirror) proceed() {
 		m.state.Listed, m.state.Err, m.state.Since = true, nil, m.clock.Now()
 		m.table.timing.clock.Start()
 	}
-	m.listing, m.out.closed = listing{}, time.Time{}
+	m.listing = listing{}
+	m.out.open()
 	for w := range m.table.excess.all {
 		if m.table.timing.late(w) {
 			messages{&m.table}.forgo(w.Key)

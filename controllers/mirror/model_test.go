@@ -161,7 +161,7 @@ func (w *world) readSome() { w.m.readSome(w.t.Context()) }
 // drain reads everything that waits.
 func (w *world) drain() {
 	for read := 1; read > 0; {
-		read = w.m.readSome(w.t.Context())
+		read, _ = w.m.readSome(w.t.Context())
 	}
 }
 
