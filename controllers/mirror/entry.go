@@ -100,6 +100,10 @@ type entry struct {
 	node    *Node
 	marked  bool
 
+	// labelled is where the entry is with others whose labels are the same, place its place among them; nil while it has no node.
+	labelled *labelled
+	place    int
+
 	// check is when the entry is looked at next, index its place in the heap of checks. A heartbeat leaves both alone: a
 	// check that comes too early only sets the next one.
 	check time.Duration

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/lru"
@@ -65,7 +66,7 @@ func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollca
 		out: outbox{phases: map[rollcallv1alpha1.NodePhase]int{}}, tally: newTally(),
 	}
 	m.table = table{
-		registry: registry, entries: map[string]*entry{}, names: map[string]*entry{}, ids: identities{}, sites: sites{},
+		registry: registry, entries: map[string]*entry{}, names: map[string]*entry{}, ids: identities{}, sites: sites{}, labelSets: labelSets{},
 		timing: timing{clock: liveness.NewClock(kv.DefaultSilenceLimit)}, out: &m.out,
 		departed: lru.New(maxDeparted), records: newRecords(), excess: newShelf(maxExcess),
 	}
@@ -331,6 +332,13 @@ func (m *Mirror) Nodes() []*Node {
 		nodes = append(nodes, e.node)
 	}
 	return nodes
+}
+
+// Select returns the nodes whose labels match, in no order.
+func (m *Mirror) Select(selector labels.Selector) []*Node {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.table.labelSets.selected(selector)
 }
 
 // Keys returns the keys of all nodes that have the prefix: what a listing has to confirm.

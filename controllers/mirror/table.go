@@ -24,10 +24,11 @@ type table struct {
 	entries map[string]*entry // by key
 	names   map[string]*entry // by the name of the DiscoveredNode
 	// foreign counts the entries without the prefix of the policy, which take no place below MaxNodes.
-	foreign int
-	ids     identities
-	sites   sites
-	unread  unread
+	foreign   int
+	ids       identities
+	sites     sites
+	labelSets labelSets
+	unread    unread
 	// excess are the messages of keys beyond MaxNodes, staged those of a listing that is to take effect in one step; nil: the
 	// listing does not.
 	excess, staged *shelf
@@ -62,6 +63,7 @@ func (t *table) remove(e *entry) {
 	}
 	t.checks.drop(e)
 	t.sites.leave(e)
+	t.labelSets.leave(e)
 	if t.names[e.name] == e {
 		delete(t.names, e.name)
 	}
@@ -237,6 +239,7 @@ func (t *table) rename(e *entry) {
 	}
 	if e.node != nil {
 		t.out.gone(e.node)
+		t.labelSets.leave(e)
 		e.node = nil
 	}
 	e.name = name
@@ -251,6 +254,7 @@ func (t *table) publish(e *entry, at time.Time) {
 		t.out.put(old, next)
 	}
 	e.node = next
+	t.labelSets.enter(e)
 }
 
 // full returns true if no more entries are mirrored.
