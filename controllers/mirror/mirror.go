@@ -315,15 +315,30 @@ func (m *Mirror) AcceptExpiry(since time.Time) (released int, ok bool) {
 
 // Node returns the node whose DiscoveredNode has that name, nil if there is none.
 func (m *Mirror) Node(name string) *Node {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
+	node, behind := m.lookup(name)
+	if !behind {
+		return node
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if e := m.table.names[name]; e != nil {
+		e.refresh()
 		return e.node
 	}
 	return nil
 }
 
-// Nodes returns all nodes, in no order.
+// lookup returns the node of that name as it was published, nil if there is none; behind is true if it has heartbeated since.
+func (m *Mirror) lookup(name string) (node *Node, behind bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if e := m.table.names[name]; e != nil {
+		return e.node, e.behind
+	}
+	return nil, false
+}
+
+// Nodes returns all nodes, in no order. They may lack the last heartbeat.
 func (m *Mirror) Nodes() []*Node {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -334,7 +349,7 @@ func (m *Mirror) Nodes() []*Node {
 	return nodes
 }
 
-// Select returns the nodes whose labels match, in no order.
+// Select returns the nodes whose labels match, in no order. They may lack the last heartbeat.
 func (m *Mirror) Select(selector labels.Selector) []*Node {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -227,9 +227,11 @@ func (t *table) yield(e, former *entry) {
 func (t *table) rename(e *entry) {
 	holder := t.ids.holder(e.indexed.id)
 	e.duplicate = holder != nil && holder != e
-	name := record.KeyName(t.registry.Name, e.key)
+	var name string
 	if holder == e {
 		name = record.Name(t.registry.Name, e.indexed.id)
+	} else {
+		name = record.KeyName(t.registry.Name, e.key)
 	}
 	if name == e.name {
 		return
@@ -240,7 +242,7 @@ func (t *table) rename(e *entry) {
 	if e.node != nil {
 		t.out.gone(e.node)
 		t.labelSets.leave(e)
-		e.node = nil
+		e.node, e.behind = nil, false
 	}
 	e.name = name
 }
@@ -253,7 +255,7 @@ func (t *table) publish(e *entry, at time.Time) {
 	} else {
 		t.out.put(old, next)
 	}
-	e.node = next
+	e.node, e.behind = next, false
 	t.labelSets.enter(e)
 }
 
