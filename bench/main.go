@@ -91,6 +91,7 @@ func steps() []step {
 		{"latency", latency},
 		{"kcm", besideKubernetes},
 		{"storm", storms},
+		{"flap", flap},
 		{"death", death},
 		{"restart", restarts},
 		{"pods", podHeartbeats},

@@ -18,6 +18,7 @@ import (
 // A write that the stream's leader can't replicate stands in the way of the next one of the same key. That is no conflict:
 // nobody else writes, and the node goes on by itself once there is a majority.
 func TestALostQuorumIsNoConflict(t *testing.T) {
+	t.Parallel()
 	c := natstest.StartCluster(t, 3)
 	natstest.NewBucket(t, c.Connect(t), jetstream.KeyValueConfig{Replicas: 3, TTL: time.Minute})
 	leader := c.StreamLeader("KV_b")
@@ -40,7 +41,7 @@ func TestALostQuorumIsNoConflict(t *testing.T) {
 	})
 	defer keeping.Wait()
 	defer cancel()
-	w, err := kv.NewWriter(nc, kv.WriterOptions{Bucket: "b", Timeout: 500 * time.Millisecond})
+	w, err := kv.NewWriter(nc, kv.WriterOptions{Bucket: "b", Timeout: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 // A program that keeps itself alive alone needs to know nothing of the others, and the leave to write its own key alone.
 func TestAWriteOnlyRegistryNeedsTheDocumentedPermissionsOnly(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t, natstest.WithReader([]string{"$JS.API.STREAM.INFO.KV_b", "$JS.API.STREAM.MSG.GET.KV_b", "$KV.b.node.n"}))
 	admin := s.Connect(t, nats.UserInfo("admin", "p"))
 	natstest.NewBucket(t, admin, jetstream.KeyValueConfig{TTL: time.Minute})
@@ -67,6 +68,7 @@ func TestKeepAliveHeartbeatsAtOnce(t *testing.T) {
 }
 
 func TestKeepAliveTellsItsResults(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t)
 	r := openRegistry(t, s.Connect(t), Options{Storage: jetstream.FileStorage})
 	results := make(chan error, 100)
@@ -98,6 +100,7 @@ func TestKeepAliveTellsItsResults(t *testing.T) {
 
 // The end sits out an outage that is shorter than its timeout.
 func TestKeepAliveUnregistersOnceTheServerIsBack(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t)
 	r := openRegistry(t, s.Connect(t), Options{Storage: jetstream.FileStorage})
 	stop := keepAlive(t, r, Node{ID: "n"}, KeepAliveOptions{UnregisterTimeout: natstest.Patience})
@@ -116,6 +119,7 @@ func TestKeepAliveUnregistersOnceTheServerIsBack(t *testing.T) {
 
 // What can't be read under the node's key stands until it is gone, at the start and later, and isn't removed at the end.
 func TestKeepAliveLeavesWhatCantBeRead(t *testing.T) {
+	t.Parallel()
 	nc := natstest.Start(t).Connect(t)
 	r := openRegistry(t, nc, Options{})
 	for id, value := range map[string]string{

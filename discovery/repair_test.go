@@ -111,10 +111,11 @@ func TestRepairRemarks(t *testing.T) {
 	}
 }
 
-// Twice the input takes about twice the time, whatever is in it.
+// Twice the input takes about twice the time, whatever is in it. This much takes less than a second, and with its square minutes.
 func TestRepairIsLinear(t *testing.T) {
+	t.Parallel()
 	for _, part := range []string{`"a":NaN,`, `1,2`, `0,`, `'`, `\`, ",", " ", "\v", "\uFEFF", `"`, `a:b,`, `5`, `"\u00`, "1 ", "[x,", `{"a":`} {
-		value := []byte("{" + strings.Repeat(part, 4<<20/len(part)))
+		value := []byte("{" + strings.Repeat(part, 1<<19/len(part)))
 		began := time.Now()
 		_, _, _ = Repair(value)
 		if took := time.Since(began); took > 20*time.Second {

@@ -204,9 +204,10 @@ func TestSchemaAgreesWithTheCodec(t *testing.T) {
 // What the schema accepts is accepted, whatever stands in place of any one member: so what the codec refuses, the schema does
 // too.
 func TestWhatConformsIsAccepted(t *testing.T) {
+	t.Parallel()
 	s := readSchema(t)
 	conforming := 0
-	for _, without := range [][]string{{}, {"Endpoint"}, {"Addresses"}, {"Ports"}, {"Addresses", "Ports"}} {
+	for n, without := range [][]string{{}, {"Endpoint"}, {"Addresses"}, {"Ports"}, {"Addresses", "Ports"}} {
 		base := maps.Clone(goodMembers)
 		for _, name := range without {
 			delete(base, name)
@@ -216,7 +217,10 @@ func TestWhatConformsIsAccepted(t *testing.T) {
 			if name == "Endpoint" {
 				values = slices.Concat(oddValues, oddEndpoints)
 			}
-			for _, raw := range values {
+			for i, raw := range values {
+				if n > 0 && i%4 != n-1 {
+					continue // Each where something is missing stands for four.
+				}
 				members := maps.Clone(base)
 				members[name] = raw
 				value := []byte(recordOf(members))

@@ -77,6 +77,12 @@ const (
 	// ReasonCordoned means that a person set spec.cordoned. Unset it to give the node traffic again.
 	ReasonCordoned = "Cordoned"
 
+	// ReasonFlapping means that the node changed more than 20 times, and more often than once a second since. What it loses counts at
+	// once; an address, a port, a label or readiness that it gains counts once its budget has refilled, a few seconds after the last
+	// change. On a NodeRegistry it means that some node does so. Look at what registers the node, and at whether two machines write
+	// its key.
+	ReasonFlapping = "Flapping"
+
 	// ReasonExpired means that the node sent no heartbeat for the whole TTL of the bucket. It is in no EndpointSlice, and
 	// the object goes after spec.liveness.retainExpired. Start the service on the machine again, or do nothing if the
 	// machine is gone.

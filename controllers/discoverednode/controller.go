@@ -122,13 +122,20 @@ func (c *Controller) Changes() source.Source {
 					return
 				case <-c.cursor.Wake():
 				}
-				for name := range c.cursor.Take().Nodes {
-					queue.Add(reconcile.Request{NamespacedName: name})
+				for name, change := range c.cursor.Take().Nodes {
+					if !waits(change) {
+						queue.Add(reconcile.Request{NamespacedName: name})
+					}
 				}
 			}
 		}()
 		return nil
 	})
+}
+
+// waits returns true if the object shows already as much as it is to show of a node that flaps.
+func waits(c mirror.Change) bool {
+	return c.Old != nil && c.New != nil && c.Old.Flapping && c.New.Flapping && c.Old.Traffic() == c.New.Traffic()
 }
 
 // Reconcile makes one DiscoveredNode what its node is.
@@ -235,6 +242,9 @@ func (c *Controller) write(ctx context.Context, node *mirror.Node, registry *rol
 // unchanged returns how long an object may stay as it is; zero or less: it is to be written now.
 func (c *Controller) unchanged(node *mirror.Node, existing, want *rollcallv1alpha1.DiscoveredNode, interval time.Duration) time.Duration {
 	name, now, found := client.ObjectKeyFromObject(want), c.clock.Now(), compare(existing, want)
+	if node.Flapping && found != none && gistOf(&existing.Status).waits(gistOf(&want.Status)) {
+		found = lazy
+	}
 	if found == visible || found == described && c.schedule.changed(name, existing.ResourceVersion) {
 		return 0
 	}

@@ -171,4 +171,9 @@ func gistOf(status *rollcallv1alpha1.DiscoveredNodeStatus) gist {
 	return g
 }
 
+// waits returns true if the object of a node that changes too often shows so: what else differs follows once its budget has refilled.
+func (g gist) waits(want gist) bool {
+	return g.reason == rollcallv1alpha1.ReasonFlapping && g.ready == want.ready
+}
+
 func sameOwner(a, b metav1.OwnerReference) bool { return equality.Semantic.DeepEqual(a, b) }

@@ -75,6 +75,7 @@ func (s *series) sendState(state mirror.State) {
 func (s *series) sendRecords(r *mirror.Records) {
 	for name, count := range map[string]int{
 		recordsRefused: r.Refused, neverAccepted: r.NeverAccepted, recordsRemarked: r.Remarked, nodesSuperseded: r.Superseded, keysShared: r.Shared,
+		keysFlapping: r.Flapping,
 	} {
 		s.send(prometheus.GaugeValue, name, float64(count))
 	}

@@ -36,6 +36,7 @@ const (
 	neverAccepted     = "rollcall_registry_never_accepted_entries"
 	nodesSuperseded   = "rollcall_registry_superseded_nodes"
 	keysShared        = "rollcall_registry_shared_keys"
+	keysFlapping      = "rollcall_registry_flapping_keys"
 	guardActive       = "rollcall_registry_guard_active"
 	guardHeld         = "rollcall_registry_guard_held_nodes"
 	watchEvents       = "rollcall_watch_events_total"
@@ -116,6 +117,11 @@ func recordDefinitions() []Definition {
 			Name: keysShared, Type: gauge, Labels: perRegistry(),
 			Help:   "Number of keys that two writers write in turn.",
 			Action: "Above 0: two machines have the same node ID, and traffic jumps between them. Give each an ID of its own; an Event KeyShared names the key.",
+		},
+		{
+			Name: keysFlapping, Type: gauge, Labels: perRegistry(),
+			Help:   "Number of keys whose nodes changed more often than their budget allows, until they are steady.",
+			Action: "Above 0: what such a node gains waits for a few seconds. Look at what registers it; the condition Degraded of the NodeRegistry names a key.",
 		},
 	}
 }

@@ -204,7 +204,7 @@ func TestWhatIsSaidOfARegistry(t *testing.T) {
 func TestWhatIsSaidOfRecords(t *testing.T) {
 	m, out := New(), make(chan prometheus.Metric, 10)
 	s := series{Metrics: m, out: out, registry: catga}
-	s.sendRecords(&mirror.Records{Refused: 1, NeverAccepted: 2, Remarked: 3, Superseded: 4, Shared: 5})
+	s.sendRecords(&mirror.Records{Refused: 1, NeverAccepted: 2, Remarked: 3, Superseded: 4, Shared: 5, Flapping: 6})
 	close(out)
 	got := map[string]float64{}
 	for metric := range out {
@@ -220,7 +220,7 @@ func TestWhatIsSaidOfRecords(t *testing.T) {
 	}
 	want := map[string]float64{
 		"rollcall_registry_refused_records": 1, "rollcall_registry_never_accepted_entries": 2, "rollcall_registry_remarked_nodes": 3,
-		"rollcall_registry_superseded_nodes": 4, "rollcall_registry_shared_keys": 5,
+		"rollcall_registry_superseded_nodes": 4, "rollcall_registry_shared_keys": 5, "rollcall_registry_flapping_keys": 6,
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("the records are %v, want %v", got, want)

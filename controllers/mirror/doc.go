@@ -36,6 +36,20 @@
 // in is ever taken out for another. What waits has a budget, since a server may have any number of keys: see MaxKeys, excess
 // and messages.put.
 //
+// # A budget for changes
+//
+// A change of a node may be a write for each Service, and a key may change as often as the server takes messages. So a key has a
+// budget of 20 changes, of which one comes back each second. Each change that is published costs one. While nothing is left, a node is
+// published with no more than it had, see Node.within: what it loses is lost at once, what it gains waits until the budget has refilled,
+// and a node that was not there is not published at all. Of what depends on labels the Mirror knows nothing: a node that is Flapping has
+// those that it has now, and no Service gives it an endpoint that it has not. Read looks again in time. Only keys that changed lately are
+// remembered.
+//
+//	the key                what is published                     costs
+//	has some left          what the node is                      1; 0 for the first of a key
+//	has none left          what it has of what it had, Flapping  1; 0 where no traffic, address or port is lost
+//	unregistered           that it is gone                       1, as a debt where nothing is left
+//
 // # Silence
 //
 // Every message of a key is a heartbeat. Package liveness counts for how long a node has been silent while somebody

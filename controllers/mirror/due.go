@@ -5,65 +5,82 @@ import (
 	"time"
 )
 
-// checks is a heap of entries, the one to be looked at first on top. An entry that is removed is taken out: nodes that come and go
-// would fill it until their deadlines. Nobody but its methods may move an entry.
-type checks []*entry
+// timed is when something is looked at next, and its place in the queue.
+type timed struct {
+	check time.Duration
+	index int
+}
 
-// unqueued is the index of an entry that is not in the heap.
+func (t *timed) slot() *timed { return t }
+
+// queue is a heap, the item to be looked at first on top. One that is removed is taken out: nodes that come and go would fill it
+// until their deadlines. Nobody but its methods may move an item.
+type queue[T interface{ slot() *timed }] []T
+
+// unqueued is the index of an item that is not in the queue.
 const unqueued = -1
 
-// by makes sure that the entry is looked at by that time; never is no time.
-func (c *checks) by(e *entry, at time.Duration) {
-	switch {
+// by makes sure that the item is looked at by that time; never is no time.
+func (q *queue[T]) by(item T, at time.Duration) {
+	switch slot := item.slot(); {
 	case at == never:
-	case e.index == unqueued:
-		e.check = at
-		heap.Push((*checkHeap)(c), e)
-	case at < e.check:
-		e.check = at
-		heap.Fix((*checkHeap)(c), e.index)
+	case slot.index == unqueued:
+		slot.check = at
+		heap.Push((*queueHeap[T])(q), item)
+	case at < slot.check:
+		slot.check = at
+		heap.Fix((*queueHeap[T])(q), slot.index)
 	}
 }
 
-// due takes out the first entry if its time has come; nil if it has not.
-func (c *checks) due(now time.Duration) *entry {
-	if len(*c) == 0 || (*c)[0].check > now {
-		return nil
+// next returns when the first item is to be looked at; never if there is none.
+func (q queue[T]) next() time.Duration {
+	if len(q) == 0 {
+		return never
 	}
-	e := (*c)[0]
-	c.drop(e)
-	return e
+	return q[0].slot().check
 }
 
-// drop takes the entry out.
-func (c *checks) drop(e *entry) {
-	if e.index != unqueued {
-		heap.Remove((*checkHeap)(c), e.index)
+// due takes out the first item if its time has come; ok is false if it has not.
+func (q *queue[T]) due(now time.Duration) (item T, ok bool) {
+	if q.next() > now || len(*q) == 0 {
+		return item, false
+	}
+	item = (*q)[0]
+	q.drop(item)
+	return item, true
+}
+
+// drop takes the item out.
+func (q *queue[T]) drop(item T) {
+	if index := item.slot().index; index != unqueued {
+		heap.Remove((*queueHeap[T])(q), index)
 	}
 }
 
-// checkHeap implements heap.Interface.
-type checkHeap []*entry
+// queueHeap implements heap.Interface.
+type queueHeap[T interface{ slot() *timed }] []T
 
-func (c checkHeap) Len() int           { return len(c) }
-func (c checkHeap) Less(i, j int) bool { return c[i].check < c[j].check }
+func (q queueHeap[T]) Len() int           { return len(q) }
+func (q queueHeap[T]) Less(i, j int) bool { return q[i].slot().check < q[j].slot().check }
 
-func (c checkHeap) Swap(i, j int) {
-	c[i], c[j] = c[j], c[i]
-	c[i].index, c[j].index = i, j
+func (q queueHeap[T]) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].slot().index, q[j].slot().index = i, j
 }
 
-func (c *checkHeap) Push(x any) {
-	e := x.(*entry) //nolint:errcheck // Only by pushes.
-	e.index = len(*c)
-	*c = append(*c, e)
+func (q *queueHeap[T]) Push(x any) {
+	item := x.(T) //nolint:errcheck // Only by pushes.
+	item.slot().index = len(*q)
+	*q = append(*q, item)
 }
 
-func (c *checkHeap) Pop() any {
-	last := len(*c) - 1
-	e := (*c)[last]
-	(*c)[last] = nil
-	*c = (*c)[:last]
-	e.index = unqueued
-	return e
+func (q *queueHeap[T]) Pop() any {
+	var none T
+	last := len(*q) - 1
+	item := (*q)[last]
+	(*q)[last] = none
+	*q = (*q)[:last]
+	item.slot().index = unqueued
+	return item
 }

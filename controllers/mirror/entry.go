@@ -106,10 +106,8 @@ type entry struct {
 	labelled *labelled
 	place    int
 
-	// check is when the entry is looked at next, index its place in the heap of checks. A heartbeat leaves both alone: a
-	// check that comes too early only sets the next one.
-	check time.Duration
-	index int
+	// timed is when the entry is looked at next. A heartbeat leaves it alone: a check that comes too early only sets the next one.
+	timed
 }
 
 // index is what a table indexes an entry by.
@@ -230,6 +228,9 @@ func (e *entry) snapshot(registry types.NamespacedName, changed time.Time) *Node
 		Remembered: e.remembered,
 	}
 }
+
+// shown returns true if everything that is known of the entry is published.
+func (e *entry) shown() bool { return e.node != nil && !e.node.Flapping }
 
 // refresh brings the node up to date with heartbeats that changed nothing else.
 func (e *entry) refresh() {

@@ -153,7 +153,7 @@ func (t messages) adopt(e *entry, r *record.Reading) {
 	e.back, e.load = false, r.Load(e.load)
 	if e.facts.Says(r) && e.quiet(t.timing.clock.Now(), t.timing.window()) {
 		e.facts.Restate(r)
-		e.behind = true
+		e.behind = e.node != nil
 		return
 	}
 	if back {

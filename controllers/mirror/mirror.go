@@ -39,7 +39,7 @@ type Mirror struct {
 	clock    clock.Clock
 	observer observer
 
-	// wake has a signal while there are messages to be read.
+	// wake has a signal while there are messages to be read, or the budget is to be looked at again.
 	wake chan struct{}
 	// readings is where Read puts what it reads.
 	readings [batchSize]record.Reading
@@ -68,7 +68,7 @@ func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollca
 	m.table = table{
 		registry: registry, entries: map[string]*entry{}, names: map[string]*entry{}, ids: identities{}, sites: sites{}, labelSets: labelSets{},
 		timing: timing{clock: liveness.NewClock(kv.DefaultSilenceLimit)}, out: &m.out,
-		departed: lru.New(maxDeparted), records: newRecords(), excess: newShelf(maxExcess),
+		departed: lru.New(maxDeparted), records: newRecords(), excess: newShelf(maxExcess), budget: newBudget(c),
 	}
 	m.table.rule(&p)
 	m.table.seed(nodes)
@@ -92,7 +92,7 @@ func (m *Mirror) finish(at time.Time) {
 	late := m.table.unread.late(now)
 	m.out.state = m.out.state || late != m.state.Records.TooSlow
 	m.state.Records.TooSlow = late
-	if len(m.table.unread.order) > 0 {
+	if len(m.table.unread.order) > 0 || m.table.budget.stirred {
 		select {
 		case m.wake <- struct{}{}:
 		default: // There is one already.
@@ -344,7 +344,9 @@ func (m *Mirror) Nodes() []*Node {
 	defer m.mu.RUnlock()
 	nodes := make([]*Node, 0, len(m.table.entries))
 	for _, e := range m.table.entries {
-		nodes = append(nodes, e.node)
+		if e.node != nil {
+			nodes = append(nodes, e.node)
+		}
 	}
 	return nodes
 }
@@ -382,6 +384,7 @@ func (m *Mirror) State() State {
 	defer m.mu.Unlock()
 	records := m.table.records.state(m.table.entries, m.table.labels.Labels())
 	records.TooSlow = m.state.Records.TooSlow
+	records.Flapping, records.Flaps = m.table.budget.flapping()
 	s := m.state
 	s.Reading, s.Held, s.Excess, s.Nodes, s.Records = m.table.timing.clock.Listening(), m.held(), m.table.excess.len(), maps.Clone(m.out.phases), records
 	return s

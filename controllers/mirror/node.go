@@ -47,6 +47,11 @@ type Node struct {
 	Shared bool
 	// Cordoned is true once a person has taken the node out of rotation.
 	Cordoned bool
+	// Flapping is true while the node has changed more often than its budget allows: it has no more than it had before, and no Service
+	// gets an endpoint of it.
+	Flapping bool
+	// Most is the traffic that a node that is Flapping had.
+	Most Traffic
 
 	// Load is the load that the node says it has, as it is shown; empty if it says none.
 	Load string
@@ -80,6 +85,14 @@ const (
 
 // Traffic returns how the node's endpoints are to be shown.
 func (n *Node) Traffic() Traffic {
+	if n.Flapping {
+		return min(n.Most, n.earned())
+	}
+	return n.earned()
+}
+
+// earned returns the traffic that the node has by its phase.
+func (n *Node) earned() Traffic {
 	switch {
 	case n.Phase == rollcallv1alpha1.NodeExpired || n.Phase == rollcallv1alpha1.NodeInvalid:
 		return TrafficNone
@@ -101,8 +114,44 @@ type Change struct {
 // same returns true if two states of a node look the same to whoever acts on them: no endpoint, no label and no status of a
 // condition differs. What else does is shown when the node is written next.
 func (n *Node) same(o *Node) bool {
-	return n.standing() == o.standing() && maps.Equal(n.Labels, o.Labels) && (n.Traffic() == TrafficNone ||
-		slices.Equal(n.Ports, o.Ports) && slices.Equal(slices.Collect(record.Published(n.Addresses)), slices.Collect(record.Published(o.Addresses))))
+	return n.standing() == o.standing() && maps.Equal(n.Labels, o.Labels) && n.reaches(o)
+}
+
+// reaches returns true if two states of a node have the same traffic at the same addresses and ports.
+func (n *Node) reaches(o *Node) bool {
+	return n.Traffic() == o.Traffic() && (n.Traffic() == TrafficNone || slices.Equal(n.Ports, o.Ports) &&
+		slices.Equal(slices.Collect(record.Published(n.Addresses)), slices.Collect(record.Published(o.Addresses))))
+}
+
+// flapping says what takes the traffic of a node that is Flapping, and how it gets it back.
+const flapping = "the node changes more often than once a second: what it loses counts at once, and what it gains once it has been steady for a few " +
+	"seconds; look at what registers it, and at whether two machines write its key"
+
+// within returns the node with no more than it had when it was old: what it has lost since is lost, what it has gained waits. Its labels are
+// those that it has now, since they may be a loss to some Service.
+func (n *Node) within(old *Node) *Node {
+	next := *n
+	next.Flapping, next.Reason, next.Message = true, rollcallv1alpha1.ReasonFlapping, flapping
+	next.Most = min(old.Traffic(), n.Traffic())
+	next.ID, next.Zone, next.Silent = old.ID, old.Zone, old.Silent || n.Silent
+	if old.Refusal.Reason != "" {
+		next.Refusal = old.Refusal
+	}
+	kept := slices.Collect(record.Published(old.Addresses))
+	addresses := slices.DeleteFunc(slices.Collect(record.Published(n.Addresses)), func(a netip.Addr) bool { return !slices.Contains(kept, a) })
+	if len(addresses) == 0 {
+		next.Most = TrafficNone
+	}
+	if next.Most == TrafficNone {
+		next.Labels = old.Labels // Nobody selects it.
+	} else {
+		next.Addresses = addresses
+		next.Ports = slices.DeleteFunc(slices.Clone(n.Ports), func(p record.Port) bool { return !slices.Contains(old.Ports, p) })
+	}
+	if next.Most == old.Traffic() {
+		next.Phase = old.Phase
+	}
+	return &next
 }
 
 // nodeStanding is what others act on, but for addresses, ports and labels.
@@ -110,10 +159,11 @@ type nodeStanding struct {
 	key, id, zone, reason             string
 	phase                             rollcallv1alpha1.NodePhase
 	cordoned, silent, shared, refused bool
+	flapping                          bool
 }
 
 func (n *Node) standing() nodeStanding {
-	return nodeStanding{n.Key, n.ID, n.Zone, n.Reason, n.Phase, n.Cordoned, n.Silent, n.Shared, n.Refusal.Reason != ""}
+	return nodeStanding{n.Key, n.ID, n.Zone, n.Reason, n.Phase, n.Cordoned, n.Silent, n.Shared, n.Refusal.Reason != "", n.Flapping}
 }
 
 // Name returns the name of the DiscoveredNode that changed.

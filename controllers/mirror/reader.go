@@ -22,11 +22,14 @@ const (
 	// plainRecord and plainByte are what a plain record takes, for itself and for each of its bytes: that it takes longer is for want
 	// of a processor, and no reason to rest.
 	plainRecord, plainByte = 10 * time.Microsecond, 20 * time.Nanosecond
+	// settlePause is the least time between two looks at the budget.
+	settlePause = 10 * time.Millisecond
 	// tooLong is for how long a message may wait to be read before somebody should know.
 	tooLong = 5 * time.Second
 )
 
-// Read reads the messages that have come in, and those that come, until ctx ends. It takes no more than a share of a
+// Read reads the messages that have come in, and those that come, until ctx ends; and nodes whose budget has refilled are shown as they
+// are. It takes no more than a share of a
 // processor: what is not read yet keeps its last good facts. There must be one call at a time.
 func (m *Mirror) Read(ctx context.Context) {
 	limiter := rate.NewLimiter(share, burst)
@@ -35,6 +38,7 @@ func (m *Mirror) Read(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-m.wake:
+		case <-m.refilled():
 		}
 		for ctx.Err() == nil {
 			began := m.clock.Now()
@@ -48,6 +52,17 @@ func (m *Mirror) Read(ctx context.Context) {
 			m.rest(ctx, limiter.ReserveN(now, int(took.Microseconds())).DelayFrom(now))
 		}
 	}
+}
+
+// refilled returns a channel that has a value once the budget is to be looked at; nil if nobody has spent any of it.
+func (m *Mirror) refilled() <-chan time.Time {
+	m.mu.Lock()
+	wait, some := m.table.budget.rest()
+	m.mu.Unlock()
+	if !some {
+		return nil
+	}
+	return m.clock.After(max(wait, settlePause))
 }
 
 // rest waits for so long, or until ctx ends.
@@ -66,6 +81,7 @@ func (m *Mirror) rest(ctx context.Context, wait time.Duration) {
 // again begins with a listing.
 func (m *Mirror) readSome(ctx context.Context) (count int, price time.Duration) {
 	m.mu.Lock()
+	m.table.refill()
 	policy, batch := m.table.policy, m.table.unread.take(batchSize)
 	messages{&m.table}.recall(batch)
 	m.mu.Unlock()

@@ -17,7 +17,7 @@ func (t silences) pass(now time.Time) {
 		return
 	}
 	var over []*entry
-	for e := t.checks.due(t.timing.clock.Now()); e != nil; e = t.checks.due(t.timing.clock.Now()) {
+	for e, due := t.checks.due(t.timing.clock.Now()); due; e, due = t.checks.due(t.timing.clock.Now()) {
 		if t.look(e) {
 			over = append(over, e)
 		}

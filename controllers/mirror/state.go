@@ -111,6 +111,9 @@ type Records struct {
 	// Sparse counts the nodes that heartbeat less often than twice in StaleAfter, and Interval is how often one of them does.
 	Sparse   int
 	Interval time.Duration
+	// Flapping counts the keys that changed more often than their budget allows, until they are steady; Flaps is one of them.
+	Flapping int
+	Flaps    string
 	// TooSlow is true while records wait to be read for longer than they should.
 	TooSlow bool
 }

@@ -34,12 +34,13 @@ type table struct {
 	excess, staged *shelf
 	departed       *lru.Cache // of departures, by key
 	records        records
-	checks         checks
+	checks         queue[*entry]
 	// overdue are the entries that are due, and some that were.
 	overdue []*entry
 	marked  []*entry
 	timing  timing
 	guard   guard
+	budget  budget
 	out     *outbox
 }
 
@@ -63,14 +64,13 @@ func (t *table) remove(e *entry) {
 	}
 	t.checks.drop(e)
 	t.sites.leave(e)
-	t.labelSets.leave(e)
 	if t.names[e.name] == e {
 		delete(t.names, e.name)
 	}
 	if next := t.ids.part(e.indexed.id, e); next != nil {
 		t.mark(next)
 	}
-	t.out.gone(e.node)
+	t.withdraw(e)
 	t.records.replace(e, contribution{})
 	t.guard.stale = true
 }
@@ -149,13 +149,15 @@ func (t *table) settle(at time.Time) {
 		t.names[e.name] = e
 		t.shade(e)
 		t.publish(e, at)
-		t.count(e)
+		if e.shown() {
+			t.count(e)
+		}
 	}
 }
 
 // index brings the indexes up to date with what the entry says.
 func (t *table) index(e *entry) {
-	if id := e.facts.Identity(); id != e.indexed.id || e.node == nil {
+	if id := e.facts.Identity(); id != e.indexed.id {
 		if next := t.ids.part(e.indexed.id, e); next != nil {
 			t.mark(next)
 		}
@@ -239,24 +241,67 @@ func (t *table) rename(e *entry) {
 	if t.names[e.name] == e {
 		delete(t.names, e.name)
 	}
-	if e.node != nil {
-		t.out.gone(e.node)
-		t.labelSets.leave(e)
-		e.node, e.behind = nil, false
-	}
+	t.withdraw(e)
 	e.name = name
 }
 
-// publish hands out the entry's Node if it is another one than before.
+// publish hands out the entry's Node if it is another one than before, as far as the budget allows.
 func (t *table) publish(e *entry, at time.Time) {
-	next := e.snapshot(t.registry, at)
-	if old := e.node; old != nil && old.same(next) {
+	old, next := e.node, e.snapshot(t.registry, at)
+	if old == nil || !old.same(next) {
+		next = t.afford(e.key, old, next)
+	}
+	switch {
+	case next == nil:
+		return
+	case old != nil && old.same(next):
 		next.Changed = old.Changed
-	} else {
+	default:
 		t.out.put(old, next)
 	}
 	e.node, e.behind = next, false
 	t.labelSets.enter(e)
+}
+
+// afford returns what a node may be that was old, nil if there was none, and is next: that or, where its budget is spent, no more
+// than it was; nil if there is nothing to show until then.
+func (t *table) afford(key string, old, next *Node) *Node {
+	if t.budget.allows(key) {
+		if old != nil || t.budget.knows(key) {
+			t.budget.spend(key)
+		}
+		return next
+	}
+	t.out.state = t.budget.wait(key) || t.out.state
+	if old == nil {
+		return nil
+	}
+	less := next.within(old)
+	if !old.Flapping || !old.reaches(less) {
+		t.budget.spend(key)
+	}
+	return less
+}
+
+// withdraw takes the entry's Node back.
+func (t *table) withdraw(e *entry) {
+	if e.node != nil {
+		t.budget.spend(e.key)
+		t.out.gone(e.node)
+		t.labelSets.leave(e)
+		e.node, e.behind = nil, false
+	}
+}
+
+// refill has the nodes looked at that may change again.
+func (t *table) refill() {
+	keys, calmed := t.budget.refill()
+	for _, key := range keys {
+		if e := t.entries[key]; e != nil && !e.shown() {
+			t.mark(e)
+		}
+	}
+	t.out.state = t.out.state || calmed
 }
 
 // full returns true if no more entries are mirrored.

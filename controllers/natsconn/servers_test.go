@@ -159,14 +159,7 @@ func TestListedServersThatAreGone(t *testing.T) {
 // What the policy refuses is not dialled, and nothing else is told of it, whatever is there.
 func TestServersThatAreNotAllowed(t *testing.T) {
 	there := natstest.Start(t)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nowhere := closed.Addr().String()
-	if err := closed.Close(); err != nil {
-		t.Fatal(err)
-	}
+	nowhere := natstest.FreeAddress(t)
 	n := &names{}
 	n.set("inside.example.com", "127.0.0.1")
 	n.set("nats.example.org", "192.0.2.1")
@@ -198,14 +191,7 @@ func TestServersThatAreNotAllowed(t *testing.T) {
 
 // The cause is told of servers that are allowed.
 func TestUnreachableServersSayWhy(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nowhere := closed.Addr().String()
-	if err := closed.Close(); err != nil {
-		t.Fatal(err)
-	}
+	nowhere := natstest.FreeAddress(t)
 	l := joined(t, Options{}, rollcallv1alpha1.Connection{Servers: []string{"nats://" + nowhere, "nats://not-there.invalid:4222"}})
 	eventually(t, l, "the cause", reason(rollcallv1alpha1.ReasonServerUnreachable, "connection refused", "not-there.invalid"))
 	text := l.State().Trouble.Message

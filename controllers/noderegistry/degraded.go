@@ -19,7 +19,7 @@ func (o *observation) degraded() metav1.Condition {
 	const kind = rollcallv1alpha1.ConditionDegraded
 	for _, find := range []func() restriction{
 		o.recordOutdated, o.held, o.storeRefuses, o.connectionOutdated, o.permissionMissing, o.tooManyNodes,
-		o.expressionFailed, o.recordsRefused, o.readingTooSlow,
+		o.expressionFailed, o.recordsRefused, o.readingTooSlow, o.flapping,
 		o.noExpiry, o.staleAfterTooShort, o.labelNotFound, o.bucketUnfit,
 	} {
 		if found := find(); found.reason != "" {

@@ -39,6 +39,9 @@ var restrictions = []struct {
 		o.mirror.Records.Refused, o.mirror.Records.Example = 20, "node.web-1: the Port is a string"
 	}, []string{"20 of 20 nodes write records that are refused and live on their last good ones, for example node.web-1: the Port is a string: correct"}},
 	{rollcallv1alpha1.ReasonReadingTooSlow, func(o *observation) { o.mirror.Records.TooSlow = true }, []string{"cheaper"}},
+	{rollcallv1alpha1.ReasonFlapping, func(o *observation) {
+		o.mirror.Records.Flapping, o.mirror.Records.Flaps = 2, "node.web-1"
+	}, []string{"2 nodes change more often than once a second", `"node.web-1"`}},
 	{rollcallv1alpha1.ReasonNoExpiry, func(o *observation) { o.mirror.Bucket.TTL = 0 }, []string{"no TTL", "set staleAfter, or give the bucket a TTL"}},
 	{rollcallv1alpha1.ReasonStaleAfterTooShort, func(o *observation) {
 		o.spec.Liveness.StaleAfter = &metav1.Duration{Duration: 15 * time.Second}

@@ -70,6 +70,17 @@ func (o *observation) readingTooSlow() restriction {
 		"records come in faster than they can be read, and what is not read yet keeps its last good facts: make the expressions of spec.record cheaper, or have the nodes heartbeat less often"}
 }
 
+// flapping finds that nodes change more often than their budget allows.
+func (o *observation) flapping() restriction {
+	r := &o.mirror.Records
+	if r.Flapping == 0 {
+		return restriction{}
+	}
+	return restriction{rollcallv1alpha1.ReasonFlapping, fmt.Sprintf(
+		"%d nodes change more often than once a second, for example that of the key %q, and what they gain waits until they are steady: look at what registers them, and at whether two machines write one key",
+		r.Flapping, record.Bounded(r.Flaps))}
+}
+
 // staleAfterTooShort finds that one heartbeat which is late takes the traffic of most nodes.
 func (o *observation) staleAfterTooShort() restriction {
 	r := &o.mirror.Records

@@ -47,6 +47,7 @@ func watchStores(t *testing.T, nc *nats.Conn, o WatcherOptions) *syncedStores {
 }
 
 func TestAListingForgetsNoFullAccount(t *testing.T) {
+	t.Parallel()
 	srv := natstest.Start(t)
 	nc := srv.Connect(t)
 	bucket := natstest.NewBucket(t, nc, jetstream.KeyValueConfig{TTL: time.Minute})
@@ -70,6 +71,7 @@ func TestAListingForgetsNoFullAccount(t *testing.T) {
 }
 
 func TestAListingForgetsNoDenial(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t, natstest.WithReader([]string{
 		"$JS.API.STREAM.INFO.KV_b", "$JS.API.CONSUMER.CREATE.KV_b.>", "$JS.API.CONSUMER.DELETE.KV_b.>", "$JS.FC.KV_b.>",
 	}))
@@ -92,6 +94,7 @@ func TestAListingForgetsNoDenial(t *testing.T) {
 
 // A key that a full store refuses is asked for a few times, not ten times a second for as long as the store is full.
 func TestAKeyThatIsRefusedIsAskedForRarely(t *testing.T) {
+	t.Parallel()
 	nc := natstest.Start(t).Connect(t)
 	bucket := natstest.NewBucket(t, nc, jetstream.KeyValueConfig{TTL: time.Minute, History: 2})
 	for _, key := range []string{"full", "full", "small"} {

@@ -15,6 +15,7 @@ import (
 // The bucket lives on one server of a cluster whose other servers are gone. It takes writes as ever, but the cluster has no
 // leader who could create a consumer, so its own server has to.
 func TestWatcherNeedsNoLeaderOfTheCluster(t *testing.T) {
+	t.Parallel()
 	c := natstest.StartCluster(t, 3)
 	natstest.NewBucket(t, c.Connect(t), jetstream.KeyValueConfig{Replicas: 1})
 	nc, others := leaderAndOthers(t, c)
@@ -35,6 +36,7 @@ func TestWatcherNeedsNoLeaderOfTheCluster(t *testing.T) {
 // A leader that is alone goes on answering for ten seconds and more, and so does a consumer at it. Nobody can write
 // meanwhile, so the watcher must not take it for a bucket that can be read.
 func TestWatcherDistrustsALeaderWithoutQuorum(t *testing.T) {
+	t.Parallel()
 	c := natstest.StartCluster(t, 3)
 	natstest.NewBucket(t, c.Connect(t), jetstream.KeyValueConfig{Replicas: 3})
 	nc, others := leaderAndOthers(t, c)
@@ -58,6 +60,7 @@ func TestWatcherDistrustsALeaderWithoutQuorum(t *testing.T) {
 }
 
 func TestWatcherSeesAgainAsSoonAsTheClusterWrites(t *testing.T) {
+	t.Parallel()
 	for name, victims := range map[string]func(client, leader int) []int{
 		"the client's server": func(client, _ int) []int { return []int{client} },
 		"the stream's leader": func(_, leader int) []int { return []int{leader} },

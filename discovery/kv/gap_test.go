@@ -39,7 +39,7 @@ func TestWatcherRecoversFromARestart(t *testing.T) {
 	r.await(t, "Synced", 2)
 	blind := r.when("Synced", 2).Sub(up)
 	t.Logf("listed %v after the server was up", blind)
-	if blind > 2*time.Second {
+	if blind > 2*time.Second+allowance {
 		t.Errorf("it took %v to list a bucket of two keys after the restart", blind)
 	}
 	r.awaitLive(t, map[string]string{"a": "1", "b": "1"})
@@ -81,7 +81,7 @@ func TestWatcherNoticesAFrozenConnection(t *testing.T) {
 	r.await(t, silent, 1)
 	noticed := r.when(silent, 1).Sub(frozen)
 	t.Logf("noticed after %v", noticed)
-	if noticed > 1500*time.Millisecond {
+	if noticed > 1500*time.Millisecond+allowance {
 		t.Errorf("a frozen connection was noticed after %v", noticed)
 	}
 	p.Heal()
@@ -101,6 +101,7 @@ func TestWatcherNoticesAFrozenConnection(t *testing.T) {
 // Who writes much finds the peer's silence by a buffer that is full. A connection that waits for room in it answers nothing
 // else, so it is given up long before the client would by default, and the watcher hears of it.
 func TestWatcherNoticesAFullBuffer(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t)
 	kv := natstest.NewBucket(t, s.Connect(t), jetstream.KeyValueConfig{})
 	p := natstest.StartProxy(t, s)
@@ -221,6 +222,7 @@ func TestWatcherNoticesAPurge(t *testing.T) {
 
 // Without markers an expired key makes no event. That it is gone is no purge and no gap, and found by the next relist.
 func TestWatcherTellsExpiryFromPurge(t *testing.T) {
+	t.Parallel()
 	nc := natstest.Start(t).Connect(t)
 	kv := natstest.NewBucket(t, nc, jetstream.KeyValueConfig{TTL: time.Second})
 	r := watch(t, nc, WatcherOptions{Bucket: "b", InfoInterval: least, RelistInterval: 2 * time.Second})
@@ -235,6 +237,7 @@ func TestWatcherTellsExpiryFromPurge(t *testing.T) {
 
 // Keys that expire because the TTL was lowered are no purge.
 func TestWatcherTellsALowerTTLFromPurge(t *testing.T) {
+	t.Parallel()
 	nc := natstest.Start(t).Connect(t)
 	bucket := natstest.NewBucket(t, nc, jetstream.KeyValueConfig{TTL: time.Hour})
 	for i := range 10 {

@@ -115,7 +115,7 @@ func (r *run) answered(s *session, answers []answer) {
 	}
 	now := time.Now()
 	if slices.ContainsFunc(answers, answer.arrived) {
-		r.sink.Arrived(now)
+		r.arrived(now)
 		if s.bucket.Denied != "" { // It may by now.
 			s.link.denied, s.bucket.Denied = "", ""
 		}

@@ -112,6 +112,7 @@ func TestWatcherNamesWhatItMayNotAsk(t *testing.T) {
 
 // Nobody is silent for a leader that doesn't answer; once it does, it is asked again.
 func TestWatcherAsksAgain(t *testing.T) {
+	t.Parallel()
 	c := natstest.StartCluster(t, 3)
 	natstest.NewBucket(t, c.Connect(t), jetstream.KeyValueConfig{Replicas: 3})
 	nc, others := leaderAndOthers(t, c)

@@ -127,7 +127,7 @@ func (r *run) drain(at time.Time) {
 	if len(batches) == 0 {
 		return
 	}
-	r.sink.Arrived(at)
+	r.arrived(at)
 	r.keys.most = r.sink.MaxKeys()
 	for _, b := range batches {
 		for _, m := range b.messages {

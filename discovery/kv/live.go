@@ -9,6 +9,7 @@ import (
 // look is when the bucket's settings and state are read while it is followed, and what is still to be compared.
 type look struct {
 	at       time.Time
+	asked    time.Time // the one under way, or the last
 	underway bool
 	failures int     // in a row
 	purge    *Bucket // whose state is to be compared with the keys once current has come that far
@@ -17,10 +18,31 @@ type look struct {
 
 func (l *look) forget() { l.purge, l.last, l.failures = nil, nil, 0 }
 
+// unanswered reports whether nobody has said for longer than limit how the bucket is.
+func (l *look) unanswered(now time.Time, limit time.Duration) bool {
+	return l.failures > 0 || l.underway && now.Sub(l.asked) > limit
+}
+
+// arrivals is the watch by which the sink is told when something arrived. It stands while the bucket's leader does not answer: the
+// consumer may live on, on another server, and go on sending heartbeats, but nobody can write.
+type arrivals struct {
+	last  time.Time
+	stood time.Duration
+}
+
+// arrived tells the sink that something has arrived.
+func (r *run) arrived(at time.Time) {
+	if r.info.unanswered(at, r.silence()) {
+		r.arrivals.stood += at.Sub(r.arrivals.last)
+	}
+	r.arrivals.last = at
+	r.sink.Arrived(at.Add(-r.arrivals.stood))
+}
+
 // requestInfo reads the bucket's settings and state while the watcher is live.
 func (r *run) requestInfo() {
 	s, position := r.current, r.position
-	r.info.underway = true
+	r.info.underway, r.info.asked = true, time.Now()
 	r.help(s.link, func() {
 		b, err := s.link.account.look(s.ctx)
 		r.post(func() {

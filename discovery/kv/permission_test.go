@@ -35,6 +35,7 @@ func TestWatcherNeedsTheDocumentedPermissionsOnly(t *testing.T) {
 
 // Without the leave to read single messages nothing can be confirmed, so nothing may be told absent.
 func TestWatcherConfirmsNothingByAFailedRead(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t, natstest.WithReader([]string{
 		"$JS.API.STREAM.INFO.KV_b", "$JS.API.CONSUMER.CREATE.KV_b.>", "$JS.API.CONSUMER.DELETE.KV_b.>", "$JS.FC.KV_b.>",
 	}))
@@ -52,6 +53,7 @@ func TestWatcherConfirmsNothingByAFailedRead(t *testing.T) {
 }
 
 func TestWatcherTellsARefusalFromAnEmptyBucket(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t, natstest.WithReader([]string{"nothing"}))
 	admin := s.Connect(t, nats.UserInfo("admin", "p"))
 	natstest.Put(t, natstest.NewBucket(t, admin, jetstream.KeyValueConfig{}), "a", "1")

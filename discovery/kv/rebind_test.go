@@ -127,6 +127,7 @@ func TestAChangeBeforeAndAfterARun(t *testing.T) {
 
 // Writes go on over another connection, and answers to those before still come in.
 func TestWriterChangesItsConnection(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t)
 	p := natstest.StartProxy(t, s)
 	slow, err := nats.Connect(p.URL(), ConnectOptions()...)

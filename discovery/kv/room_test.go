@@ -13,6 +13,7 @@ import (
 
 // Keys for which there is no room are as if they were not there, and those that are followed go on being so.
 func TestMaxKeys(t *testing.T) {
+	t.Parallel()
 	srv := natstest.Start(t)
 	nc := srv.Connect(t)
 	bucket := natstest.NewBucket(t, nc, jetstream.KeyValueConfig{TTL: time.Minute})

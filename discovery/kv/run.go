@@ -61,6 +61,7 @@ type run struct {
 
 	relistAt time.Time
 	info     look
+	arrivals arrivals
 	absent   confirmation
 	silent   inquiry
 	store    storeWatch
@@ -247,11 +248,14 @@ func (r *run) checkSessions(now time.Time) {
 	}
 }
 
+// silence is for how long nothing arrives at most from a consumer that is alive.
+func (r *run) silence() time.Duration { return r.o.IdleHeartbeat * silentHeartbeats / 10 }
+
 // patience is for how long a session may be silent. A listing that is given up for its silence begins again, so on a link
 // that hiccups it would never end: it may be silent for longer than a session that is live, and the one after it for twice
 // as long. And while a listing goes on, the session that is live has to share the link with it.
 func (r *run) patience(s *session, now time.Time) time.Duration {
-	least := r.o.IdleHeartbeat * silentHeartbeats / 10
+	least := r.silence()
 	switch {
 	case s.boundary.stage != complete:
 		return min(least<<min(1+r.hiccups, maxHiccups), stallTimeout)

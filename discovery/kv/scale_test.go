@@ -144,6 +144,7 @@ func bucketState(t *testing.T, nc *nats.Conn, n int) map[string]string {
 }
 
 func TestClusterLosesTheServerOfTheClient(t *testing.T) {
+	t.Parallel()
 	const n = 1000
 	c, nc, r := fleetOfThree(t, n)
 	stop := write(t, c.Connect(t), n, 2)
@@ -161,6 +162,7 @@ func TestClusterLosesTheServerOfTheClient(t *testing.T) {
 }
 
 func TestClusterLosesTheLeaderOfTheStream(t *testing.T) {
+	t.Parallel()
 	const n = 1000
 	c, nc, r := fleetOfThree(t, n)
 	stop := write(t, c.Connect(t), n, 2)
@@ -181,6 +183,7 @@ func TestClusterLosesTheLeaderOfTheStream(t *testing.T) {
 }
 
 func TestClusterChangesItsLeader(t *testing.T) {
+	t.Parallel()
 	const n = 1000
 	c, nc, r := fleetOfThree(t, n)
 	stop := write(t, c.Connect(t), n, 2)

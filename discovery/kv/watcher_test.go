@@ -66,6 +66,7 @@ func TestWatcherReadsWhatClientsRefuse(t *testing.T) {
 }
 
 func TestWatcherTellsTTLs(t *testing.T) {
+	t.Parallel()
 	nc := natstest.Start(t).Connect(t)
 	kv := natstest.NewBucket(t, nc, jetstream.KeyValueConfig{LimitMarkerTTL: time.Minute})
 	if _, err := kv.Create(t.Context(), "short", []byte("x"), jetstream.KeyTTL(2*time.Second)); err != nil {
@@ -173,6 +174,7 @@ func TestWatcherOptionsAreChecked(t *testing.T) {
 }
 
 func TestWatcherWithADomain(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t, func(o *natstest.Options) { o.Domain = "hub" })
 	nc := s.Connect(t)
 	kv := natstest.NewBucket(t, nc, jetstream.KeyValueConfig{})

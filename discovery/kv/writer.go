@@ -303,11 +303,14 @@ func (w *Writer) send(key string, m *nats.Msg, done func(uint64, error)) {
 	m.Subject = w.subject + key
 	m.Reply = link.inbox + strconv.FormatUint(uint64(use)<<32|uint64(i), 36)
 	if err := link.nc.PublishMsg(m); err != nil {
+		done := w.end(i, use)
 		if cutShort(err) {
 			// The client has dropped this write with those before it that were not sent yet, and might go on without them.
 			_ = link.nc.ForceReconnect()
 		}
-		w.resolve(i, use, 0, unsent(err))
+		if done != nil {
+			done(0, unsent(err))
+		}
 	}
 }
 
@@ -345,22 +348,16 @@ func (w *Writer) take(done func(uint64, error)) (i, use uint32, link *writerLink
 	return i, s.use, w.link
 }
 
-// resolve tells how a write ended, unless that is known already.
-func (w *Writer) resolve(i, use uint32, revision uint64, err error) {
+// end ends a write, and returns who is to be told how; nil: somebody has been.
+func (w *Writer) end(i, use uint32) (done func(uint64, error)) {
 	w.mu.Lock()
-	if int(i) >= len(w.slots) {
-		w.mu.Unlock()
-		return
+	defer w.mu.Unlock()
+	if int(i) >= len(w.slots) || w.slots[i].done == nil || w.slots[i].use != use {
+		return nil
 	}
-	s := &w.slots[i]
-	done := s.done
-	if done == nil || s.use != use {
-		w.mu.Unlock()
-		return
-	}
+	done = w.slots[i].done
 	w.vacate(i)
-	w.mu.Unlock()
-	done(revision, err)
+	return done
 }
 
 func (w *Writer) vacate(i uint32) {
@@ -381,7 +378,9 @@ func (w *Writer) answered(l *writerLink, m *nats.Msg) {
 	w.note(err)
 	w.telling.RLock()
 	defer w.telling.RUnlock()
-	w.resolve(uint32(token), uint32(token>>32), revision, err)
+	if done := w.end(uint32(token), uint32(token>>32)); done != nil {
+		done(revision, err)
+	}
 }
 
 // parseAnswer reads the answer to a write.

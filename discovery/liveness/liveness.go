@@ -11,6 +11,8 @@
 //	the clock   advances  stands    advances     stands             advances
 //	gap ends                        ▲                               ▲
 //
+// Who tells the clock of arrivals leaves out the time in which the stream's leader does not answer: see kv.Sink.
+//
 // A pause that is longer than the limit of silence is a gap; so is the time from a lost session to a complete listing, and
 // the time in which the store takes no writes. No wall clock is read, so no step of one moves a deadline.
 //

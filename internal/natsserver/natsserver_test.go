@@ -3,7 +3,6 @@ package natsserver_test
 import (
 	"context"
 	"flag"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,12 +12,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rollcall-dev/rollcall/internal/natsserver"
+	"github.com/rollcall-dev/rollcall/internal/natstest"
 )
 
 // TestTheBucketOutlivesTheServer: a server takes a bucket, says that it is healthy, ends when it is told to, and has the
 // bucket again when it is started again.
 func TestTheBucketOutlivesTheServer(t *testing.T) {
-	client, monitor := freeAddress(t), freeAddress(t)
+	client, monitor := natstest.FreeAddress(t), natstest.FreeAddress(t)
 	args := []string{"--store-dir=" + t.TempDir(), "--address=" + client, "--monitor-address=" + monitor}
 
 	stop := start(t, args)
@@ -101,14 +101,4 @@ func connect(t *testing.T, address string) jetstream.JetStream {
 		t.Fatal(err)
 	}
 	return js
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }

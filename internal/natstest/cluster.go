@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,7 +22,7 @@ type Cluster struct {
 
 // RunCluster starts n servers that keep their stores below dir and returns once they have elected a JetStream leader.
 func RunCluster(dir string, n int) (*Cluster, error) {
-	ports, err := freePorts(n)
+	ports, err := FreePorts(n)
 	if err != nil {
 		return nil, err
 	}
@@ -60,27 +59,6 @@ func StartCluster(t testing.TB, n int) *Cluster {
 	}
 	t.Cleanup(c.Stop)
 	return c
-}
-
-// freePorts finds n free ports. They are free until somebody else takes one, which is as good as it gets for routes:
-// every server has to know the ports of the others before it starts.
-func freePorts(n int) ([]int, error) {
-	var listeners []net.Listener
-	defer func() {
-		for _, l := range listeners {
-			_ = l.Close()
-		}
-	}()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("natstest: finding a free port: %w", err)
-		}
-		listeners = append(listeners, l)
-		ports[i] = portOf(l.Addr())
-	}
-	return ports, nil
 }
 
 // WaitReady returns once the running servers agree on a JetStream leader and have caught up with it.

@@ -6,7 +6,7 @@ import (
 )
 
 // Patience is how long a test waits for what must happen; it says nothing about how soon it should.
-const Patience = 30 * time.Second
+const Patience = time.Minute
 
 // Eventually calls f until it answers nil or the patience is over.
 func Eventually(t testing.TB, f func() error) {

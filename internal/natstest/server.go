@@ -3,7 +3,6 @@ package natstest
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"strconv"
@@ -23,7 +22,7 @@ const readyTimeout = 30 * time.Second
 type Options struct {
 	// Dir is where JetStream keeps its files. Required.
 	Dir string
-	// Port is the client port; 0 takes a free one.
+	// Port is the client port; 0 takes a free one, see [FreePorts].
 	Port int
 	// Domain is the JetStream domain; empty for none.
 	Domain string
@@ -44,12 +43,17 @@ func Run(o Options) (*Server, error) {
 	if o.Dir == "" {
 		return nil, errors.New("natstest: no directory: set Options.Dir")
 	}
+	if o.Port == 0 {
+		ports, err := FreePorts(1)
+		if err != nil {
+			return nil, err
+		}
+		o.Port = ports[0]
+	}
 	s := &Server{opts: serverOptions(o)}
 	if err := s.start(); err != nil {
 		return nil, err
 	}
-	// The port is kept, so that a restart is a restart and no new server.
-	s.opts.Port = portOf(s.srv.Addr())
 	return s, nil
 }
 
@@ -68,14 +72,6 @@ func Start(t testing.TB, set ...func(*Options)) *Server {
 	return s
 }
 
-// portOf returns the port of a TCP address, and 0 of any other.
-func portOf(a net.Addr) int {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.Port
-	}
-	return 0
-}
-
 func serverOptions(o Options) server.Options {
 	so := server.Options{
 		Host:            "127.0.0.1",
@@ -85,9 +81,6 @@ func serverOptions(o Options) server.Options {
 		StoreDir:        o.Dir,
 		NoLog:           true,
 		NoSigs:          true,
-	}
-	if so.Port == 0 {
-		so.Port = server.RANDOM_PORT
 	}
 	if o.Configure != nil {
 		o.Configure(&so)
@@ -185,7 +178,7 @@ func (s *Server) Connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 
 func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	base := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectBufSize(-1)}
+	base := []nats.Option{nats.Timeout(Patience), nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectBufSize(-1)}
 	nc, err := nats.Connect(url, append(base, opts...)...)
 	if err != nil {
 		t.Fatal(err)

@@ -125,6 +125,9 @@ type Manager struct {
 // Loopback allows the servers of this machine, which a manager refuses otherwise.
 func Loopback() []string { return []string{"127.0.0.0/8", "::1"} }
 
+// making is held while a manager is made: it makes its metrics known in place of those of the manager before it.
+var making sync.Mutex
+
 // Start starts a manager, as main.go would, that works in the rig's namespace alone. It is stopped when the test ends at
 // the latest.
 func (r *Rig) Start(change ...func(*rest.Config, *manager.Options)) *Manager {
@@ -140,7 +143,9 @@ func (r *Rig) Start(change ...func(*rest.Config, *manager.Options)) *Manager {
 		f(conf, &options)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	making.Lock()
 	m, err := manager.New(ctx, conf, options)
+	making.Unlock()
 	if err != nil {
 		cancel()
 		r.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rollcall-dev/rollcall/internal/natstest"
 )
 
 // checked are the flags of a check that is made often and believed soon.
@@ -58,7 +60,7 @@ func TestAnHTTPCheckGatesTheHeartbeat(t *testing.T) {
 func TestATCPCheckGatesTheHeartbeat(t *testing.T) {
 	r := newRig(t)
 	r.bucket(time.Minute)
-	address := freeAddress(t)
+	address := natstest.FreeAddress(t)
 	var listener net.Listener
 	agent := r.agent(checked("--health-tcp", address)...)
 	gates(t, r, agent, func(healthy bool) {

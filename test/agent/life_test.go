@@ -211,7 +211,7 @@ func TestALoopbackAddressIsRefused(t *testing.T) {
 func TestItTellsWhetherItIsRegistered(t *testing.T) {
 	r := newRig(t)
 	r.bucket(time.Minute)
-	address := freeAddress(t)
+	address := natstest.FreeAddress(t)
 	agent := r.agent("--health-probe-bind-address", address)
 	r.registered("web-1")
 	r.within(patience, "/readyz to be good", func() bool { return status(address, "/readyz") == 200 })

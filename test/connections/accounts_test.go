@@ -43,6 +43,7 @@ func documentedAccounts(t *testing.T) string {
 
 // The bucket belongs to the account of the fleet, and Rollcall's account imports what it takes.
 func TestABucketOfAnotherAccount(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, accounts(t, documentedAccounts(t)))
 	r.secret("login", basic("the-password-of-rollcall"))
 	fleet := r.nats.Connect(t, nats.UserInfo("fleet", "the-password-of-fleet"))
@@ -81,6 +82,7 @@ func TestABucketOfAnotherAccount(t *testing.T) {
 // The bucket is in the domain of the hub and in the account of the fleet there, which a leaf node joins with an account of its
 // own.
 func TestADomainOfAnotherAccount(t *testing.T) {
+	t.Parallel()
 	hub := natstest.Start(t, func(o *natstest.Options) {
 		o.Domain = "hub"
 		o.Configure = func(so *server.Options) {

@@ -11,6 +11,7 @@ import (
 
 // Each server demands its kind of login: the right one is let in, a wrong one and none are refused.
 func TestAuth(t *testing.T) {
+	t.Parallel()
 	_, public, seed := pair(t, nkeys.CreateUser)
 	_, _, otherSeed := pair(t, nkeys.CreateUser)
 	mine, other := newOperator(t), newOperator(t)
@@ -63,6 +64,7 @@ func TestAuth(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, test.configure)
 			r.secret("right", test.right)
 			r.secret("wrong", test.wrong)
@@ -82,9 +84,12 @@ func TestAuth(t *testing.T) {
 }
 
 func TestNoAuth(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.registry("plain")
 	r.await("plain", "Ready", "True/Ready")
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if len(r.touched) > 0 {
 		t.Errorf("a connection without a Secret sent %v", r.touched)
 	}

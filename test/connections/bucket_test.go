@@ -17,6 +17,7 @@ func seconds(n int) *metav1.Duration {
 
 // A bucket that others keep is compared with what the spec sets alone, and stays as it is.
 func TestBucketAsRequested(t *testing.T) {
+	t.Parallel()
 	type spec = rollcallv1alpha1.NodeRegistrySpec
 	nothing := func(*spec) {}
 	natsAdd := jetstream.KeyValueConfig{History: 1}                 // nats kv add catga_nodes
@@ -39,6 +40,7 @@ func TestBucketAsRequested(t *testing.T) {
 		"small values":            {small, nothing, "True/AsRequested", nil, "True/BucketUnfit", []string{"at most 100 bytes", "markers"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, nil)
 			js, err := jetstream.New(r.nats.Connect(t))
 			must(t, err)
@@ -64,6 +66,7 @@ func TestBucketAsRequested(t *testing.T) {
 
 // A bucket that somebody edits is compared as it is now.
 func TestBucketThatIsEdited(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	js, err := jetstream.New(r.nats.Connect(t))
 	must(t, err)
@@ -98,6 +101,7 @@ func TestBucketThatIsEdited(t *testing.T) {
 
 // What the spec leaves open is chosen for a bucket that is created.
 func TestBucketThatIsCreated(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		change func(*rollcallv1alpha1.NodeRegistrySpec)
 		want   jetstream.KeyValueConfig
@@ -109,6 +113,7 @@ func TestBucketThatIsCreated(t *testing.T) {
 		}, jetstream.KeyValueConfig{TTL: time.Minute, History: 2, LimitMarkerTTL: 30 * time.Second, Storage: jetstream.MemoryStorage}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, nil)
 			r.registry("catga", test.change)
 			r.await("catga", "BucketAsRequested", "True/AsRequested")
@@ -129,6 +134,7 @@ func TestBucketThatIsCreated(t *testing.T) {
 }
 
 func TestCreationPolicyNever(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.registry("catga", func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Bucket.CreationPolicy = rollcallv1alpha1.CreateNever })
 	r.await("catga", "Synced", "False/BucketNotFound", "creationPolicy")

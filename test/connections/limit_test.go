@@ -9,6 +9,7 @@ import (
 
 // A stream that takes no consumer more is told at once, also to a manager that finds the registry Ready.
 func TestConsumersAreUsedUp(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	js, err := jetstream.New(r.nats.Connect(t))
 	must(t, err)

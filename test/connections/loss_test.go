@@ -13,6 +13,7 @@ import (
 // A Secret that is gone leaves the connection as it is, unless the NodeRegistry asks for another thing. A login that expires
 // has the Secret be read soon.
 func TestASecretThatIsGone(t *testing.T) {
+	t.Parallel()
 	o := newOperator(t)
 	r := newRig(t, o.configure(t))
 	with := func(loss rollcallv1alpha1.SecretLoss) func(*rollcallv1alpha1.NodeRegistrySpec) {

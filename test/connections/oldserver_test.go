@@ -47,6 +47,7 @@ func startOldServer(t *testing.T) string {
 
 // On a server without message TTLs nodes are mirrored and time out all the same, and it is said what can't be had.
 func TestOldServer(t *testing.T) {
+	t.Parallel()
 	url := startOldServer(t)
 	r := newRig(t, nil)
 	r.registry("catga", func(s *rollcallv1alpha1.NodeRegistrySpec) {

@@ -20,7 +20,6 @@ func restricted(t *testing.T, p *server.Permissions) (r *rig, grant func(*server
 		options = *o
 	}
 	r = newRig(t, configure)
-	options.Port = server.RANDOM_PORT // As at the start: a reload keeps what was chosen.
 	js, err := jetstream.New(r.nats.Connect(t, nats.UserInfo("admin", adminPassword)))
 	must(t, err)
 	_, err = js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: bucket, TTL: 300e9, History: 5, LimitMarkerTTL: 300e9})
@@ -35,6 +34,7 @@ func restricted(t *testing.T, p *server.Permissions) (r *rig, grant func(*server
 }
 
 func TestPermissions(t *testing.T) {
+	t.Parallel()
 	const inbox = "_INBOX"
 	for name, test := range map[string]struct {
 		denied  string
@@ -44,6 +44,7 @@ func TestPermissions(t *testing.T) {
 		"consumer create": {"$JS.API.CONSUMER.CREATE.KV_" + bucket + ".>", "$JS.API.CONSUMER.CREATE.KV_" + bucket + ".>"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r, grant := restricted(t, reader(inbox, test.denied))
 			r.registry("catga", userPassword("login"))
 			r.await("catga", "Synced", "False/PermissionDenied", `publish to "`+test.subject+`"`)
@@ -58,6 +59,7 @@ func TestPermissions(t *testing.T) {
 
 // A user that may receive answers on an inbox of its own alone needs inboxPrefix; without it, the condition says so.
 func TestInboxPrefix(t *testing.T) {
+	t.Parallel()
 	r, grant := restricted(t, reader("_INBOX_rollcall"))
 	r.registry("prefixed", userPassword("login"), func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Connection.InboxPrefix = "_INBOX_rollcall" })
 	r.registry("plain", userPassword("login"))

@@ -15,6 +15,7 @@ func withServers(servers ...string) func(*rollcallv1alpha1.NodeRegistrySpec) {
 
 // What the manager may not connect to is not dialled, and nothing is told but that.
 func TestAllowedServers(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		allowed []string
 		want    string
@@ -27,6 +28,7 @@ func TestAllowedServers(t *testing.T) {
 		"a range that is it": {[]string{"127.0.0.0/8"}, "True/Connected"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRigWith(t, nil, func(_ *rest.Config, o *manager.Options) { o.AllowedServers = test.allowed })
 			r.registry("catga")
 			r.await("catga", "Connected", test.want)
@@ -47,6 +49,7 @@ func TestAllowedServers(t *testing.T) {
 
 // The cause is told of servers that the manager may connect to.
 func TestServersThatDoNotAnswer(t *testing.T) {
+	t.Parallel()
 	r := newRigWith(t, nil, func(_ *rest.Config, o *manager.Options) { o.AllowedServers = append(o.AllowedServers, "nats.invalid") })
 	url := r.nats.URL()
 	r.nats.Stop()

@@ -41,6 +41,7 @@ func listen(t *testing.T, serve func(net.Conn)) string {
 // Of several servers that fail in several ways the reason is the same at each attempt, whichever comes first: the one that
 // somebody has to act upon.
 func TestTheReasonOfSeveralServersStays(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(o *server.Options) { o.Authorization = "the-right-token" })
 	r.secret("login", basic("the-wrong-password"))
 	for name, other := range map[string]string{"refused": "nats://127.0.0.1:1", "outside": "nats://192.0.2.1:4222"} {
@@ -65,6 +66,7 @@ func TestTheReasonOfSeveralServersStays(t *testing.T) {
 
 // A server that says INFO and then nothing more has not answered, and is named.
 func TestAServerThatDoesNotLetIn(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	hello := "INFO {\"server_id\":\"X\",\"max_payload\":1048576}\r\n"
 	silent := listen(t, func(c net.Conn) {
@@ -81,6 +83,7 @@ func TestAServerThatDoesNotLetIn(t *testing.T) {
 
 // What is no WebSocket is told in one wording, without what the peer has said, and a hint is given where it may help.
 func TestWrongSchemes(t *testing.T) {
+	t.Parallel()
 	mine := newAuthority(t)
 	r := newRig(t, func(o *server.Options) {
 		o.Websocket = server.WebsocketOpts{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoTLS: true}

@@ -40,7 +40,7 @@ func (r *rig) listings() map[string]float64 {
 // A user JWT that lives for a few seconds is renewed in its Secret again and again. That is no gap: nobody is disconnected, no
 // node loses or keeps its traffic for it, and the dead ones go in time.
 func TestAJWTIsRenewedInTime(t *testing.T) {
-	const life, renewal, ttl = 6 * time.Second, 4 * time.Second, 5 * time.Second
+	const life, renewal, ttl = 9 * time.Second, 4 * time.Second, 5 * time.Second
 	o := newOperator(t)
 	r := newRig(t, o.configure(t))
 	creds := filepath.Join(t.TempDir(), "user.creds")
@@ -81,7 +81,7 @@ func TestAJWTIsRenewedInTime(t *testing.T) {
 		}
 	}
 	end := r.keeps(len(all))
-	live(3*life, all, func() bool { return false })
+	live(2*life, all, func() bool { return false })
 	end()
 	died := time.Now()
 	live(ttl+5*time.Second, all[:3], func() bool { return r.endpoints() == 3 })

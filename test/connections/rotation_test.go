@@ -15,6 +15,7 @@ import (
 // The authority changes as people change it: first both are trusted, then the servers show certificates of the new one, then
 // the old one goes. The client's certificate changes with it. No endpoint goes.
 func TestCertificatesThatAreRotated(t *testing.T) {
+	t.Parallel()
 	older, newer := newAuthority(t), newAuthority(t)
 	both := x509.NewCertPool()
 	both.AddCert(older.certificate)

@@ -26,6 +26,7 @@ func basic(password string) map[string]string {
 }
 
 func TestMissingSecret(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, users(&server.User{Username: "rollcall", Password: "the-right-password"}))
 	r.registry("catga", userPassword("login"))
 	r.await("catga", "Connected", "False/SecretNotFound", `Secret "login" does not exist`)
@@ -43,6 +44,7 @@ func TestMissingSecret(t *testing.T) {
 }
 
 func TestUnusableMaterial(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.secret("junk", map[string]string{"seed": "SUAJUNKJUNKJUNK", "user.creds": "no-credentials-file", "token": "\n", "ca.crt": "no-certificate", "tls.crt": "none", "tls.key": "junk-is-no-key"})
 	key := func(key string) *rollcallv1alpha1.SecretKeyReference {
@@ -70,6 +72,7 @@ func TestUnusableMaterial(t *testing.T) {
 
 // The server takes another password while the fleet is served.
 func TestAChangedSecretIsPickedUp(t *testing.T) {
+	t.Parallel()
 	user := &server.User{Username: "rollcall", Password: "the-first-password"}
 	r := newRig(t, users(user))
 	r.secret("login", basic("the-first-password"))
@@ -120,6 +123,7 @@ func allow(t *testing.T, user string, rules []rbacv1.PolicyRule) {
 
 // With the role that is shipped, and nothing beyond it, everything works: no Secret is listed or watched.
 func TestTheShippedRoleIsEnough(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../config/rbac/role.yaml")
 	must(t, err)
 	role := &rbacv1.ClusterRole{}
@@ -151,6 +155,7 @@ func TestTheShippedRoleIsEnough(t *testing.T) {
 
 // Without the right to get it, the Secret's name is all that can be told.
 func TestForbiddenSecret(t *testing.T) {
+	t.Parallel()
 	allow(t, "rollcall-without-secrets", []rbacv1.PolicyRule{
 		{APIGroups: []string{"rollcall.dev", "discovery.k8s.io", "events.k8s.io"}, Resources: []string{"*"}, Verbs: []string{"*"}},
 		{APIGroups: []string{""}, Resources: []string{"services", "services/status", "pods", "namespaces"}, Verbs: []string{"*"}},

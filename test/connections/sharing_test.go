@@ -15,6 +15,7 @@ func bucketName(name string) func(*rollcallv1alpha1.NodeRegistrySpec) {
 }
 
 func TestSharedConnections(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, users(
 		&server.User{Username: "rollcall", Password: "the-right-password"},
 		&server.User{Username: "other", Password: "another-password"},
@@ -53,6 +54,7 @@ func TestSharedConnections(t *testing.T) {
 
 // A suspended registry keeps what it knows, and no connection.
 func TestSuspend(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.registry("catga", func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Bucket.TTL = seconds(6) })
 	r.service()
@@ -67,15 +69,17 @@ func TestSuspend(t *testing.T) {
 	suspended := time.Now()
 	r.Within(patience, "the nodes to be past their TTL", func() bool { return time.Since(suspended) > 8*time.Second })
 	end()
-	if nodes := r.get("catga").Status.Nodes; nodes == nil || nodes.Ready != 2 {
-		t.Errorf("the status says %+v", nodes)
-	}
+	r.Within(patience, "the status to count two nodes", func() bool {
+		nodes := r.get("catga").Status.Nodes
+		return nodes != nil && nodes.Ready == 2
+	})
 	r.change("catga", func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Suspend = false })
 	r.await("catga", "Ready", "True/Ready")
 }
 
 // The bucket is in the hub's domain, and Rollcall knows the leaf node only.
 func TestJetStreamDomain(t *testing.T) {
+	t.Parallel()
 	hub := natstest.Start(t, func(o *natstest.Options) {
 		o.Domain = "hub"
 		o.Configure = func(so *server.Options) {
@@ -97,9 +101,7 @@ func TestJetStreamDomain(t *testing.T) {
 	// A domain is no matter of the connection: the two share one.
 	r.registry("near", bucketName("near"))
 	r.await("near", "Ready", "True/Ready")
-	if got := r.nats.NATS().NumClients(); got != 1 {
-		t.Errorf("the leaf node has %d clients, want 1", got)
-	}
+	r.Within(patience, "the leaf node to have one client", func() bool { return r.nats.NATS().NumClients() == 1 })
 	r.registry("nowhere", func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Connection.JetStreamDomain = "nowhere" })
 	r.await("nowhere", "Synced", "False/BucketError")
 }

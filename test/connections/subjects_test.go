@@ -225,8 +225,10 @@ func (r *rig) says(subject string) {
 // With what is documented for reading, a bucket is mirrored, through all that can happen to it. Pods can't be registered,
 // and the status says why.
 func TestReadingTakesNoMore(t *testing.T) {
+	t.Parallel()
 	for domain, change := range map[string]func(*server.Permissions) *server.Permissions{"": same, "hub": inDomain} {
 		t.Run("domain "+domain, func(t *testing.T) {
+			t.Parallel()
 			r := permitted(t, change(documented(t, "reader")), domain)
 			r.newBucket("web-1", "web-2")
 			r.start()
@@ -247,8 +249,10 @@ func same(p *server.Permissions) *server.Permissions { return p }
 
 // With what is documented for writing, the bucket is created, and pods are registered in it.
 func TestWritingTakesNoMore(t *testing.T) {
+	t.Parallel()
 	for domain, change := range map[string]func(*server.Permissions) *server.Permissions{"": same, "hub": inDomain} {
 		t.Run("domain "+domain, func(t *testing.T) {
+			t.Parallel()
 			r := permitted(t, change(documented(t, "writer")), domain)
 			r.start()
 			r.await("catga", "Ready", "True/Ready")
@@ -269,9 +273,11 @@ func TestWritingTakesNoMore(t *testing.T) {
 
 // Without any one of the subjects something does not work, and but for one the status names it.
 func TestEachSubjectIsNeeded(t *testing.T) {
+	t.Parallel()
 	reading, writing := documented(t, "reader"), documented(t, "writer")
 	for _, subject := range slices.Concat(reading.Publish.Allow, reading.Subscribe.Allow) {
 		t.Run("reading/"+subject, func(t *testing.T) {
+			t.Parallel()
 			r := permitted(t, withoutSubject(reading, subject), "")
 			r.newBucket("web-1", "web-2")
 			r.start()
@@ -294,6 +300,7 @@ func TestEachSubjectIsNeeded(t *testing.T) {
 			continue
 		}
 		t.Run("writing/"+subject, func(t *testing.T) {
+			t.Parallel()
 			r := permitted(t, withoutSubject(writing, subject), "")
 			r.start()
 			r.registerPod()
@@ -304,6 +311,7 @@ func TestEachSubjectIsNeeded(t *testing.T) {
 
 // What is documented for reading can be had for writing too.
 func TestWritingIncludesReading(t *testing.T) {
+	t.Parallel()
 	reading, writing := documented(t, "reader"), documented(t, "writer")
 	for _, subject := range reading.Publish.Allow {
 		if !slices.Contains(writing.Publish.Allow, subject) {

@@ -106,6 +106,7 @@ func secretCA(name string) *rollcallv1alpha1.CAReference {
 }
 
 func TestCA(t *testing.T) {
+	t.Parallel()
 	mine, other := newAuthority(t), newAuthority(t)
 	r := newRig(t, withTLS(mine.server("127.0.0.1", false)))
 	r.secret("ca", map[string]string{"ca.crt": mine.pem})
@@ -129,6 +130,7 @@ func TestCA(t *testing.T) {
 }
 
 func TestServerName(t *testing.T) {
+	t.Parallel()
 	mine := newAuthority(t)
 	r := newRig(t, withTLS(mine.server("nats.example.com", false)))
 	r.secret("ca", map[string]string{"ca.crt": mine.pem})
@@ -139,6 +141,7 @@ func TestServerName(t *testing.T) {
 }
 
 func TestClientCertificate(t *testing.T) {
+	t.Parallel()
 	mine, other := newAuthority(t), newAuthority(t)
 	r := newRig(t, withTLS(mine.server("127.0.0.1", true)))
 	r.secret("ca", map[string]string{"ca.crt": mine.pem})
@@ -156,6 +159,7 @@ func TestClientCertificate(t *testing.T) {
 
 // A websocket is secured by its scheme.
 func TestWebsocket(t *testing.T) {
+	t.Parallel()
 	mine := newAuthority(t)
 	r := newRig(t, func(o *server.Options) {
 		o.Websocket = server.WebsocketOpts{Host: "127.0.0.1", Port: server.RANDOM_PORT, TLSConfig: mine.server("127.0.0.1", false), HandshakeTimeout: 5 * time.Second}
@@ -171,6 +175,7 @@ func TestWebsocket(t *testing.T) {
 
 // A server with handshake_first says nothing before TLS.
 func TestHandshakeFirst(t *testing.T) {
+	t.Parallel()
 	mine := newAuthority(t)
 	r := newRig(t, func(o *server.Options) {
 		withTLS(mine.server("127.0.0.1", false))(o)

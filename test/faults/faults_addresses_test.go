@@ -51,7 +51,8 @@ func shareSecondAddress(r *rig, seconds int) {
 // the new one's is there.
 func (r *rig) registerAt(address string) (id string) {
 	r.Helper()
-	w := r.broken(window{nodesOnly: true, excused: true, settle: time.Second + allowance()})
+	_, usual := limits()
+	w := r.broken(window{nodesOnly: true, excused: true, settle: usual.arrive})
 	id, _ = r.fleet.fresh()
 	must(r, r.fleet.register(id, address))
 	r.mended(w, time.Now())

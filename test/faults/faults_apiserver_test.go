@@ -23,11 +23,11 @@ func faultsOfTheAPIServer() []fault {
 	return []fault{
 		{name: "API server down for 30 s, 1,000 nodes changed", alone: true, long: true, run: func(r *rig) { downAPIServer(r, 2, 1000, 30*time.Second) }},
 		{name: "API server killed and restarted", alone: true, run: func(r *rig) { downAPIServer(r, times(1, 3), 40, 0) }},
-		{name: "API server paused (SIGSTOP) for 5 s", alone: true, run: func(r *rig) { pauseAPIServer(r, times(1, 4)) }},
+		{name: "API server paused (SIGSTOP) for 5 s", alone: true, long: true, run: func(r *rig) { pauseAPIServer(r, times(1, 4)) }},
 		{name: "etcd slow: 200 ms of every 250 paused", alone: true, run: func(r *rig) { slowEtcd(r, times(10, 60)) }},
-		{name: "API server answers 429 and 409 for 2 s", alone: true, run: func(r *rig) { refuse(r, times(1, 15)) }},
-		{name: "watches end and have expired (410)", alone: true, run: func(r *rig) { expireWatches(r, times(3, 30)) }},
-		{name: "edited or deleted by hand", alone: true, run: func(r *rig) { editByHand(r, times(10, 120)) }},
+		{name: "API server answers 429 and 409 for 2 s", alone: *full, run: func(r *rig) { refuse(r, times(1, 15)) }},
+		{name: "watches end and have expired (410)", alone: *full, run: func(r *rig) { expireWatches(r, times(3, 30)) }},
+		{name: "edited or deleted by hand", alone: *full, run: func(r *rig) { editByHand(r, times(10, 120)) }},
 		{name: "CRD of the DiscoveredNodes deleted and put back", alone: true, long: true, run: func(r *rig) { deleteCRD(r, 2) }},
 		{name: "namespace deleted while its registry is live", alone: true, long: true, run: func(r *rig) { deleteNamespace(r, 3) }},
 	}
@@ -50,7 +50,7 @@ const (
 func (r *rig) withoutAPI(back time.Duration) (mended func(at time.Time)) {
 	endpoints := r.broken(window{settle: settleAPI + allowance()})
 	_, usual := limits()
-	nodes := r.broken(window{settle: back + usual.arrive + allowance(), nodesOnly: true})
+	nodes := r.broken(window{settle: back + usual.arrive, nodesOnly: true})
 	return func(at time.Time) {
 		r.mended(endpoints, at)
 		r.mended(nodes, at)

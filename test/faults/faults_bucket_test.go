@@ -22,7 +22,7 @@ func faultsOfTheBucket() []fault {
 				r.createBucket(usual())
 			})
 		}},
-		{name: "store lost, the server comes back empty", run: func(r *rig) {
+		{name: "store lost, the server comes back empty", long: true, run: func(r *rig) {
 			loseBucket(r, times(1, 10), func(r *rig) {
 				r.nats.kill()
 				r.nats.wipe()
@@ -30,7 +30,7 @@ func faultsOfTheBucket() []fault {
 			})
 		}},
 		{name: "bucket purged", run: func(r *rig) { purge(r, times(1, 10), func() string { return "" }) }},
-		{name: "keys purged from the stream", run: func(r *rig) {
+		{name: "keys purged from the stream", long: true, run: func(r *rig) {
 			purge(r, times(5, 100), func() string {
 				ids := r.fleet.ids()
 				return subject(ids[r.fleet.random(len(ids))])
@@ -69,7 +69,7 @@ func loseBucket(r *rig, n int, lose func(*rig)) {
 	stop := r.fleet.churn(busy)
 	for range n {
 		r.row.tried++
-		w := r.broken(window{holds: true, grace: r.ttl, settle: infoInterval + time.Second})
+		w := r.broken(window{holds: true, grace: r.ttl, settle: infoInterval + time.Second + allowance()})
 		r.mend(w, func() { lose(r) })
 		r.over(w)
 		// Every node has to come back before it is lost again: that takes a failed heartbeat, and one more.
@@ -90,7 +90,7 @@ func purge(r *rig, n int, what func() string) {
 	for range n {
 		r.row.tried++
 		// What is noticed at last is a gap, and its grace.
-		w := r.broken(window{settle: infoInterval + time.Second + 2*r.ttl})
+		w := r.broken(window{settle: infoInterval + time.Second + 2*r.ttl + allowance()})
 		var options []jetstream.StreamPurgeOpt
 		if subject := what(); subject != "" {
 			options = append(options, jetstream.WithPurgeSubject(subject))

@@ -6,7 +6,7 @@ func faultsOfClocks() []fault {
 	const step = 10 * time.Minute
 	return []fault{
 		{name: "NATS server's clock steps 10 minutes ahead", run: func(r *rig) { stepNATS(r, 5, times(1, 5), false, step) }},
-		{name: "NATS server's clock steps 10 minutes back", run: func(r *rig) { stepNATS(r, 15, times(1, 5), false, -step) }},
+		{name: "NATS server's clock steps 10 minutes back", long: true, run: func(r *rig) { stepNATS(r, 15, times(1, 5), false, -step) }},
 		{name: "NATS server's clock steps to and fro", long: true, run: func(r *rig) { stepNATS(r, usual().nodes, 6, false, -step, step) }},
 		{name: "NATS server's clock steps, connection cut", long: true, run: func(r *rig) { stepNATS(r, 15, 6, true, step, -step) }},
 		{name: "clocks 10 minutes ahead", alone: true, long: true, run: func(r *rig) { wrongClock(r, 10*time.Minute) }},

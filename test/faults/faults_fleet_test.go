@@ -15,7 +15,7 @@ func faultsOfTheFleet() []fault {
 		{name: "half of the fleet dies at once", run: func(r *rig) { halfDies(r, times(1, 5)) }},
 		{name: "10,000 registrations at once, and again", alone: true, long: true, run: registerMany},
 		{name: "nodes that flap every second", run: func(r *rig) { flap(r, 10, times(3, 15)) }},
-		{name: "node registers with another address", run: func(r *rig) { moveNodes(r, times(10, 100)) }},
+		{name: "node registers with another address", long: true, run: func(r *rig) { moveNodes(r, times(10, 100)) }},
 		{name: "late heartbeat after the unregistration", run: func(r *rig) { lateHeartbeat(r, times(3, 30)) }},
 		{name: "two nodes claim one ID", run: func(r *rig) { sameID(r, times(3, 20)) }},
 	}

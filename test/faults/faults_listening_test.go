@@ -10,7 +10,7 @@ func faultsOfListening() []fault {
 	return []fault{
 		{name: "a gap every two thirds of the TTL, one node dies", run: func(r *rig) { recurringGaps(r, times(1, 8), time.Duration(times(4, 12))*time.Second) }},
 		{name: "manager frozen (SIGSTOP) for longer than the TTL", run: func(r *rig) { freezeManager(r, times(1, 5)) }},
-		{name: "manager throttled (SIGSTOP and SIGCONT)", run: throttleManager},
+		{name: "manager throttled (SIGSTOP and SIGCONT)", long: true, run: throttleManager},
 		{name: "library frozen (SIGSTOP) for longer than the TTL", run: func(r *rig) { freezeLibrary(r, times(1, 5)) }},
 		{name: "library throttled (SIGSTOP and SIGCONT)", long: true, run: throttleLibrary},
 		{name: "leader frozen (SIGSTOP) beyond its Lease", run: func(r *rig) { freezeLeader(r, times(1, 3)) }},

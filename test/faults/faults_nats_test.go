@@ -79,7 +79,9 @@ func cutConnection(r *rig) {
 	r.set(usual())
 	r.row.prompt = true
 	stop := r.fleet.churn(busy)
-	before, routines := r.nats.count(), r.goroutines()
+	// The first cut has it make what it makes once.
+	r.changesShow(true)
+	before, routines := r.settled(), r.goroutines()
 	for range times(10, 200) {
 		r.row.tried++
 		w := r.outage()
@@ -101,6 +103,19 @@ func cutConnection(r *rig) {
 	r.judge()
 }
 
+// settled returns what the server counts once it counts the same twice.
+func (r *rig) settled() (c count) {
+	r.Helper()
+	c = r.nats.count()
+	poll(r.T, patience, "the server to count the same for a second", func() bool {
+		pass(time.Second)
+		before := c
+		c = r.nats.count()
+		return c == before
+	})
+	return c
+}
+
 // halfOpenConnection lets the connection hang without a word to either end. The TTL is longer than that goes unnoticed: what
 // left meanwhile would just be missing else, and in the end so much that the disruption guard holds it.
 func halfOpenConnection(r *rig) {
@@ -110,9 +125,9 @@ func halfOpenConnection(r *rig) {
 	stop := r.fleet.churn(5 * busy)
 	for range times(1, 10) {
 		r.row.tried++
-		w := r.broken(window{holds: true, grace: r.ttl, settle: silence})
+		w := r.broken(window{holds: true, grace: r.ttl, settle: silence + allowance()})
 		r.mend(w, r.proxy.Strand)
-		if blind := r.over(w); blind > silence {
+		if blind := r.over(w); blind > silence+allowance() {
 			r.Errorf("a half-open connection made blind for %s", blind)
 		}
 	}
@@ -132,11 +147,11 @@ func slowLink(r *rig) {
 	stop := r.fleet.churn(busy)
 	for range times(1, 3) {
 		r.row.tried++
-		w := r.broken(window{settle: 5 * time.Second})
+		w := r.broken(window{settle: 5*time.Second + allowance()})
 		r.proxy.Slow(slowRate)
 		pass(5 * time.Second)
 		// A connection that is made anew has to list over the slow link.
-		gap := r.broken(window{holds: true, grace: r.ttl, settle: 5 * time.Second})
+		gap := r.broken(window{holds: true, grace: r.ttl, settle: 5*time.Second + allowance()})
 		r.proxy.Cut()
 		r.mend(gap, r.proxy.Heal)
 		r.proxy.Slow(slowRate)

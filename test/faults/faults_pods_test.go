@@ -28,7 +28,7 @@ func faultsOfPods() []fault {
 				r.nats.launch()
 			})
 		}},
-		{name: "pods registered, their keys purged", run: func(r *rig) {
+		{name: "pods registered, their keys purged", long: true, run: func(r *rig) {
 			breakPods(r, times(3, 30), func(r *rig) {
 				key := subject(fmt.Sprintf("pod-%d", r.fleet.random(pods)))
 				must(r, r.stream().Purge(r.Context(), jetstream.WithPurgeSubject(key)))
@@ -58,7 +58,10 @@ func breakPods(r *rig, n int, fault func(*rig)) {
 	for i := range pods {
 		r.readyPod(i)
 	}
-	complete := func() bool { return len(r.podKeys()) == pods }
+	complete := func() bool {
+		keys, ok := r.podKeys()
+		return ok && len(keys) == pods
+	}
 	poll(r.T, patience, "all pods in the bucket", complete)
 	removed := r.watchRemovals()
 	for range n {
@@ -67,13 +70,19 @@ func breakPods(r *rig, n int, fault func(*rig)) {
 		began := time.Now()
 		if !wait(patience, complete) {
 			r.row.missed++
-			r.Errorf("only these pods are in the bucket: %v", r.podKeys())
+			keys, _ := r.podKeys()
+			r.Errorf("only these pods are in the bucket: %v", keys)
 		}
 		r.row.blind = append(r.row.blind, time.Since(began))
 		pass(time.Duration(r.fleet.random(2000)) * time.Millisecond)
 	}
 	pass(podTTL)
-	if keys := r.podKeys(); len(keys) != pods {
+	var keys []string
+	poll(r.T, patience, "NATS to tell the keys", func() (ok bool) {
+		keys, ok = r.podKeys()
+		return ok
+	})
+	if len(keys) != pods {
 		r.row.missed += pods - len(keys)
 		r.Errorf("after a TTL only these pods are in the bucket: %v", keys)
 	}
@@ -100,24 +109,23 @@ func (r *rig) readyPod(n int) {
 	must(r, r.api.Status().Update(r.Context(), pod))
 }
 
-// podKeys returns the subjects of all entries, sorted; none if NATS does not answer.
-func (r *rig) podKeys() []string {
+// podKeys returns the subjects of all entries, sorted; ok is false if NATS does not answer.
+func (r *rig) podKeys() (keys []string, ok bool) {
 	ctx, cancel := context.WithTimeout(r.Context(), time.Second)
 	defer cancel()
 	s, err := r.fleet.js.Stream(ctx, "KV_"+bucketName)
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	info, err := s.Info(ctx, jetstream.WithSubjectFilter("$KV."+bucketName+".>"))
 	if err != nil {
-		return nil
+		return nil, false
 	}
-	var keys []string
 	for key := range info.State.Subjects {
 		keys = append(keys, key)
 	}
 	slices.Sort(keys)
-	return keys
+	return keys, true
 }
 
 // watchRemovals notes the entries that are removed from the bucket, until it is called.

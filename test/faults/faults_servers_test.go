@@ -16,7 +16,7 @@ import (
 
 // faultsOfServers are servers that mean harm, ten at once, beside a registry of somebody else.
 func faultsOfServers() []fault {
-	all := []fault{{name: "hostile servers of all kinds", run: func(r *rig) { besideHostile(r, ofEachKind()) }}}
+	all := []fault{{name: "hostile servers of all kinds", long: true, run: func(r *rig) { besideHostile(r, ofEachKind()) }}}
 	for _, kind := range hostile.Kinds() {
 		all = append(all, fault{name: "hostile servers: " + kind, long: true, alone: true, run: func(r *rig) { besideHostile(r, hostile.Of(kind)) }})
 	}

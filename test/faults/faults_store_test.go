@@ -14,9 +14,9 @@ import (
 func faultsOfTheStore() []fault {
 	return []fault{
 		{name: "bucket full by bytes", run: func(r *rig) { fillStore(r, times(1, 3), 1000*ballast, -1) }},
-		{name: "bucket full by messages", run: func(r *rig) { fillStore(r, times(1, 3), -1, ballast) }},
+		{name: "bucket full by messages", long: true, run: func(r *rig) { fillStore(r, times(1, 3), -1, ballast) }},
 		{name: "bucket full by messages for new keys only", run: func(r *rig) { fillForNewKeys(r, times(1, 5)) }},
-		{name: "bucket sealed, deleted and made again", run: func(r *rig) { sealBucket(r, times(1, 3)) }},
+		{name: "bucket sealed, deleted and made again", long: true, run: func(r *rig) { sealBucket(r, times(1, 3)) }},
 		{name: "mirror of two nodes cut off from its origin", run: func(r *rig) { cutMirror(r, times(1, 3)) }},
 	}
 }

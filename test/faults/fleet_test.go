@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -204,16 +205,35 @@ func (f *fleet) beat(ctx context.Context, m *machine, first time.Duration) {
 		case <-timer.C:
 		}
 		sent := time.Now()
-		if f.attempt(f.record(m.id, m.address)) != nil {
+		if err := f.attempt(f.record(m.id, m.address)); err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				f.unanswered(m)
+			}
 			// Machines do not all come back in the same moment, and some later than the manager.
 			timer.Reset(time.Duration(f.random(int(f.interval))))
 			continue
 		}
-		f.mu.Lock()
-		m.life.beatSent, m.life.beatAcked = sent, time.Now()
-		f.mu.Unlock()
+		f.beaten(m, sent)
 		timer.Reset(f.interval)
 	}
+}
+
+// beaten notes a heartbeat that was acknowledged just now.
+func (f *fleet) beaten(m *machine, sent time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	if now.Sub(m.life.beatSent) > 2*f.interval {
+		m.life.silences = append(m.life.silences, span{m.life.beatSent, now})
+	}
+	m.life.beatSent, m.life.beatAcked = sent, now
+}
+
+// unanswered notes a heartbeat of which nobody knows whether the server took it: as late as now it may have.
+func (f *fleet) unanswered(m *machine) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m.life.beatAcked = time.Now()
 }
 
 // halt stops the heartbeats of a node and waits for the last one. It returns nil if there is no such node.

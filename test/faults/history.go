@@ -26,6 +26,9 @@ type life struct {
 	sent, acked time.Time
 	// beatSent and beatAcked are those of the last heartbeat that was acknowledged, the registration being the first.
 	beatSent, beatAcked time.Time
+	// silences are the longer times in which no heartbeat of it was acknowledged, from when one was sent to the acknowledgement of
+	// the next.
+	silences []span
 	// end is how it left, endSent when it began to, endAcked when the server acknowledged it.
 	end               ending
 	endSent, endAcked time.Time
@@ -56,6 +59,7 @@ func joined(lives []life) []life {
 			all[n] = l
 		}
 		all[n].sent, all[n].acked = before.sent, before.acked
+		all[n].silences = slices.Concat(before.silences, l.silences)
 	}
 	return all
 }

@@ -18,6 +18,8 @@ type verdict struct {
 	// removed are removals of nodes that had neither unregistered nor died, missed lives that did not show in time or not
 	// all the time, stale those that still showed after the bound.
 	removed, missed, stale int
+	// stalled are what would count among those, had the node not fallen silent because the machine that plays it stalled.
+	stalled int
 	// notes tell of each.
 	notes []string
 }
@@ -26,6 +28,7 @@ func (v *verdict) add(o verdict) {
 	v.removed += o.removed
 	v.missed += o.missed
 	v.stale += o.stale
+	v.stalled += o.stalled
 	v.notes = append(v.notes, o.notes...)
 }
 
@@ -169,7 +172,7 @@ func (j *judgement) removals(entity string, lives []life) {
 // reason says whether the last of the lives had ended when the removal came, or the one before it just had.
 func (j *judgement) reason(lives []life, at time.Time) bool {
 	last := &lives[len(lives)-1]
-	if !at.Before(j.mayLeave(last)) {
+	if !at.Before(j.mayLeave(last)) || j.unheard(last, at).After(at) {
 		return true
 	}
 	if len(lives) == 1 {
@@ -186,7 +189,9 @@ func (j *judgement) absences(entity string, lives []life) {
 		must := span{j.mustArrive(l), earlier(j.mayLeave(l), j.until)}
 		for _, a := range j.presence(entity, false) {
 			gap := a.overlap(must)
-			gap.from = j.pardon(gap.from)
+			if gap.from = j.pardon(gap.from); gap.lasts() {
+				gap.from = j.unheard(l, gap.from)
+			}
 			if gap.lasts() {
 				j.verdict.missed++
 				j.note("%s was missing from %s to %s: %s", entity, clock(gap.from), clock(gap.to), tell(l))
@@ -226,6 +231,25 @@ func (j *judgement) pardon(at time.Time) time.Time {
 	for _, w := range j.windows {
 		if w.excused && !at.Before(w.from) && at.Before(w.late()) {
 			at = w.late()
+		}
+	}
+	return at
+}
+
+// unheard returns when a life has to show again that is missing at that time: later only if nothing was heard of it for longer than
+// the TTL, beside all windows.
+func (j *judgement) unheard(l *life, at time.Time) time.Time {
+	for _, s := range append(slices.Clone(l.silences), span{l.beatSent, earlier(l.left(), j.until)}) {
+		from := j.mayLeave(&life{sent: l.sent, beatSent: s.from, end: died})
+		for _, w := range j.windows {
+			if w.from.Before(s.to) && w.late().After(s.from) {
+				from = later(from, w.late())
+			}
+		}
+		to := s.to.Add(j.arrive)
+		if from.Before(s.to) && !at.Before(from) && at.Before(to) {
+			j.verdict.stalled++
+			at = to
 		}
 	}
 	return at

@@ -1,7 +1,7 @@
 package faults
 
 import (
-	"slices"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -18,6 +18,11 @@ func lived(from, beat float64) life {
 
 func diedAt(l life, when float64) life {
 	l.end, l.endSent, l.endAcked = died, at(when), at(when)
+	return l
+}
+
+func silentFor(l life, from, to float64) life {
+	l.silences = append(l.silences, span{at(from), at(to)})
 	return l
 }
 
@@ -116,6 +121,12 @@ func TestJudge(t *testing.T) {
 		"another dead at the address, in a grace":  {lives: []life{withID("1", diedAt(lived(0.2, 0.5), 0.6)), withID("2", diedAt(lived(1.2, 1.5), 1.6))}, windows: []window{lenient}, seen: blinks(0.8, 9.9)},
 		"another dead at the address, for ever":    {lives: []life{withID("1", diedAt(lived(0.2, 0.5), 0.6)), withID("2", diedAt(lived(1.2, 1.5), 1.6))}, windows: []window{lenient}, seen: blinks(0.8), stale: 1},
 		"the same was back, and died":              {lives: []life{diedAt(lived(0.2, 0.5), 0.6), diedAt(lived(1.2, 1.5), 1.6)}, windows: []window{lenient}, seen: blinks(0.8, 9.9), stale: 1},
+		"silent by itself, gone and back":          {lives: []life{silentFor(lived(0, 29), 10, 16)}, seen: blinks(0.1, 14.5, 16.5)},
+		"silent by itself, gone too early":         {lives: []life{silentFor(lived(0, 29), 10, 16)}, seen: blinks(0.1, 13, 16.5), removed: 1, missed: 1},
+		"silent by itself, and not back":           {lives: []life{silentFor(lived(0, 29), 10, 16)}, seen: blinks(0.1, 14.5), missed: 1},
+		"silent for less than the TTL":             {lives: []life{silentFor(lived(0, 29), 10, 13.5)}, seen: blinks(0.1, 13.4, 13.6), removed: 1, missed: 1},
+		"silent for an outage, and removed":        {lives: []life{silentFor(lived(0, 29), 9, 20.5)}, windows: []window{outage}, seen: blinks(0.1, 14, 20.6), removed: 1, missed: 1},
+		"silent in the end, and gone":              {lives: []life{lived(0, 20)}, seen: blinks(0.1, 24.5)},
 		"nobody":                                   {seen: blinks(3), stale: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,7 +153,7 @@ func TestJoined(t *testing.T) {
 		"another entity at the same time":     {[]life{other, lived(0, 9)}, []life{lived(0, 9), other}},
 		"dead, and known to be so only later": {[]life{diedAt(lived(0, 3), 4), lived(4.5, 9)}, []life{diedAt(lived(0, 3), 4), lived(4.5, 9)}},
 	} {
-		if got := joined(c.lives); !slices.Equal(got, c.want) {
+		if got := joined(c.lives); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: joined are %v, want %v", name, got, c.want)
 		}
 	}

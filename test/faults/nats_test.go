@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/rollcall-dev/rollcall/internal/natstest"
 )
 
 // natsConfig names the configuration file of a child that is a NATS server.
@@ -71,20 +73,8 @@ func newNATS(t *testing.T, dir, name, domain, extra string) *natsServer {
 // freePorts finds free ports.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
-	var ports []int
-	var listeners []net.Listener
-	defer func() {
-		for _, l := range listeners {
-			_ = l.Close()
-		}
-	}()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listeners, ports = append(listeners, l), append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
+	ports, err := natstest.FreePorts(n)
+	must(t, err)
 	return ports
 }
 

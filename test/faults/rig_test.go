@@ -3,7 +3,6 @@ package faults
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -266,7 +265,7 @@ func (r *rig) spawnManager() *process {
 
 // metricsAddress returns an address for the manager's metrics.
 func (r *rig) metricsAddress() string {
-	r.metrics = fmt.Sprintf("127.0.0.1:%d", freePorts(r.T, 1)[0])
+	r.metrics = natstest.FreeAddress(r.T)
 	return r.metrics
 }
 

@@ -15,7 +15,8 @@ func allowance() time.Duration { return time.Duration(times(2, 0)) * time.Second
 func limits() (endpoints, nodes bounds) {
 	bound := time.Second + allowance()
 	endpoints = bounds{arrive: bound, leave: bound, expire: bound}
-	nodes = bounds{arrive: 5 * time.Second, leave: 5 * time.Second, expire: 5 * time.Second}
+	late := 5*time.Second + allowance()
+	nodes = bounds{arrive: late, leave: late, expire: late}
 	return endpoints, nodes
 }
 
@@ -69,8 +70,14 @@ func (r *rig) verdict(endpoints, nodes bounds) {
 // verdictOn judges what one view has shown.
 func (r *rig) verdictOn(kind string, v *view, windows []window, b bounds) {
 	r.Helper()
-	found := judge(&history{ttl: cmp.Or(r.silence, r.ttl), lives: r.fleet.lives(), windows: windows, seen: v.sightings(), until: time.Now()}, b)
+	// In this order: until then all was seen, and of what was seen all that the nodes did is known.
+	until := time.Now()
+	seen := v.sightings()
+	found := judge(&history{ttl: cmp.Or(r.silence, r.ttl), lives: r.fleet.lives(), windows: windows, seen: seen, until: until}, b)
 	r.row.add(found)
+	if found.stalled > 0 {
+		r.Logf("%s: %d times a node fell silent for longer than the TTL because this machine stalled", kind, found.stalled)
+	}
 	for i, note := range found.notes {
 		if i == 20 {
 			r.Errorf("… and %d more", len(found.notes)-i)

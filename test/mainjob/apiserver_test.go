@@ -66,7 +66,7 @@ func (l *logged) staysQuiet(r *rig, n int, holds func() bool) {
 // may be back after all that the test asks for. They have to be a handful.
 func (l *logged) tells(r *rig, n int) {
 	r.Helper()
-	r.Within(soon, "the log to say that the API server is back", func() bool {
+	r.Within(patience, "the log to say that the API server is back", func() bool {
 		all := strings.Join(l.since(n), "\n")
 		away, back := strings.Count(all, "requests to the API server fail"), strings.Count(all, "the API server answers again")
 		return away > 0 && away == back

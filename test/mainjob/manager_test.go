@@ -53,6 +53,7 @@ func (r *rig) restricted() func(*rest.Config, *manager.Options) {
 }
 
 func TestNamespacedModeNeedsNoClusterWideRight(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(3 * time.Second)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Liveness.RetainExpired = seconds(1) })
@@ -69,8 +70,7 @@ func TestNamespacedModeNeedsNoClusterWideRight(t *testing.T) {
 		o.ClusterName = "here"
 		c.Wrap(forbidden.wrap)
 	})
-	r.beatAll(0, 2)
-	r.Within(patience, "two endpoints", r.serves(0, 2))
+	r.shown(0, 2)
 	r.Within(patience, "the nodes to expire", r.serves(0, 0))
 	r.Within(patience, "the nodes to be forgotten", func() bool { return len(r.nodes()) == 0 })
 	if all := forbidden.take(); len(all) > 0 {
@@ -109,10 +109,11 @@ func (f *refusals) take() []string {
 }
 
 func TestEventsOnPhaseChangesOnly(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(4 * time.Second)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.StatusInterval = seconds(1) })
-	r.Start()
+	r.startReady()
 	events := func() []string {
 		list := &eventsv1.EventList{}
 		if err := r.API.List(t.Context(), list, client.InNamespace(r.Namespace)); err != nil {
@@ -126,6 +127,7 @@ func TestEventsOnPhaseChangesOnly(t *testing.T) {
 		}
 		return told
 	}
+	r.Within(patience, "the node", r.keepTrying(0, 1, func() bool { return r.phase(0) == rollcallv1alpha1.NodeReady }))
 	for range 4 {
 		r.beat(0)
 		r.Throughout(700*time.Millisecond, "no Event for a heartbeat", func() bool { return len(events()) == 0 })
@@ -136,6 +138,7 @@ func TestEventsOnPhaseChangesOnly(t *testing.T) {
 }
 
 func TestLeaderHandsOver(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry()
@@ -160,6 +163,7 @@ func TestLeaderHandsOver(t *testing.T) {
 }
 
 func TestServiceFollowsItsAnnotation(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry()

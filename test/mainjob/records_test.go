@@ -62,6 +62,7 @@ func selecting(role string, ports ...string) func(*corev1.Service) {
 }
 
 func TestTwoServicesBehindOneProxy(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry()
@@ -83,6 +84,7 @@ func TestTwoServicesBehindOneProxy(t *testing.T) {
 }
 
 func TestTwoProcessesWithOneSharedPort(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry()
@@ -98,9 +100,7 @@ func TestTwoProcessesWithOneSharedPort(t *testing.T) {
 	r.Within(patience, "the Service to say who lost what", func() bool {
 		return r.synced("metrics") == rollcallv1alpha1.ReasonAddressShared && strings.Contains(r.placed("metrics"), "10.1.0.9:9100") && strings.Contains(r.placed("metrics"), "two")
 	})
-	if got := r.synced("web"); got != rollcallv1alpha1.ReasonSynced {
-		t.Errorf("the Service web says %s", got)
-	}
+	r.Within(patience, "the Service web to lack nothing", func() bool { return r.synced("web") == rollcallv1alpha1.ReasonSynced })
 	// The port goes to the other one when its holder leaves.
 	if err := r.kv.Delete(t.Context(), "node.one"); err != nil {
 		t.Fatal(err)
@@ -111,6 +111,7 @@ func TestTwoProcessesWithOneSharedPort(t *testing.T) {
 }
 
 func TestSecondAddressThatAllShare(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry()
@@ -124,6 +125,7 @@ func TestSecondAddressThatAllShare(t *testing.T) {
 
 // TestWhatNothingDependsOnWaits: a counter in the metadata, a remark that changes, a name: at every heartbeat another, and no write.
 func TestWhatNothingDependsOnWaits(t *testing.T) {
+	t.Parallel()
 	const count, beats = 50, 10
 	r := newRig(t)
 	r.bucket(time.Hour)
@@ -159,6 +161,7 @@ func TestWhatNothingDependsOnWaits(t *testing.T) {
 
 // TestACounterFollowsAtStatusInterval: what waits is written in the end, once in an interval, however often it changes.
 func TestACounterFollowsAtStatusInterval(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.StatusInterval = seconds(2) })
@@ -182,6 +185,7 @@ func TestACounterFollowsAtStatusInterval(t *testing.T) {
 }
 
 func TestALabelThatNoRecordHasIsNamed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) {
@@ -196,14 +200,13 @@ func TestALabelThatNoRecordHasIsNamed(t *testing.T) {
 		state, message := r.Condition("catga", "Degraded")
 		return state == "True/LabelNotFound" && strings.Contains(message, "role (rolle)") && !strings.Contains(message, "version")
 	})
-	if got := r.ready("all"); !slices.Equal(got, []string{"10.1.0.1"}) {
-		t.Errorf("served are %v", got)
-	}
+	r.Within(patience, "its endpoint", func() bool { return slices.Equal(r.ready("all"), []string{"10.1.0.1"}) })
 	r.put("two", `"Endpoint":"http://10.1.0.2:8080","Metadata":{"rolle":"web"}`)
 	r.Within(patience, "the registry to be content", func() bool { return r.condition("Degraded") == "False/AsExpected" })
 }
 
 func TestRefusedRecordsAreCountedAndQuoted(t *testing.T) {
+	t.Parallel()
 	const count = 20
 	r := newRig(t)
 	r.bucket(time.Hour)
@@ -235,6 +238,7 @@ func TestRefusedRecordsAreCountedAndQuoted(t *testing.T) {
 
 // TestACordonOutlivesAnUnregistration: a service that restarts within the TTL is the node that a person has cordoned.
 func TestACordonOutlivesAnUnregistration(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry()

@@ -24,6 +24,7 @@ func (r *rig) kubectl(args ...string) (string, error) {
 
 // TestKubectlWait: whoever deploys waits for a registry and its nodes with what kubectl has for that.
 func TestKubectlWait(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Bucket.TTL = seconds(3600) })

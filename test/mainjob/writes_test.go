@@ -11,6 +11,7 @@ import (
 )
 
 func TestHeartbeatsCostNoWrites(t *testing.T) {
+	t.Parallel()
 	const count = 50
 	r := newRig(t)
 	r.bucket(time.Hour)
@@ -40,6 +41,7 @@ func TestHeartbeatsCostNoWrites(t *testing.T) {
 
 // TestWhatNothingDependsOnCostsNoWrites: a counter in the metadata, another display name and an odd load wait as heartbeats do.
 func TestWhatNothingDependsOnCostsNoWrites(t *testing.T) {
+	t.Parallel()
 	const count = 20
 	r := newRig(t)
 	r.bucket(time.Hour)
@@ -72,6 +74,7 @@ func TestWhatNothingDependsOnCostsNoWrites(t *testing.T) {
 }
 
 func TestStatusCatchesUp(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry(func(s *rollcallv1alpha1.NodeRegistrySpec) { s.StatusInterval = seconds(2) })
@@ -84,7 +87,8 @@ func TestStatusCatchesUp(t *testing.T) {
 }
 
 func TestRestartOverUnchangedNodesWritesNothing(t *testing.T) {
-	const count = 2000
+	t.Parallel()
+	const count = 500
 	r := newRig(t)
 	r.bucket(time.Hour)
 	r.registry()

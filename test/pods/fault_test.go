@@ -16,6 +16,7 @@ import (
 )
 
 func TestIntervalOverAThirdOfTheTTLIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.ttl(10 * time.Second)
 	r.registry()
@@ -38,6 +39,7 @@ func TestIntervalOverAThirdOfTheTTLIsRefused(t *testing.T) {
 }
 
 func TestOnePodsTroubleIsItsOwn(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.registry()
 	r.registration("web", func(s *rollcallv1alpha1.PodRegistrationSpec) {
@@ -79,6 +81,7 @@ func TestOnePodsTroubleIsItsOwn(t *testing.T) {
 }
 
 func TestValueOverTheBucketsLimit(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.kv = r.bucket(r.nats.Connect(t), jetstream.KeyValueConfig{Bucket: bucket, TTL: time.Minute, History: 5, LimitMarkerTTL: time.Minute, MaxValueSize: 700})
 	r.registry()
@@ -97,6 +100,7 @@ func TestValueOverTheBucketsLimit(t *testing.T) {
 }
 
 func TestFullBucket(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.kv = r.bucket(r.nats.Connect(t), jetstream.KeyValueConfig{Bucket: bucket, TTL: time.Minute, History: 1, LimitMarkerTTL: time.Minute, MaxBytes: 4096})
 	r.registry()
@@ -116,6 +120,7 @@ func TestFullBucket(t *testing.T) {
 }
 
 func TestForbiddenKey(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.nats = natstest.Start(t, func(o *natstest.Options) {
 		o.Configure = func(so *server.Options) {
@@ -146,6 +151,7 @@ func TestForbiddenKey(t *testing.T) {
 }
 
 func TestUnusableRegistry(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.registration("web")
 	r.start()

@@ -39,6 +39,7 @@ func (r *rig) gateIs(pod *corev1.Pod, status corev1.ConditionStatus) func() bool
 }
 
 func TestReadinessGate(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.registry()
 	r.registration("web")
@@ -89,6 +90,7 @@ func TestReadinessGate(t *testing.T) {
 }
 
 func TestGateOutlivesARestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.registry()
 	r.registration("web")
@@ -106,6 +108,7 @@ func TestGateOutlivesARestart(t *testing.T) {
 }
 
 func TestPodsWithoutTheGateAreNotWritten(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.registry()
 	r.registration("web")

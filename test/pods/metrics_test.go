@@ -3,7 +3,6 @@ package pods
 import (
 	"bufio"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,17 +11,13 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/rollcall-dev/rollcall/internal/manager"
+	"github.com/rollcall-dev/rollcall/internal/natstest"
 )
 
 // served makes a manager serve its metrics, and returns what reads one of them; -1 if it is not served.
 func (r *rig) served() (change func(*rest.Config, *manager.Options), read func(sample string) float64) {
 	r.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		r.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
+	address := natstest.FreeAddress(r)
 	return func(_ *rest.Config, o *manager.Options) { o.MetricsAddress = address }, func(sample string) float64 {
 		r.Helper()
 		response, err := http.Get("http://" + address + "/metrics")

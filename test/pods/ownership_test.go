@@ -31,6 +31,7 @@ func (r *rig) foreign(id string, owner *discovery.Owner) uint64 {
 }
 
 func TestAnotherOwnersEntryIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.registry()
 	r.registration("web")
@@ -67,6 +68,7 @@ func TestAnotherOwnersEntryIsLeftAlone(t *testing.T) {
 }
 
 func TestTwoPodsWithOneNodeID(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.registry()
 	r.registration("web", func(s *rollcallv1alpha1.PodRegistrationSpec) { s.NodeID = "'same'" })
@@ -86,6 +88,7 @@ func TestTwoPodsWithOneNodeID(t *testing.T) {
 }
 
 func TestRemovedEntryIsWrittenAgain(t *testing.T) {
+	t.Parallel()
 	// The Watcher tells of a removal, so it takes less than a heartbeat; that the bucket is empty, the next one may have to.
 	const interval, soon = 10 * time.Second, 5 * time.Second
 	r := newRig(t)
@@ -139,6 +142,7 @@ func TestRemovedEntryIsWrittenAgain(t *testing.T) {
 }
 
 func TestTwoClustersOfOneName(t *testing.T) {
+	t.Parallel()
 	a, b := newRig(t), newRig(t)
 	b.nats, b.kv = a.nats, a.kv
 	removals := a.removals()
@@ -177,6 +181,7 @@ func named(cluster string) func(*rest.Config, *manager.Options) {
 }
 
 func TestPodsOfOneClusterAreNodesOfAnother(t *testing.T) {
+	t.Parallel()
 	a, b := newRig(t), newRig(t)
 	b.nats, b.kv = a.nats, a.kv
 	for _, r := range []*rig{a, b} {
@@ -212,6 +217,7 @@ func TestPodsOfOneClusterAreNodesOfAnother(t *testing.T) {
 
 // TestOwnersOfOtherReaders checks that the mark that tells clusters apart is one that readers may ignore.
 func TestOwnersOfOtherReaders(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.registry()
 	p := r.registration("web")
@@ -232,6 +238,7 @@ func TestOwnersOfOtherReaders(t *testing.T) {
 }
 
 func TestTwoNamespacesOnOneBucket(t *testing.T) {
+	t.Parallel()
 	a, b := newRig(t), newRig(t)
 	b.nats, b.kv = a.nats, a.kv
 	for _, r := range []*rig{a, b} {
@@ -256,6 +263,7 @@ func TestTwoNamespacesOnOneBucket(t *testing.T) {
 }
 
 func TestTwoRegistriesOnOneBucketWantOnePod(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	first := r.registry()
 	second := first.DeepCopy()

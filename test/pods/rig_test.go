@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 const (
 	// patience is how long anything may take that is to happen at once; it is generous for the sake of a loaded machine.
-	patience = 20 * time.Second
+	patience = time.Minute
 	// here is the name of the cluster of the managers that say nothing else.
 	here   = "here"
 	bucket = "catga_nodes"

@@ -77,6 +77,7 @@ func refused(into *requests) func(*rest.Config, *manager.Options) {
 }
 
 func TestRoleIsEnough(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.registry()
 	r.registration("web")
@@ -94,6 +95,7 @@ func TestRoleIsEnough(t *testing.T) {
 }
 
 func TestPodsAreReadOnlyWithoutGates(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.registry()
 	r.registration("web")
@@ -114,6 +116,7 @@ func TestPodsAreReadOnlyWithoutGates(t *testing.T) {
 }
 
 func TestKubectlShowsTheCounts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.registry()
 	r.registration("web")
@@ -133,6 +136,7 @@ func TestKubectlShowsTheCounts(t *testing.T) {
 }
 
 func TestKubectlWaits(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.registry()
 	r.registration("web")

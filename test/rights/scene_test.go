@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
@@ -98,10 +97,7 @@ func newScene(t *testing.T, b *broker) *scene {
 	var err error
 	s.kv, err = s.js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: s.Namespace, TTL: time.Hour, History: 5, LimitMarkerTTL: time.Hour})
 	must(t, err)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	s.metrics = listener.Addr().String()
-	must(t, listener.Close())
+	s.metrics = natstest.FreeAddress(t)
 	s.options = manager.Options{
 		LeaderElect: true, LeaderElectionNamespace: s.Namespace, Namespaces: []string{s.Namespace},
 		MetricsAddress: s.metrics, MetricsSecure: true, ProbeAddress: "0",

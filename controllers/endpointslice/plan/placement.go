@@ -71,7 +71,7 @@ func Build(v *View, existing []*discoveryv1.EndpointSlice, selected iter.Seq[*mi
 	}
 	foreign := p.adopt(existing)
 	for node := range selected {
-		if node.Traffic() != mirror.TrafficNone {
+		if node.Traffic() != mirror.TrafficNone && !p.defers(node) {
 			p.learn(fact{name: node.Name, node: node, cause: nodes.Changed[node.Name]}, current)
 		}
 	}
@@ -91,9 +91,21 @@ func Build(v *View, existing []*discoveryv1.EndpointSlice, selected iter.Seq[*mi
 func (p *Placement) Revise(nodes Nodes, current Slices) []Operation {
 	for name, cause := range nodes.Changed {
 		node, keep := nodes.Lookup(name)
+		if node != nil && p.defers(node) {
+			node = nil
+		}
 		p.learn(fact{name: name, node: node, keep: keep, cause: cause}, current)
 	}
 	return p.step(current)
+}
+
+// defers returns true if the node gets no endpoint for now, since it changes too often and the Service has none of it yet.
+func (p *Placement) defers(node *mirror.Node) bool {
+	if !node.Flapping {
+		return false
+	}
+	_, portless := p.portless[node.Name]
+	return !portless && !slices.ContainsFunc(p.families, func(f *family) bool { return f.candidates[node.Name] != nil })
 }
 
 // adopt takes the slices as they stand, and returns the writes that delete those which are not the Service's. Where an endpoint is found
