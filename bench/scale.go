@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -79,7 +80,7 @@ func (s *scaled) run(ctx context.Context, g *rig, run int) (err error) {
 	if err := g.namespace(ctx, g.fleet.namespace); err != nil {
 		return err
 	}
-	if g.manager, err = g.startManager(ctx, g.fleet.namespace, "-memory", fmt.Sprint(scaleLimit)); err != nil {
+	if g.manager, err = g.startManager(ctx, g.fleet.namespace, "-memory", strconv.Itoa(scaleLimit)); err != nil {
 		return err
 	}
 	for n := range racks {
@@ -91,7 +92,7 @@ func (s *scaled) run(ctx context.Context, g *rig, run int) (err error) {
 	if err != nil {
 		return err
 	}
-	took, err := s.list(ctx, g)
+	took, err := g.listLarge(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,14 +102,14 @@ func (s *scaled) run(ctx context.Context, g *rig, run int) (err error) {
 	}
 	const resource = "endpointslices"
 	s.writes.add(sample{ours: after[resource] - before[resource], floor: float64(g.nodes / perSlice)})
-	floor, err := s.bare(ctx, g, run)
+	floor, err := g.bareLarge(ctx, run)
 	s.slices.add(sample{ours: inMilliseconds(took), floor: inMilliseconds(floor)})
 	return err
 }
 
-// list has the manager list the bucket, and returns how long it took until all endpoints were seen in slices. It returns once no
+// listLarge has the manager list the bucket, and returns how long it took until all endpoints were seen in slices. It returns once no
 // slice is left to be written.
-func (s *scaled) list(ctx context.Context, g *rig) (time.Duration, error) {
+func (g *rig) listLarge(ctx context.Context) (time.Duration, error) {
 	v, err := g.watchSlices(ctx, g.fleet.namespace)
 	if err != nil {
 		return 0, err
@@ -132,13 +133,13 @@ func (s *scaled) list(ctx context.Context, g *rig) (time.Duration, error) {
 // large is the spec of a NodeRegistry of a fleet of that size, whose racks are labels.
 func large(nodes int) func(*rollcallv1alpha1.NodeRegistrySpec) {
 	return func(spec *rollcallv1alpha1.NodeRegistrySpec) {
-		spec.MaxNodes = new(int32(nodes)) //nolint:gosec // It is at most 100,000.
+		spec.MaxNodes = new(int32(nodes))
 		spec.Labels["rack"] = "rack"
 	}
 }
 
-// bare measures the floor of a cold start.
-func (s *scaled) bare(ctx context.Context, g *rig, run int) (time.Duration, error) {
+// bareLarge measures the floor of a cold start.
+func (g *rig) bareLarge(ctx context.Context, run int) (time.Duration, error) {
 	namespace := fmt.Sprintf("bare-%d", run)
 	if err := g.namespace(ctx, namespace); err != nil {
 		return 0, err
@@ -178,7 +179,7 @@ func (s *scaled) measureMemory(ctx context.Context, g *rig) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "bench: %d bytes of the heap a node\n", ours.Heap/uint64(g.nodes)) //nolint:gosec // Not negative.
+	fmt.Fprintf(os.Stderr, "bench: %d bytes of the heap a node\n", ours.Heap/uint64(g.nodes))
 	s.resident.add(sample{ours: float64(ours.Peak) / (1 << 20), floor: float64(floor.Peak) / (1 << 20)})
 	return cache.stop()
 }

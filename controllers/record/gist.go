@@ -106,6 +106,11 @@ func (t *tokens) next() bool {
 	default:
 		return false
 	}
+	return t.member()
+}
+
+// member goes to the end of the member that begins here, and returns false if there is none.
+func (t *tokens) member() bool {
 	if t.skip() != '"' {
 		return false
 	}
