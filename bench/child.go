@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/metrics"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -57,11 +58,11 @@ type status struct {
 	// Allocated how many bytes it has allocated.
 	CPU, Collecting time.Duration
 	Allocated       uint64
-	// Resident is how many bytes of memory the process has had at most.
-	Resident uint64
 	// Heap is how many bytes are live, and Collection the CPU time that finding this out takes, if it was asked for.
 	Heap       uint64
 	Collection time.Duration
+	// Peak is how many bytes of memory it has had resident at most; zero where the machine does not say.
+	Peak uint64
 }
 
 func newChild() *child {
@@ -83,8 +84,21 @@ func (c *child) status() status {
 	return status{
 		Ready: c.ready.Load(), Seen: c.seen.Load(), CPU: cpuTime(),
 		Collecting: time.Duration(read[0].Value.Float64() * float64(time.Second)), Allocated: read[1].Value.Uint64(),
-		Resident: uint64(usage().Maxrss) << 10,
+		Peak: peak(),
 	}
+}
+
+// peak returns how many bytes this process has had resident at most. Of what getrusage says, part may be its parent's.
+func peak() (bytes uint64) {
+	all, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, after, _ := strings.Cut(string(all), "VmHWM:")
+	if _, err := fmt.Sscanf(after, "%d kB", &bytes); err != nil {
+		return 0
+	}
+	return bytes << 10
 }
 
 // collect collects the garbage. It returns what is live then, and the CPU time that it took.

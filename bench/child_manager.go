@@ -25,12 +25,16 @@ import (
 )
 
 // kubernetesFlags are the flags of the children that talk to the API server.
-type kubernetesFlags struct{ kubeconfig, namespace, profile string }
+type kubernetesFlags struct {
+	kubeconfig, namespace, profile string
+	memory                         int64
+}
 
 func parseKubernetes(name string, args []string) (k kubernetesFlags, config *rest.Config, err error) {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "The way to the API server.")
 	flags.StringVar(&k.namespace, "namespace", "", "The namespace to work in.")
+	flags.Int64Var(&k.memory, "memory", 0, "The memory limit of the manager, in bytes.")
 	flags.StringVar(&k.profile, "profile", "", "Where to write a CPU and a heap profile.")
 	if err := flags.Parse(args); err != nil {
 		return k, nil, err
@@ -55,6 +59,7 @@ func runManager(ctx context.Context, args []string, c *child) (err error) {
 	ctrl.SetLogger(zap.New())
 	mgr, err := manager.New(ctx, config, manager.Options{
 		Namespaces: []string{k.namespace}, MetricsAddress: "0", ProbeAddress: "0", AllowedServers: []string{"127.0.0.0/8", "::1"},
+		MemoryLimit: k.memory,
 	})
 	if err != nil {
 		return err

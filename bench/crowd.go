@@ -81,7 +81,7 @@ func (g *rig) placed(ctx context.Context, nodes int) ([]*figure, error) {
 		}
 		endpoints := float64(nodes * manyServices)
 		each.add(sample{ours: float64(of[0].Heap) / endpoints, floor: float64(of[1].Heap) / endpoints})
-		resident.add(sample{ours: float64(of[0].Resident) / (1 << 20), floor: float64(of[1].Resident) / (1 << 20)})
+		resident.add(sample{ours: float64(of[0].Peak) / (1 << 20), floor: float64(of[1].Peak) / (1 << 20)})
 	}
 	return []*figure{each, resident}, nil
 }

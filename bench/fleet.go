@@ -65,15 +65,20 @@ func (f *fleet) name(n int) string { return f.registry + "." + nodeID(n) }
 
 // address returns the address of the nth node after so many moves.
 func address(n, moves int) string {
-	return netip.AddrFrom4([4]byte{10, byte(moves), byte(n >> 8), byte(n)}).String()
+	return netip.AddrFrom4([4]byte{byte(10 + n>>16), byte(moves), byte(n >> 8), byte(n)}).String()
 }
+
+// racks is how many racks the nodes are in, the nth in rack n%racks.
+const racks = 50
+
+func rack(n int) string { return "r" + nodeID(n%racks) }
 
 // recordOf returns the nth node as it registers itself after so many moves.
 func recordOf(n, moves int) discovery.Node {
 	load := float64(n%100) / 100
 	return discovery.Node{
 		ID: nodeID(n), Name: "web " + nodeID(n), Endpoint: "http://" + address(n, moves) + ":8080", Zone: "eu-1" + string("abc"[n%3]),
-		Metadata: map[string]string{"role": "web", "version": "1.4.2", "rack": "r" + nodeID(n%40)}, Load: &load, LastSeen: time.Now(),
+		Metadata: map[string]string{"role": "web", "version": "1.4.2", "rack": rack(n)}, Load: &load, LastSeen: time.Now(),
 	}
 }
 
@@ -164,9 +169,14 @@ func upTo(n int) []int {
 
 // serve makes the Service over all nodes of the fleet.
 func (f *fleet) serve(ctx context.Context, g *rig) error {
+	return f.serveSelected(ctx, g, f.service, "role=web")
+}
+
+// serveSelected makes a Service over the nodes of the fleet that have that label.
+func (f *fleet) serveSelected(ctx context.Context, g *rig, service, selected string) error {
 	return g.api.Create(ctx, &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: f.service, Annotations: map[string]string{
-			rollcallv1alpha1.AnnotationNodeSelector: rollcallv1alpha1.LabelRegistry + "=" + f.registry + ",role=web",
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: service, Annotations: map[string]string{
+			rollcallv1alpha1.AnnotationNodeSelector: rollcallv1alpha1.LabelRegistry + "=" + f.registry + "," + selected,
 		}},
 		Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http")}}},
 	})

@@ -79,21 +79,22 @@ func heartbeatCPU(ctx context.Context, g *rig) ([]*figure, error) {
 		name: "CPU of 1,000 mirrored heartbeats a second", unit: percentCPU, by: difference, target: atMost(5),
 		floor: "a process with a KeyWatcher on the same bucket that decodes the same JSON at the same time",
 	}
-	if err := f.beatSteadily(ctx, time.Second); err != nil {
+	if err := f.beatSteadily(ctx, rate, time.Second); err != nil {
 		return nil, err
 	}
 	for range windows {
-		s, err := cpuOf(ctx, f, m, bare)
+		s, took, err := cpuOf(ctx, f, m, bare, rate, window)
 		if err != nil {
 			return nil, err
 		}
-		cost.add(s)
+		cost.add(sample{ours: 100 * s.ours / float64(took), floor: 100 * s.floor / float64(took)})
 	}
 	return []*figure{cost}, bare.stop()
 }
 
-// cpuOf returns the share of a core that each of the two processes needs for one window.
-func cpuOf(ctx context.Context, f *fleet, m, bare *process) (s sample, err error) {
+// cpuOf returns the CPU time that each of the two processes needs for so many heartbeats a second, and how long it took to send
+// those of the window.
+func cpuOf(ctx context.Context, f *fleet, m, bare *process, rate int, window time.Duration) (s sample, took time.Duration, err error) {
 	count := int(window.Seconds()) * rate
 	err = m.sees(ctx, count, func() error {
 		began := time.Now()
@@ -101,15 +102,15 @@ func cpuOf(ctx context.Context, f *fleet, m, bare *process) (s sample, err error
 		if err != nil {
 			return err
 		}
-		if err := f.beatSteadily(ctx, window); err != nil {
+		if err := f.beatSteadily(ctx, rate, window); err != nil {
 			return err
 		}
 		after, err := cpuTimes(ctx, m, bare)
-		took := float64(time.Since(began))
-		s = sample{ours: 100 * (after.ours - before.ours) / took, floor: 100 * (after.floor - before.floor) / took}
+		took = time.Since(began)
+		s = sample{ours: after.ours - before.ours, floor: after.floor - before.floor}
 		return err
 	})
-	return s, err
+	return s, took, err
 }
 
 // cpuTimes returns the CPU times of two processes.
@@ -122,9 +123,11 @@ func cpuTimes(ctx context.Context, ours, floor *process) (sample, error) {
 	return sample{ours: float64(a.CPU), floor: float64(b.CPU)}, err
 }
 
-// beatSteadily lets the nodes heartbeat in turn, at the rate.
-func (f *fleet) beatSteadily(ctx context.Context, d time.Duration) error {
-	ticker := time.NewTicker(time.Second * burst / rate)
+// beatSteadily lets the nodes heartbeat in turn, so many a second, which come in a hundred bursts.
+func (f *fleet) beatSteadily(ctx context.Context, rate int, d time.Duration) error {
+	const bursts = 100
+	burst := rate / bursts
+	ticker := time.NewTicker(time.Second / bursts)
 	defer ticker.Stop()
 	for sent := 0; sent < int(d.Seconds())*rate; sent += burst {
 		nodes := make([]int, burst)

@@ -26,6 +26,7 @@ const limit = 20 * time.Minute
 // settings are the flags.
 type settings struct {
 	nodes, runs      int
+	scale            bool
 	out, only, debug string
 }
 
@@ -35,6 +36,7 @@ func main() {
 		exit(runChild(os.Args[1], os.Args[2:]))
 	}
 	var s settings
+	flag.BoolVar(&s.scale, "scale", false, "Measure one manager with as many nodes as a NodeRegistry may have, and nothing else. The targets are for 100,000 nodes.")
 	flag.IntVar(&s.nodes, "nodes", 10_000, "Size of the fleet. The targets are for 10,000 nodes.")
 	flag.IntVar(&s.runs, "runs", 3, "Runs of what takes long; what takes little has more.")
 	flag.StringVar(&s.out, "out", "bench/results.json", "File for the results.")
@@ -99,6 +101,9 @@ func steps() []step {
 	}
 }
 
+// scaleSteps is what is measured with a fleet as large as one can be.
+func scaleSteps() []step { return []step{{"scale", scale}} }
+
 func measure(ctx context.Context, s settings, r *report) (err error) {
 	g, err := newRig(ctx, s)
 	if err != nil {
@@ -106,7 +111,11 @@ func measure(ctx context.Context, s settings, r *report) (err error) {
 	}
 	defer func() { err = errors.Join(err, g.stop()) }()
 	r.versions = g.versions()
-	for _, step := range steps() {
+	all := steps()
+	if s.scale {
+		all = scaleSteps()
+	}
+	for _, step := range all {
 		if s.only != "" && !strings.Contains(","+s.only+",", ","+step.name+",") {
 			continue
 		}

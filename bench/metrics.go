@@ -46,6 +46,18 @@ func (s series) sum(name string, labels ...label) (sum float64) {
 	return sum
 }
 
+// work returns how many objects the controllers of a manager have before them, or under way; of those that are given, if any are.
+func (s series) work(controllers ...string) (objects float64) {
+	if len(controllers) == 0 {
+		return s.sum("workqueue_depth") + s.sum("controller_runtime_active_workers")
+	}
+	for _, name := range controllers {
+		of := label{"controller", name}
+		objects += s.sum("workqueue_depth", of) + s.sum("controller_runtime_active_workers", of)
+	}
+	return objects
+}
+
 // requests are the requests that the API server has taken so far and that change something, by resource.
 type requests map[string]float64
 

@@ -138,12 +138,12 @@ func (p *process) metrics(ctx context.Context) (series, error) {
 // quiet is how long a manager must have had nothing to do to count as idle.
 const quiet = time.Second
 
-// idle waits until the manager has had nothing to do for a while.
-func (p *process) idle(ctx context.Context) error {
+// idle waits until the manager has had nothing to do for a while; if controllers are given, until these have.
+func (p *process) idle(ctx context.Context, controllers ...string) error {
 	since := time.Now()
 	return until(ctx, "the manager to be idle", func(ctx context.Context) (bool, error) {
 		m, err := p.metrics(ctx)
-		if m.sum("workqueue_depth")+m.sum("controller_runtime_active_workers") > 0 {
+		if m.work(controllers...) > 0 {
 			since = time.Now()
 		}
 		return time.Since(since) > quiet, err

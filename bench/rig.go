@@ -160,9 +160,9 @@ func (g *rig) watched(ctx context.Context) (*fleet, *view, error) {
 	return f, v, err
 }
 
-// startManager starts a manager for a namespace.
-func (g *rig) startManager(ctx context.Context, namespace string) (*process, error) {
-	args := []string{"-kubeconfig", g.kubeconfig, "-namespace", namespace}
+// startManager starts a manager for a namespace, with further arguments.
+func (g *rig) startManager(ctx context.Context, namespace string, further ...string) (*process, error) {
+	args := append([]string{"-kubeconfig", g.kubeconfig, "-namespace", namespace}, further...)
 	if g.debug != "" {
 		args = append(args, "-profile", filepath.Join(g.debug, fmt.Sprintf("manager-%d", len(g.closing))))
 	}

@@ -85,7 +85,7 @@
 //
 // # Cost
 //
-// A heartbeat costs the decoding of its record and one small allocation, whatever the number of nodes; it moves no timer. Reading
-// takes a share of a processor, so that no registry slows another.
+// A heartbeat that repeats the last one is not decoded, and one that changes nothing makes no new Node, whatever the number of nodes;
+// it moves no timer. Reading takes a share of a processor, so that no registry slows another.
 // Only a deadline that is near counts the nodes, at most once in 50 ms, and a guard that holds nodes counts once a second.
 package mirror

@@ -98,11 +98,17 @@ type entry struct {
 	turns  turns
 
 	// indexed is what the table has indexed the entry by, counted what it contributes to the counts, and node what was published
-	// last. marked is true while the entry waits for settle.
+	// last. behind is true while it lacks the last heartbeat: a new Node each time would fill the memory, as whoever shows the node
+	// holds the one before. marked is true while the entry waits for settle.
 	indexed index
 	counted contribution
 	node    *Node
+	behind  bool
 	marked  bool
+
+	// labelled is where the entry is with others whose labels are the same, place its place among them; nil while it has no node.
+	labelled *labelled
+	place    int
 
 	// timed is when the entry is looked at next. A heartbeat leaves it alone: a check that comes too early only sets the next one.
 	timed
@@ -230,14 +236,14 @@ func (e *entry) snapshot(registry types.NamespacedName, changed time.Time) *Node
 // shown returns true if everything that is known of the entry is published.
 func (e *entry) shown() bool { return e.node != nil && !e.node.Flapping }
 
-// refresh publishes a heartbeat of a node of which nothing else has changed.
+// refresh brings the node up to date with heartbeats that changed nothing else.
 func (e *entry) refresh() {
-	if e.node == nil {
-		return // It waits to be shown.
+	if !e.behind {
+		return
 	}
 	node := *e.node
-	node.Load, node.LastHeartbeat, node.Revision, node.Remembered = e.load, e.written, e.revision, false
-	e.node = &node
+	node.Load, node.LastHeartbeat, node.Revision = e.load, e.written, e.revision
+	e.node, e.behind = &node, false
 }
 
 // quiet returns true if a heartbeat that says the same changes nothing.

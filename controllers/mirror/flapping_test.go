@@ -314,7 +314,7 @@ func TestFlappingModel(t *testing.T) {
 			w.clk.Step(time.Millisecond)
 			shown := 0
 			for _, n := range w.m.Nodes() {
-				if w.view[n.Name] == nil || !w.view[n.Name].same(n) || w.m.Node(n.Name) != n {
+				if w.view[n.Name] == nil || !w.view[n.Name].same(n) || !n.same(w.m.Node(n.Name)) {
 					t.Fatalf("seed %d: the projections have %+v, want %+v", seed, w.view[n.Name], n)
 				}
 				shown++

@@ -88,6 +88,18 @@ func (t messages) pace(e *entry, x *kv.Entry) {
 	}
 }
 
+// recall has the messages read as repetitions of what is known, unless everything is read anew.
+func (t messages) recall(batch []*waiting) {
+	if t.staged != nil {
+		return
+	}
+	for _, w := range batch {
+		if e := t.entries[w.Key]; e != nil {
+			w.last = e.facts.Gist()
+		}
+	}
+}
+
 // apply applies what was read of a message.
 func (t messages) apply(w *waiting) {
 	switch {
@@ -104,8 +116,11 @@ func (t messages) apply(w *waiting) {
 // read applies what a message says.
 func (t messages) read(w *waiting) {
 	e := t.entries[w.Key]
+	if w.reading.Repeats() && (e == nil || !e.facts.Says(w.reading)) { // What it repeats is gone.
+		*w.reading = record.Read(&w.Entry, &t.policy.Record, 0)
+	}
 	switch {
-	case !t.policy.Record.Mirrors(w.Key, w.reading.Origin()):
+	case !w.reading.Repeats() && !t.policy.Record.Mirrors(w.Key, w.reading.Origin()):
 		t.drop(w.Key)
 	case e != nil:
 		if w.Revision > e.revision && w.Written.After(e.written) {
@@ -137,7 +152,8 @@ func (t messages) adopt(e *entry, r *record.Reading) {
 	back := e.back
 	e.back, e.load = false, r.Load(e.load)
 	if e.facts.Says(r) && e.quiet(t.timing.clock.Now(), t.timing.window()) {
-		e.refresh()
+		e.facts.Restate(r)
+		e.behind = e.node != nil
 		return
 	}
 	if back {

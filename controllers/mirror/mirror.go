@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
@@ -20,6 +21,9 @@ import (
 // listingPatience is how long a listing may hold back the changes that it finds. A listing of 100,000 keys takes a quarter
 // of a second; over a slow link it must not blind everybody for longer than this.
 const listingPatience = time.Second
+
+// Nodes that join while a listing goes on for longer come out at that time, and then pauseFactor times as long after, and so on.
+const pauseFactor, maxPause = 4, 16 * time.Second
 
 // observer is where a Mirror publishes what changes in it. Its methods neither block nor call the Mirror, whose lock is held.
 type observer interface {
@@ -64,7 +68,7 @@ func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollca
 		out: outbox{phases: map[rollcallv1alpha1.NodePhase]int{}}, tally: newTally(),
 	}
 	m.table = table{
-		registry: registry, entries: map[string]*entry{}, names: map[string]*entry{}, ids: identities{}, sites: sites{},
+		registry: registry, entries: map[string]*entry{}, names: map[string]*entry{}, ids: identities{}, sites: sites{}, labelSets: labelSets{},
 		timing: timing{clock: liveness.NewClock(kv.DefaultSilenceLimit)}, out: &m.out,
 		departed: lru.New(maxDeparted), records: newRecords(), excess: newShelf(maxExcess), budget: newBudget(c),
 		awaited: sets.New[string](), unsettled: true,
@@ -129,7 +133,7 @@ func (m *Mirror) Listing(cause kv.Cause) {
 	}
 	if cause.Gap() {
 		m.interrupt(nil)
-		m.out.closed = m.clock.Now().Add(listingPatience)
+		m.out.close(m.clock.Now())
 	}
 	m.finish(m.now())
 }
@@ -137,7 +141,8 @@ func (m *Mirror) Listing(cause kv.Cause) {
 // Disconnected implements kv.Observer.
 func (m *Mirror) Disconnected(err error) {
 	m.mu.Lock()
-	m.listing, m.out.closed = listing{}, time.Time{}
+	m.listing = listing{}
+	m.out.open()
 	m.interrupt(err)
 	m.finish(m.now())
 }
@@ -173,7 +178,8 @@ func (m *Mirror) proceed() {
 		m.state.Listed, m.state.Err, m.state.Since = true, nil, m.clock.Now()
 		m.table.timing.clock.Start()
 	}
-	m.listing, m.out.closed = listing{}, time.Time{}
+	m.listing = listing{}
+	m.out.open()
 	for w := range m.table.excess.all {
 		if m.table.timing.late(w) {
 			messages{&m.table}.forgo(w.Key)
@@ -319,15 +325,30 @@ func (m *Mirror) AcceptExpiry(since time.Time) (released int, ok bool) {
 
 // Node returns the node whose DiscoveredNode has that name, nil if there is none.
 func (m *Mirror) Node(name string) *Node {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
+	node, behind := m.lookup(name)
+	if !behind {
+		return node
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if e := m.table.names[name]; e != nil {
+		e.refresh()
 		return e.node
 	}
 	return nil
 }
 
-// Nodes returns all nodes, in no order.
+// lookup returns the node of that name as it was published, nil if there is none; behind is true if it has heartbeated since.
+func (m *Mirror) lookup(name string) (node *Node, behind bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if e := m.table.names[name]; e != nil {
+		return e.node, e.behind
+	}
+	return nil, false
+}
+
+// Nodes returns all nodes, in no order. They may lack the last heartbeat.
 func (m *Mirror) Nodes() []*Node {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -338,6 +359,13 @@ func (m *Mirror) Nodes() []*Node {
 		}
 	}
 	return nodes
+}
+
+// Select returns the nodes whose labels match, in no order. They may lack the last heartbeat.
+func (m *Mirror) Select(selector labels.Selector) []*Node {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.table.labelSets.selected(selector)
 }
 
 // Keys returns the keys of all nodes that have the prefix: what a listing has to confirm.

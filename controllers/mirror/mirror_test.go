@@ -60,7 +60,7 @@ func (f *fleet) SetPolicy(p Policy) {
 // read reads everything that waits to be read.
 func (f *fleet) read() {
 	for read := 1; read > 0; {
-		read = f.readSome(f.Context())
+		read, _ = f.readSome(f.Context())
 	}
 }
 
@@ -398,6 +398,36 @@ func TestChangesDuringAListingAreToldTogether(t *testing.T) {
 	f.pass(listingPatience)
 	if changes := f.take(); len(changes) != 1 {
 		t.Errorf("told %d changes of a listing that takes long, want 1", len(changes))
+	}
+}
+
+// Of a listing that takes long, nodes that join are told in steps, each longer than the one before, and anything else at once.
+func TestAListingThatTakesLongIsToldInSteps(t *testing.T) {
+	f := newFleet(t, testPolicy)
+	f.take()
+	f.Listing(kv.CauseReconnect)
+	for _, step := range []struct {
+		after time.Duration
+		does  func()
+		want  int
+	}{
+		{listingPatience - time.Millisecond, func() { f.beat(0) }, 0},
+		{time.Millisecond, func() { f.beat(1) }, 1},
+		{listingPatience, func() { f.beat(2) }, 0},
+		{pauseFactor*listingPatience - listingPatience, func() { f.beat(3) }, 2},
+		{pauseFactor * listingPatience, func() { f.beat(4) }, 0},
+		{0, func() { f.unregister(0) }, 3},
+		{0, func() { f.beat(5) }, 0},
+		{maxPause, func() { f.beat(6) }, 1},
+		{0, func() { f.beat(7) }, 0},
+		{0, func() { f.Synced(f.bucket(testTTL)); f.read() }, 2},
+		{0, func() { f.beat(8) }, 1},
+	} {
+		f.pass(step.after)
+		step.does()
+		if changes := f.take(); len(changes) != step.want {
+			t.Errorf("%d changes were told, not %d, of %v", len(changes), step.want, step)
+		}
 	}
 }
 

@@ -161,7 +161,7 @@ func (w *world) readSome() { w.m.readSome(w.t.Context()) }
 // drain reads everything that waits.
 func (w *world) drain() {
 	for read := 1; read > 0; {
-		read = w.m.readSome(w.t.Context())
+		read, _ = w.m.readSome(w.t.Context())
 	}
 }
 
@@ -236,6 +236,18 @@ func (w *world) check(final bool) {
 	}
 	if len(t.names) != len(t.entries) {
 		w.t.Fatalf("%v\n%d names of %d", w.log, len(t.names), len(t.entries))
+	}
+	labelled := 0
+	for _, l := range t.labelSets {
+		labelled += len(l.entries)
+		for i, e := range l.entries {
+			if t.entries[e.key] != e || e.labelled != l || e.place != i || !maps.Equal(e.node.Labels, l.labels) {
+				w.t.Fatalf("%v\n%s is under the labels %v", w.log, e.key, l.labels)
+			}
+		}
+	}
+	if labelled != len(t.entries) {
+		w.t.Fatalf("%v\n%d of %d are under their labels", w.log, labelled, len(t.entries))
 	}
 	for at, there := range t.sites {
 		for _, e := range there {

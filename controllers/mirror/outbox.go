@@ -19,7 +19,22 @@ type outbox struct {
 	// closed is the time until which changes stay inside: while a listing is under way that follows a gap, the state is a
 	// mixture of old and new, and slices written from it would be written twice. Zero: they go out at once.
 	closed time.Time
+	// gathered is the time until which nodes that join stay inside after that, unless something else has to go out, and pause how
+	// long that was: of a fleet that is new and large nobody misses the rest for a moment, and slices are written often else.
+	gathered time.Time
+	pause    time.Duration
+	// waits is true if there is something besides nodes that join.
+	waits bool
 }
+
+// close has changes stay inside while a listing goes on.
+func (o *outbox) close(now time.Time) {
+	o.closed, o.pause = now.Add(listingPatience), listingPatience
+	o.gathered = o.closed
+}
+
+// open lets changes out.
+func (o *outbox) open() { o.closed, o.gathered = time.Time{}, time.Time{} }
 
 // put notes that a node, nil if there was none, is another one now.
 func (o *outbox) put(old, next *Node) {
@@ -47,6 +62,7 @@ func (o *outbox) add(name string, c Change) {
 	if o.at == nil {
 		o.at = map[string]int{}
 	}
+	o.waits = o.waits || c.Old != nil
 	o.at[name] = len(o.changes)
 	o.changes = append(o.changes, c)
 }
@@ -55,8 +71,12 @@ func (o *outbox) add(name string, c Change) {
 func (o *outbox) take(now time.Time) (changes []Change, state, settled bool) {
 	state, settled = o.state, o.settled
 	o.state, o.settled = false, false
-	if now.Before(o.closed) {
+	if len(o.changes) == 0 || now.Before(o.closed) || now.Before(o.gathered) && !o.waits {
 		return nil, state, settled
+	}
+	if o.waits = false; !o.closed.IsZero() {
+		o.pause = min(o.pause*pauseFactor, maxPause)
+		o.gathered = now.Add(o.pause)
 	}
 	// A node that came and went meanwhile was never seen.
 	changes = slices.DeleteFunc(o.changes, func(c Change) bool { return c.Old == nil && c.New == nil })

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 const (
@@ -18,6 +19,9 @@ const (
 	burst = 2_000_000
 	// longest is how long a record takes to be read at most: as long as an expression may cost.
 	longest = 20 * time.Millisecond
+	// plainRecord and plainByte are what a plain record takes, for itself and for each of its bytes: that it takes longer is for want
+	// of a processor, and no reason to rest.
+	plainRecord, plainByte = 10 * time.Microsecond, 20 * time.Nanosecond
 	// settlePause is the least time between two looks at the budget.
 	settlePause = 10 * time.Millisecond
 	// tooLong is for how long a message may wait to be read before somebody should know.
@@ -38,13 +42,13 @@ func (m *Mirror) Read(ctx context.Context) {
 		}
 		for ctx.Err() == nil {
 			began := m.clock.Now()
-			read := m.readSome(ctx)
+			read, price := m.readSome(ctx)
 			if read == 0 {
 				break
 			}
 			now := m.clock.Now()
 			// A process that was stopped meanwhile has read no longer for it.
-			took := min(now.Sub(began), time.Duration(read)*longest, burst*time.Microsecond)
+			took := min(now.Sub(began), price, burst*time.Microsecond)
 			m.rest(ctx, limiter.ReserveN(now, int(took.Microseconds())).DelayFrom(now))
 		}
 	}
@@ -73,24 +77,36 @@ func (m *Mirror) rest(ctx context.Context, wait time.Duration) {
 }
 
 // readSome reads the messages that have waited longest, without the Mirror's lock, and applies what they say. It returns how
-// many there were. Once ctx has ended it reads no more of them: whoever begins to read again begins with a listing.
-func (m *Mirror) readSome(ctx context.Context) int {
+// many there were, and how long they take to be read at most. Once ctx has ended it reads no more of them: whoever begins to read
+// again begins with a listing.
+func (m *Mirror) readSome(ctx context.Context) (count int, price time.Duration) {
 	m.mu.Lock()
 	m.table.refill()
 	policy, batch := m.table.policy, m.table.unread.take(batchSize)
+	messages{&m.table}.recall(batch)
 	m.mu.Unlock()
 	read := 0
 	for ; read < len(batch) && ctx.Err() == nil; read++ {
-		m.readings[read] = record.Read(&batch[read].Entry, &policy.Record)
+		m.readings[read] = record.Read(&batch[read].Entry, &policy.Record, batch[read].last)
 		batch[read].reading = &m.readings[read]
+		price += priceOf(&batch[read].Entry, &policy.Record)
 	}
 	m.mu.Lock()
 	for _, w := range batch[:read] {
 		messages{&m.table}.apply(w)
 	}
+	count = len(batch)
 	m.table.unread.give(batch)
 	clear(m.readings[:read])
 	m.proceed()
 	m.finish(m.now())
-	return len(batch)
+	return count, price
+}
+
+// priceOf returns how long a message takes to be read at most.
+func priceOf(x *kv.Entry, p *record.Policy) time.Duration {
+	if p.Plain() {
+		return plainRecord + time.Duration(len(x.Value))*plainByte
+	}
+	return longest
 }

@@ -133,8 +133,8 @@ func (s *Store) Select(namespace string, selector labels.Selector) iter.Seq[*Nod
 			if name.Namespace != namespace {
 				continue
 			}
-			for _, n := range m.Nodes() {
-				if selector.Matches(labels.Set(n.Labels)) && !yield(n) {
+			for _, n := range m.Select(selector) {
+				if !yield(n) {
 					return
 				}
 			}

@@ -25,10 +25,11 @@ type table struct {
 	entries map[string]*entry // by key
 	names   map[string]*entry // by the name of the DiscoveredNode
 	// foreign counts the entries without the prefix of the policy, which take no place below MaxNodes.
-	foreign int
-	ids     identities
-	sites   sites
-	unread  unread
+	foreign   int
+	ids       identities
+	sites     sites
+	labelSets labelSets
+	unread    unread
 	// excess are the messages of keys beyond MaxNodes, staged those of a listing that is to take effect in one step; nil: the
 	// listing does not.
 	excess, staged *shelf
@@ -283,7 +284,8 @@ func (t *table) publish(e *entry, at time.Time) {
 	default:
 		t.out.put(old, next)
 	}
-	e.node = next
+	e.node, e.behind = next, false
+	t.labelSets.enter(e)
 }
 
 // afford returns what a node may be that was old, nil if there was none, and is next: that or, where its budget is spent, no more
@@ -311,7 +313,8 @@ func (t *table) withdraw(e *entry) {
 	if e.node != nil {
 		t.budget.spend(e.key)
 		t.out.gone(e.node)
-		e.node = nil
+		t.labelSets.leave(e)
+		e.node, e.behind = nil, false
 	}
 }
 

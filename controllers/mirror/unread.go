@@ -14,6 +14,8 @@ type waiting struct {
 	// heard is the sign of life that it was when it came, queued when on the local clock that was.
 	heard  liveness.Heard
 	queued time.Time
+	// last is the gist of the node's record, which this one may repeat; zero if it may not.
+	last record.Gist
 	// reading is what was read of it; nil before that, and for a deletion.
 	reading *record.Reading
 	// size is about how much memory a message takes that was read.
@@ -33,6 +35,8 @@ type unread struct {
 	order []*waiting
 	// reading are the messages that were taken and have not been given back, by key.
 	reading map[string]*waiting
+	// peak is how many there were at once.
+	peak int
 	// done counts the messages that were taken or forgotten.
 	done int
 	// bytes is how much memory the messages in byKey take.
@@ -40,6 +44,9 @@ type unread struct {
 	// free are messages that nobody needs any more, for use by the next ones: heartbeats would leave them to the garbage collector.
 	free []*waiting
 }
+
+// maxSpare is for how many messages room is kept that nobody needs.
+const maxSpare = 4096
 
 // push adds a message, in the place of an earlier one of the key that is not being read yet.
 func (u *unread) push(w waiting) {
@@ -62,6 +69,7 @@ func (u *unread) push(w waiting) {
 	}
 	u.byKey[w.Key] = next
 	u.order = append(u.order, next)
+	u.peak = max(u.peak, len(u.order))
 }
 
 // end returns the place after the last message.
@@ -79,6 +87,10 @@ func (u *unread) take(most int) (batch []*waiting) {
 			u.reading[w.Key] = w
 			batch = append(batch, w)
 		}
+	}
+	if len(u.order) == 0 && u.peak > maxSpare {
+		// There is room for a whole listing, in which the few that come from now on would be far apart.
+		u.byKey, u.order, u.peak = map[string]*waiting{}, nil, 0
 	}
 	return batch
 }

@@ -54,6 +54,8 @@ type Facts struct {
 
 	// source is the fingerprint of the Reading that the facts come from; zero if they come from what was written down.
 	source fingerprint
+	// gist is that of the record that the facts come from; zero if what repeats it would say something else.
+	gist Gist
 }
 
 // Port is one port of a node.
@@ -80,7 +82,7 @@ func (f *Facts) Accepted() bool { return f.Refusal.Reason == "" }
 // Refused returns the facts of a record that is refused: who the node is and how it is reached stay as they were in the last good
 // record, if there was one.
 func (f Facts) Refused(why Fault, last *Facts) Facts {
-	f.Refusal, f.Good = why, last.Good
+	f.Refusal, f.Good, f.gist = why, last.Good, 0
 	if last.Good {
 		f.ID, f.Anonymous, f.Addresses, f.Ports = last.ID, last.Anonymous, last.Addresses, last.Ports
 	}
@@ -88,7 +90,22 @@ func (f Facts) Refused(why Fault, last *Facts) Facts {
 }
 
 // Says returns true if the reading says what the facts come from.
-func (f *Facts) Says(r *Reading) bool { return f.source == r.facts.source }
+func (f *Facts) Says(r *Reading) bool {
+	if r.Repeats() {
+		return f.gist == r.repeats
+	}
+	return f.source == r.facts.source
+}
+
+// Gist returns the gist of the record that the facts come from, for Read.
+func (f *Facts) Gist() Gist { return f.gist }
+
+// Restate notes how a reading that says the same is written.
+func (f *Facts) Restate(r *Reading) {
+	if !r.Repeats() {
+		f.gist = r.facts.gist
+	}
+}
 
 // Shown returns the addresses that a DiscoveredNode lists: those that may take traffic or, where there are none, all.
 func (f *Facts) Shown() []netip.Addr {

@@ -64,10 +64,15 @@ func (m *Mapping) KeyHoldsID() bool {
 	return m.Spec.Format != rollcallv1alpha1.FormatGoMicro && m.Spec.NodeID == ""
 }
 
+// plain returns true if the value is Rollcall's own record, and no expression replaces anything of it.
+func (m *Mapping) plain() bool {
+	return m.Spec.Format != rollcallv1alpha1.FormatGoMicro && len(m.expressions) == 0
+}
+
 // Read implements Reader.
 func (m *Mapping) Read(key string, value []byte) Content {
-	if m.Spec.Format != rollcallv1alpha1.FormatGoMicro && len(m.expressions) == 0 {
-		return decode(value) // This is what costs a heartbeat.
+	if m.plain() {
+		return decode(value)
 	}
 	return m.read(key, value)
 }

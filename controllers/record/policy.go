@@ -36,6 +36,13 @@ func (p *Policy) reader() Reader {
 	return p.Reader
 }
 
+// Plain returns true if records are Rollcall's own, and no expression replaces anything of them: one that repeats another need not
+// be decoded to find that out, and what reading one takes is a matter of its length.
+func (p *Policy) Plain() bool {
+	m, is := p.reader().(*Mapping)
+	return is && m.plain()
+}
+
 // Mirrors returns true if an entry of that key and origin is mirrored at all.
 func (p *Policy) Mirrors(key, origin string) bool {
 	return strings.HasPrefix(key, p.KeyPrefix) && (p.IncludeLocal || origin != p.Cluster)

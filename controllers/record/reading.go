@@ -30,16 +30,36 @@ type Reading struct {
 	load string
 	// unread is true if nothing could be read, so that load and facts say nothing.
 	unread bool
+	// repeats is the gist of the record that this one repeats, so that the facts are those of it; zero: the record was decoded.
+	repeats Gist
 }
 
-// Read reads a message of the bucket. It never fails: what can't be read gives a reading that is refused.
-func Read(x *kv.Entry, p *Policy) (r Reading) {
+// Read reads a message of the bucket. It never fails: what can't be read gives a reading that is refused. A record with the gist
+// last, that of the node's Facts, repeats the one that these come from, and is not decoded.
+func Read(x *kv.Entry, p *Policy, last Gist) (r Reading) {
+	var s skimmed
+	if p.Plain() && len(x.Value) <= MaxRecordSize {
+		s = skim(x.Value)
+	}
+	if !s.seen.IsZero() && s.seen.Sub(x.Written).Abs() > maxSkew {
+		s.gist = 0 // There may be something to remark.
+	}
+	if s.gist != 0 && s.gist == last {
+		r.repeats, r.load = last, loadText(s.load)
+		return r
+	}
 	r.facts.Origin = rollcallv1alpha1.OriginExternal
 	r.read(x, p)
 	r.facts.Good = r.facts.Accepted()
 	r.facts.source = fingerprintOf(&r.facts, r.unread)
+	if r.facts.Good && len(r.facts.Notes) == 0 {
+		r.facts.gist = s.gist
+	}
 	return r
 }
+
+// Repeats returns true if the record was not decoded, so that the reading is one only for the Facts that it repeats.
+func (r *Reading) Repeats() bool { return r.repeats != 0 }
 
 // Origin returns where the entry comes from; OriginExternal if it does not say.
 func (r *Reading) Origin() string { return r.facts.Origin }
@@ -56,6 +76,9 @@ func (r *Reading) Load(last string) string {
 // refused leaves who the node is and how it is reached as it was, and what else it says counts as far as it could be read.
 func (r *Reading) Onto(last *Facts) Facts {
 	f := r.facts
+	if r.Repeats() {
+		return *last
+	}
 	if last == nil {
 		f.whole = f.Metadata
 		return f

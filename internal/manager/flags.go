@@ -26,6 +26,7 @@ func BindFlags(flags *flag.FlagSet, o *Options, logging *zap.Options) {
 	flags.BoolVar(&o.MetricsSecure, "metrics-secure", true, "Serve the metrics over HTTPS, and only to those who show a token that may get /metrics. It takes the ClusterRole of config/rbac/metrics_auth_role.yaml, with --namespace too. With false: over HTTP, to everybody.")
 	flags.StringVar(&o.MetricsCertPath, "metrics-cert-path", "", "Directory with the certificate of the metrics endpoint, tls.crt and tls.key, which are read again when they change. Default: a self-signed certificate.")
 	flags.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "Address of the endpoints /healthz and /readyz; 0 turns them off.")
+	flags.Int64Var(&o.MemoryLimit, "memory-limit", 0, "Memory that the process may have, in bytes: that of its container. The garbage collector keeps to nine tenths of it, and collects when the memory in use has grown to three times what it was, unless the environment variables GOMEMLIMIT and GOGC say otherwise. Default: it collects when the memory in use has doubled.")
 	logging.BindFlags(flags)
 	kubeconfig.RegisterFlags(flags)
 }

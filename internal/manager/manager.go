@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -76,6 +78,8 @@ type Options struct {
 	MetricsCertPath string
 	// View bounds the view Problems.
 	View discoverednode.Limits
+	// MemoryLimit is how much memory the process may have, in bytes; zero: any.
+	MemoryLimit int64
 	// Controller holds what is the same for all controllers.
 	Controller config.Controller
 	// Logger gets what the manager and its controllers have to say; the zero value: ctrl.Log.
@@ -85,6 +89,7 @@ type Options struct {
 // New returns a manager with all controllers. It asks the API server for the cluster's name, unless o has it, but does
 // not need NATS: neither the manager's life nor its readiness depends on it.
 func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, error) {
+	o.limitMemory()
 	// The API server's priority and fairness is the only limit: a limit of the client's own would make traffic wait.
 	config = rest.CopyConfig(config)
 	config.QPS = -1
@@ -146,6 +151,22 @@ func (o *Options) check(mgr ctrl.Manager, informers *rewind.Informers, outages <
 			{Object: &corev1.Pod{}, Many: true},
 		},
 	})
+}
+
+// garbagePercent is how much garbage there may be to what is in use, in percent, where a limit bounds both. It is twice what Go lets
+// there be: a large fleet whose heartbeats make little garbage needs half of the processor time for collecting it.
+const garbagePercent = 200
+
+// limitMemory has the garbage collector keep to nine tenths of the limit: the rest is for what Go does not count, such as the
+// program itself. It holds for the whole process. GOMEMLIMIT and GOGC are an administrator's own word.
+func (o *Options) limitMemory() {
+	if o.MemoryLimit <= 0 || os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	debug.SetMemoryLimit(o.MemoryLimit / 10 * 9)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
 }
 
 func (o *Options) manager() (ctrl.Options, error) {

@@ -3,9 +3,13 @@ package chart
 import (
 	"context"
 	"flag"
+	"runtime/debug"
+	"strconv"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -26,7 +30,9 @@ func worksAs(t *testing.T, api client.Client, rendered objects, registry *rollca
 		t.Fatal(err)
 	}
 	pod := deployment.Spec.Template.Spec
-	options := optionsOf(t, pod.Containers[0].Args)
+	options := optionsOf(t, expanded(t, &pod.Containers[0]))
+	limit := pod.Containers[0].Resources.Limits.Memory().Value()
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1)) // It holds for the whole process.
 	// What a pod has of its own: the name of its namespace, and ports that nobody else has.
 	options.LeaderElectionNamespace = namespace
 	options.ProbeAddress = "127.0.0.1:0"
@@ -48,6 +54,9 @@ func worksAs(t *testing.T, api client.Client, rendered objects, registry *rollca
 	if err != nil {
 		t.Fatal(err)
 	}
+	if kept := debug.SetMemoryLimit(-1); kept < limit*8/10 || kept >= limit {
+		t.Errorf("of a limit of %d bytes, the garbage collector keeps to %d", limit, kept)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- m.Start(ctx) }()
 	eventually(t, "the NodeRegistry to be ready", func() bool {
@@ -60,6 +69,27 @@ func worksAs(t *testing.T, api client.Client, rendered objects, registry *rollca
 	if err := <-ended; err != nil {
 		t.Errorf("the manager ended: %v", err)
 	}
+}
+
+// expanded returns the arguments of a container as a kubelet passes them.
+func expanded(t *testing.T, container *corev1.Container) []string {
+	t.Helper()
+	var variables []string
+	for _, variable := range container.Env {
+		value := variable.Value
+		if from := variable.ValueFrom; from != nil {
+			if from.ResourceFieldRef == nil || from.ResourceFieldRef.Resource != "limits.memory" {
+				t.Fatalf("the variable %s comes from %v", variable.Name, from)
+			}
+			value = strconv.FormatInt(container.Resources.Limits.Memory().Value(), 10)
+		}
+		variables = append(variables, "$("+variable.Name+")", value)
+	}
+	args := make([]string, 0, len(container.Args))
+	for _, arg := range container.Args {
+		args = append(args, strings.NewReplacer(variables...).Replace(arg))
+	}
+	return args
 }
 
 func optionsOf(t *testing.T, args []string) manager.Options {
