@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -129,15 +128,12 @@ func (w *writer) send(ctx context.Context, op plan.Operation) (err error) {
 	case plan.Create:
 		err = w.client.Create(ctx, op.Slice, owner)
 	case plan.Update:
-		// Nobody shares a slice with Rollcall. To keep account of who wrote which field is a large part of what an update costs the
-		// API server, which this tells not to.
-		op.Slice.ManagedFields = []metav1.ManagedFieldsEntry{{}}
 		err = w.client.Update(ctx, op.Slice, owner)
 	default:
 		return w.client.Delete(ctx, op.Slice, client.Preconditions{UID: &op.Slice.UID})
 	}
 	if err == nil {
-		op.Slice.ManagedFields, op.Slice.Endpoints = nil, pack(op.Slice.Endpoints)
+		op.Slice.Endpoints = pack(op.Slice.Endpoints)
 	}
 	return err
 }

@@ -148,17 +148,3 @@ func TestAnEditedServiceOutranksEndpoints(t *testing.T) {
 		})
 	}
 }
-
-// TestNobodyKeepsAccountOfASlice: the API server tracks the fields of a slice until it is updated for the first time.
-func TestNobodyKeepsAccountOfASlice(t *testing.T) {
-	o := startWith(t, fixture.Fleet(2)...)
-	o.service()
-	o.hasEndpoints(2)
-	o.set(in(o.namespace, fixture.Node("catga", "web-00000", "192.0.2.1")))
-	o.hasAddresses("10.0.0.1", "192.0.2.1")
-	for _, slice := range o.slices() {
-		if fields := slice.ManagedFields; len(fields) > 0 {
-			t.Errorf("slice %s has managed fields: %v", slice.Name, fields)
-		}
-	}
-}

@@ -273,7 +273,7 @@ func (st *step) render(
 ) *discoveryv1.EndpointSlice {
 	next := &discoveryv1.EndpointSlice{AddressType: base.AddressType, Endpoints: endpoints, Ports: ports}
 	base.ObjectMeta.DeepCopyInto(&next.ObjectMeta)
-	next.ManagedFields = nil // Whoever sends the slice decides what becomes of them.
+	next.ManagedFields = nil // The API server keeps them where none are sent.
 	st.view.label(next)
 	if cause.IsZero() {
 		delete(next.Annotations, corev1.EndpointsLastChangeTriggerTime)
