@@ -1,8 +1,8 @@
 package discoverednode
 
 import (
-	"fmt"
 	"maps"
+	"strconv"
 	"testing"
 	"time"
 
@@ -24,7 +24,7 @@ func TestAFlappingNodeIsWrittenOnceItIsSteady(t *testing.T) {
 		n.Flapping, n.Most, n.Reason = true, mirror.TrafficReady, rollcallv1alpha1.ReasonFlapping
 	})
 	for i := range 100 {
-		label(fmt.Sprint(i))
+		label(strconv.Itoa(i))
 	}
 	r.wantWrites(1, "while it flaps")
 	r.update(func(n *mirror.Node) { n.Most = mirror.TrafficNone })

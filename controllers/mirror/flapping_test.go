@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -198,7 +199,7 @@ func TestFlappingKeepsTheRest(t *testing.T) {
 		return fmt.Sprintf(`{"NodeId":"n1","Addresses":[%q,"2001:db8::1"],"Ports":[{"Name":"http","Port":80},{"Name":"admin","Port":%s}]}`, four, port)
 	}
 	for n := range maxChanges + 1 {
-		f.put(flapper, both(fmt.Sprintf("10.0.0.%d", n+1), fmt.Sprint(9000+n)))
+		f.put(flapper, both(fmt.Sprintf("10.0.0.%d", n+1), strconv.Itoa(9000+n)))
 	}
 	f.put(flapper, both("10.0.0.100", "9100"))
 	n := f.Node("reg.n1")
@@ -275,7 +276,7 @@ func TestReadShowsWhatWaited(t *testing.T) {
 		say(f, fmt.Sprintf("10.0.0.%d", n+1), "80", web)
 	}
 	f.wantReason("reg.n1", rollcallv1alpha1.ReasonFlapping)
-	go f.Mirror.Read(t.Context())
+	go f.Read(t.Context())
 	deadline := time.Now().Add(20 * time.Second)
 	for f.Node("reg.n1").Flapping {
 		if time.Now().After(deadline) {
