@@ -32,15 +32,7 @@ func (i installed) render(t *testing.T) (names map[string]bool, manager *unstruc
 // lease returns the name of the release's Lease, with its namespace.
 func (i installed) lease(t *testing.T, manager *unstructured.Unstructured) string {
 	t.Helper()
-	containers, _, err := unstructured.NestedSlice(manager.Object, "spec", "template", "spec", "containers")
-	if err != nil || len(containers) != 1 {
-		t.Fatalf("the containers are %v, %v", containers, err)
-	}
-	args, _, err := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := optionsOf(t, args)
+	options := optionsOf(t, expanded(t, &podSpecOf(t, manager).Containers[0]))
 	if !options.LeaderElect || options.LeaderElectionNamespace != "" {
 		t.Errorf("the manager has the options %+v", options)
 	}

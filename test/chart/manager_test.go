@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,11 +26,7 @@ import (
 // account, until a NodeRegistry is ready.
 func worksAs(t *testing.T, api client.Client, rendered objects, registry *rollcallv1alpha1.NodeRegistry) {
 	t.Helper()
-	deployment := &appsv1.Deployment{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(rendered["Deployment/rollcall-manager"].Object, deployment); err != nil {
-		t.Fatal(err)
-	}
-	pod := deployment.Spec.Template.Spec
+	pod := podSpecOf(t, rendered["Deployment/rollcall-manager"])
 	options := optionsOf(t, expanded(t, &pod.Containers[0]))
 	limit := pod.Containers[0].Resources.Limits.Memory().Value()
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1)) // It holds for the whole process.
@@ -69,6 +66,16 @@ func worksAs(t *testing.T, api client.Client, rendered objects, registry *rollca
 	if err := <-ended; err != nil {
 		t.Errorf("the manager ended: %v", err)
 	}
+}
+
+// podSpecOf returns the spec of the pods of a rendered Deployment.
+func podSpecOf(t *testing.T, deployment *unstructured.Unstructured) *corev1.PodSpec {
+	t.Helper()
+	d := &appsv1.Deployment{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(deployment.Object, d); err != nil {
+		t.Fatal(err)
+	}
+	return &d.Spec.Template.Spec
 }
 
 // expanded returns the arguments of a container as a kubelet passes them.

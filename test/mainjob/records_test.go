@@ -18,9 +18,10 @@ import (
 // put writes the record of a node, with these members besides its ID.
 func (r *rig) put(id, members string) {
 	r.Helper()
-	if _, err := r.kv.Put(r.Context(), "node."+id, fmt.Appendf(nil, `{"NodeId":%q,%s}`, id, members)); err != nil {
-		r.Fatal(err)
-	}
+	r.insist("a record", func() error {
+		_, err := r.kv.Put(r.Context(), "node."+id, fmt.Appendf(nil, `{"NodeId":%q,%s}`, id, members))
+		return err
+	})
 }
 
 // says returns status, reason and message of the condition RecordAccepted of a node.

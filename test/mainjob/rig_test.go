@@ -115,9 +115,21 @@ func (r *rig) beat(n int) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	// After an outage the connection needs a moment; a machine outside would try again as well.
-	r.Within(patience, "a heartbeat to be acknowledged", func() bool {
-		_, err = r.kv.Put(r.Context(), "node."+nodeID(n), value)
+	r.insist("a heartbeat", func() error {
+		_, err := r.kv.Put(r.Context(), "node."+nodeID(n), value)
+		return err
+	})
+}
+
+// insist tries a write until it is acknowledged: after an outage the connection needs a moment, and a machine outside would try again
+// as well.
+func (r *rig) insist(what string, write func() error) {
+	r.Helper()
+	r.Within(patience, what+" to be acknowledged", func() bool {
+		err := write()
+		if err != nil {
+			r.Logf("%s: %v", what, err)
+		}
 		return err == nil
 	})
 }
@@ -131,9 +143,7 @@ func (r *rig) beatAll(from, to int) {
 
 func (r *rig) unregister(n int) {
 	r.Helper()
-	if err := r.kv.Delete(r.Context(), "node."+nodeID(n)); err != nil {
-		r.Fatal(err)
-	}
+	r.insist("an unregistration", func() error { return r.kv.Delete(r.Context(), "node."+nodeID(n)) })
 }
 
 // ready returns the addresses of the ready endpoints of a Service, sorted.
