@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
+	"github.com/rollcall-dev/rollcall/internal/outage"
 )
 
 // concurrentWrites is how many slices of one Service are written at once.
@@ -56,14 +58,22 @@ func (w *writer) apply(ctx context.Context, operations []plan.Operation) error {
 }
 
 // writeAll carries out operations in any order and returns one of their errors: always the same of the same ones, since it
-// ends up in the condition.
+// ends up in the condition. Those that it has not begun when the API server is found to be away it does not begin: what they would
+// write grows old.
 func (w *writer) writeAll(ctx context.Context, operations []plan.Operation) error {
 	errs := make([]error, len(operations))
 	var group errgroup.Group
 	group.SetLimit(concurrentWrites)
+	var away atomic.Pointer[error]
 	for i, op := range operations {
+		if err := away.Load(); err != nil {
+			errs[i] = *err
+			continue
+		}
 		group.Go(func() error {
-			errs[i] = w.write(ctx, op)
+			if errs[i] = w.write(ctx, op); outage.Withheld(errs[i]) {
+				away.Store(&errs[i])
+			}
 			return nil
 		})
 	}

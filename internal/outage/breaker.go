@@ -90,12 +90,29 @@ func (b *breaker) ended(err error) {
 	case Unanswered(err), Unserved(err):
 		b.set(err)
 		b.outage.failed(b, err)
-	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err), apierrors.IsTooManyRequests(err), errors.Is(err, context.Canceled):
+	case unauthorized(err), apierrors.IsTooManyRequests(err), errors.Is(err, context.Canceled):
 		// An API server that is just starting answers like that, too: it says neither.
+		b.next()
 	default:
 		b.set(nil)
 		b.outage.answered(b)
 	}
+}
+
+// next lets the next request through at once, if the breaker is open.
+func (b *breaker) next() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cause != nil {
+		b.due = b.outage.clock.Now()
+		b.turn()
+	}
+}
+
+// turn has those look again who wait. The caller holds the lock.
+func (b *breaker) turn() {
+	close(b.changed)
+	b.changed = make(chan struct{})
 }
 
 // set opens the breaker for that cause, or closes it without one.
@@ -106,6 +123,5 @@ func (b *breaker) set(cause error) {
 		return
 	}
 	b.cause, b.due = cause, b.outage.clock.Now().Add(pause())
-	close(b.changed)
-	b.changed = make(chan struct{})
+	b.turn()
 }

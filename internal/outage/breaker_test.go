@@ -291,6 +291,30 @@ func TestNobodyWaitsForLongerThanASecond(t *testing.T) {
 	})
 }
 
+// What the API server refuses one object holds back no other, whether or not the refusal says that it works again.
+func TestARefusalHoldsBackNobody(t *testing.T) {
+	for name, refusal := range map[string]error{
+		"quota":       apierrors.NewForbidden(nodes, "x", errors.New("exceeded quota: small")),
+		"not allowed": apierrors.NewForbidden(nodes, "x", errors.New(`User "manager" cannot update resource "discoverednodes"`)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, c, _ := opened(t, refusal)
+				<-time.After(probeAfter + probeSpread)
+				start := time.Now()
+				for range 10 {
+					if err := writeNode(t.Context(), c); !apierrors.IsForbidden(err) {
+						t.Fatal(err)
+					}
+				}
+				if took := time.Since(start); took >= probeAfter {
+					t.Errorf("ten writes that are refused took %s", took)
+				}
+			})
+		})
+	}
+}
+
 func TestWhoWaitsLeavesWhenTheManagerEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, _ := opened(t, nil)

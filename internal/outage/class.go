@@ -21,7 +21,7 @@ func Unanswered(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
-	if errors.Is(err, errWaited) {
+	if Withheld(err) {
 		return true
 	}
 	if answer := apierrors.APIStatus(nil); errors.As(err, &answer) {
@@ -58,6 +58,15 @@ func ofStorage(message string) bool {
 // terminating is what the API server says of a create while the resource's definition is being deleted. The answer has no
 // other mark.
 const terminating = "custom resource definition is terminating"
+
+// Withheld says whether a request was not sent, since others before it got no answer.
+func Withheld(err error) bool { return errors.Is(err, errWaited) }
+
+// unauthorized says whether the API server did not know who asks, or what they may do: one that is just starting knows neither. An
+// admission that forbids an object, a quota or a namespace that ends is an answer.
+func unauthorized(err error) bool {
+	return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) && strings.Contains(err.Error(), `" cannot `)
+}
 
 // Unserved says whether a request failed because the API server does not serve the resource: its definition is gone or
 // about to go. That a single object is not found is something else.

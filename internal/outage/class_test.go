@@ -66,6 +66,7 @@ func TestClasses(t *testing.T) {
 		"410":                         {err: apierrors.NewResourceExpired("too old resource version")},
 		"429":                         {err: apierrors.NewTooManyRequests("later", 1)},
 		"403":                         {err: apierrors.NewForbidden(nodes, "catga.web-1", errors.New("no right"))},
+		"403 of a quota":              {err: apierrors.NewForbidden(nodes, "x", errors.New("exceeded quota: small"))},
 		"403, definition terminating": {err: apierrors.NewForbidden(nodes, "x", errors.New("create not allowed while custom resource definition is terminating")), unserved: true},
 		"404 of an object":            {err: apierrors.NewNotFound(nodes, "catga.web-1")},
 		"404 of the resource":         {err: answered(http.StatusNotFound), unserved: true},
