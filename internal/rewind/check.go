@@ -33,6 +33,8 @@ const (
 	interval = 10 * time.Minute
 	// afterOutage is the same after an outage: the informers have to be back first.
 	afterOutage = 2 * time.Second
+	// pause is the least time between a comparison and one after an outage: an outage may be one of many.
+	pause = time.Minute
 	// again is when to look again at what differs, looks how often: an informer that nothing reaches hears once a minute how far it is.
 	again, looks = 2 * time.Second, 60
 	// page is how many objects are listed at once.
@@ -84,6 +86,7 @@ func (*Check) NeedLeaderElection() bool { return false }
 func (c *Check) Start(ctx context.Context) error {
 	next := c.Clock.NewTimer(wait.Jitter(interval, 0.5))
 	defer next.Stop()
+	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -91,11 +94,12 @@ func (c *Check) Start(ctx context.Context) error {
 		case err := <-c.Informers.older:
 			return restored(err)
 		case <-c.Outages:
-			next.Reset(wait.Jitter(afterOutage, 1))
+			next.Reset(max(wait.Jitter(afterOutage, 1), pause-c.Clock.Since(last)))
 		case <-next.C():
 			if err := c.compareAll(ctx); err != nil {
 				return restored(err)
 			}
+			last = c.Clock.Now()
 			next.Reset(wait.Jitter(interval, 0.5))
 		}
 	}

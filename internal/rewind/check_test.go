@@ -260,6 +260,31 @@ func TestAnOrdinaryLifeEndsNoManager(t *testing.T) {
 	}
 }
 
+// An etcd that is slow makes many short outages, and lists would make it slower.
+func TestManyOutagesMakeFewLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, check, outages := newWorld(false)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		go func() {
+			for ctx.Err() == nil {
+				select {
+				case outages <- struct{}{}:
+				case <-ctx.Done():
+				}
+				<-time.After(afterOutage * 3)
+			}
+		}()
+		if err := check.Start(ctx); err != nil {
+			t.Error(err)
+		}
+		const pages = objects/page + 1
+		if most := int(10*time.Minute/pause+1) * (pages + 1); w.lists > most || w.lists < most/3 {
+			t.Errorf("it has listed %d times in ten minutes, want at most %d", w.lists, most)
+		}
+	})
+}
+
 func TestWhereNothingCanBeListedNothingIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, check, _ := newWorld(false)
