@@ -54,6 +54,9 @@ const retry = time.Second
 // precedence is for how long slices go first: a fleet that changes all the time must not keep the view from ever following.
 const precedence = 2 * time.Second
 
+// echo is after how long the cache shows what was just written.
+const echo = 20 * time.Millisecond
+
 // respite is how much later than the slices the view follows, so that the API server tells of a slice before it takes the writes of
 // the view.
 const respite = 10 * time.Millisecond
@@ -141,11 +144,8 @@ func (c *Controller) Changes() source.Source {
 				case <-c.cursor.Wake():
 				}
 				c.follow(ctx)
-				changes := c.cursor.Take().Nodes
-				for _, name := range c.views.change(changes, c.clock.Now()) {
-					if !waits(changes[name]) {
-						queue.Add(reconcile.Request{NamespacedName: name})
-					}
+				for _, name := range c.views.change(c.cursor.Take().Nodes, c.clock.Now()) {
+					queue.Add(reconcile.Request{NamespacedName: name})
 				}
 			}
 		}()
@@ -259,9 +259,10 @@ func (c *Controller) nodesOf(registry client.Object) iter.Seq[*mirror.Node] {
 	return c.nodes.Select(registry.GetNamespace(), labels.SelectorFromSet(labels.Set{rollcallv1alpha1.LabelRegistry: registry.GetName()}))
 }
 
-// ofRegistry returns the nodes of a NodeRegistry, after its view is in force.
-func (c *Controller) ofRegistry(_ context.Context, object client.Object) []reconcile.Request {
-	if registry, is := object.(*rollcallv1alpha1.NodeRegistry); is {
+// ofRegistry returns the nodes of a NodeRegistry, after its view is in force: that of the cache, since of an edit it gets what was before
+// it as well.
+func (c *Controller) ofRegistry(ctx context.Context, object client.Object) []reconcile.Request {
+	if registry, err := c.registry(ctx, client.ObjectKeyFromObject(object)); err == nil && registry != nil {
 		c.views.rule(registry, c.nodesOf(registry), c.clock.Now())
 	}
 	var requests []reconcile.Request
@@ -322,7 +323,7 @@ func (c *Controller) write(ctx context.Context, node *mirror.Node, registry *rol
 // unchanged returns how long an object may stay as it is; zero or less: it is to be written now.
 func (c *Controller) unchanged(node *mirror.Node, existing, want *rollcallv1alpha1.DiscoveredNode, interval time.Duration) time.Duration {
 	name, now, found := client.ObjectKeyFromObject(want), c.clock.Now(), compare(existing, want)
-	if node.Flapping && found != none && gistOf(&existing.Status).waits(gistOf(&want.Status)) {
+	if node.Flapping && found != none && !c.schedule.changed(name, existing.ResourceVersion) && gistOf(&existing.Status).waits(gistOf(&want.Status)) {
 		found = lazy
 	}
 	if found == visible || found == described && c.schedule.changed(name, existing.ResourceVersion) {
@@ -348,14 +349,18 @@ func sooner(d time.Duration, others ...time.Duration) time.Duration {
 
 // after says when to look at the object again after a write that ended with err.
 func (c *Controller) after(node *mirror.Node, written *rollcallv1alpha1.DiscoveredNode, interval time.Duration, err error) (ctrl.Result, error) {
+	name := types.NamespacedName{Namespace: node.Namespace, Name: node.Name}
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
-		// The cache is behind. What it lacks is an event of its own; this is for one that was merged into another.
+		// The cache is behind. What it lacks is an event of its own, unless it is what was written here; else this is for one that was
+		// merged into another.
+		if c.schedule.behind(name, written.ResourceVersion) {
+			return ctrl.Result{RequeueAfter: echo}, nil
+		}
 		return ctrl.Result{RequeueAfter: retry}, nil
 	case err != nil:
 		return ctrl.Result{}, err
 	}
-	name := types.NamespacedName{Namespace: node.Namespace, Name: node.Name}
 	c.schedule.accept(name, written.ResourceVersion)
 	if c.schedule.shows(name, node.Changed) {
 		c.metrics.NodeWritten(node)

@@ -79,6 +79,14 @@ func (s *schedule) changed(name types.NamespacedName, version string) bool {
 	return accepted != "" && newer(version, accepted)
 }
 
+// behind returns true if the version, empty where there was no object, is older than the one that was accepted last.
+func (s *schedule) behind(name types.NamespacedName, version string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	accepted := s.objects[name].version
+	return accepted != "" && (version == "" || newer(accepted, version))
+}
+
 func newer(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err == nil && order > 0

@@ -88,6 +88,7 @@ func (v *views) change(changes map[types.NamespacedName]mirror.Change, now time.
 	var chosen []types.NamespacedName
 	for name, change := range changes {
 		switch c := v.choices[ownerOf(change)]; {
+		case c == nil && waits(change):
 		case c == nil:
 			names = append(names, name)
 		case change.New == nil || problemOf(change.New) != fine || c.candidates[name.Name] != nil:
@@ -96,7 +97,10 @@ func (v *views) change(changes map[types.NamespacedName]mirror.Change, now time.
 	}
 	slices.SortFunc(chosen, func(a, b types.NamespacedName) int { return cmp.Compare(a.Name, b.Name) })
 	for _, name := range chosen {
-		names = append(append(names, name), v.choose(name, changes[name], now)...)
+		if !waits(changes[name]) {
+			names = append(names, name)
+		}
+		names = append(names, v.choose(name, changes[name], now)...)
 	}
 	return names
 }
