@@ -12,12 +12,31 @@ import (
 type memory struct {
 	// partial is true if not every node had a DiscoveredNode when the Mirror began.
 	partial bool
-	settled bool
-	// listed is when the bucket had been listed for the first time, held until when those are waited for who were kept since then
-	// although they were silent, both on the listening clock.
+	// begun is true once the bucket was listed for the first time, and settled once what nobody knows may be removed.
+	begun, settled bool
+	// listed is when it was listed for the first time, held until when those are waited for who were kept since then although they
+	// were silent, both on the listening clock.
 	listed, held time.Duration
-	// left are the names of nodes that were known and left while memory was not settled.
+	// left are the names of who left while memory was not settled; nil: none is kept, since memory is settled with the first listing.
 	left sets.Set[string]
+}
+
+func newMemory(partial bool) memory {
+	m := memory{partial: partial}
+	if partial {
+		m.left = sets.New[string]()
+	}
+	return m
+}
+
+// unregistered notes that a key was deleted, of which there may be an endpoint that was written before the start. again is true if
+// whoever asked Settled before has to ask again.
+func (m *memory) unregistered(p *Policy, registry, key string) (again bool) {
+	if m.left == nil {
+		return false
+	}
+	m.left.Insert(p.Record.Names(registry, key)...)
+	return m.begun
 }
 
 // settleMemory notes whether memory is settled by now. It stays so.
@@ -27,8 +46,9 @@ func (m *Mirror) settleMemory() {
 	}
 	timing := &m.table.timing
 	now, most := timing.clock.Now(), timing.window()+timing.grace()
-	if m.memory.left == nil {
-		m.memory.left, m.memory.listed = sets.New[string](), now
+	if !m.memory.begun {
+		// What was found as it was left, and what is known to have left, is looked at now.
+		m.memory.begun, m.memory.listed, m.out.settled = true, now, true
 	}
 	if m.refusal.Reason != "" || m.table.guard.active {
 		m.memory.held = now + most
@@ -58,5 +78,5 @@ func (m *Mirror) recall(changes []Change) {
 func (m *Mirror) Settled(name string) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.memory.settled || m.memory.left.Has(name)
+	return m.memory.settled || m.memory.begun && m.memory.left.Has(name)
 }

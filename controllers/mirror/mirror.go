@@ -73,7 +73,7 @@ func newMirror(registry types.NamespacedName, p Policy, h *Held, nodes []*rollca
 		departed: lru.New(maxDeparted), records: newRecords(), excess: newShelf(maxExcess), budget: newBudget(c),
 		awaited: sets.New[string](), unsettled: true,
 	}
-	m.memory.partial = p.Partial
+	m.memory = newMemory(p.Partial)
 	m.table.rule(&p)
 	m.table.seed(nodes)
 	m.restore(h)
@@ -228,6 +228,7 @@ func (m *Mirror) Entry(x kv.Entry) {
 		messages{&m.table}.put(&x, m.clock.Now())
 	case kv.Unregister:
 		messages{&m.table}.unregister(&x)
+		m.out.settled = m.memory.unregistered(m.table.policy, m.registry.Name, x.Key) || m.out.settled
 	default:
 		// The server's word that the key is past its TTL is a hint: on a cluster it may have overtaken a fresh heartbeat.
 		messages{&m.table}.miss(x.Key)

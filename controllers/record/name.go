@@ -39,6 +39,15 @@ func KeyName(registry, key string) string {
 	return registry + "." + sanitised("\x00"+key, validation.DNS1123LabelMaxLength)
 }
 
+// Names returns the names that the DiscoveredNode of a key may have, as far as the key alone tells.
+func (p *Policy) Names(registry, key string) []string {
+	names := []string{KeyName(registry, key)}
+	if id, is := strings.CutPrefix(key, p.KeyPrefix); is && p.reader().KeyHoldsID() {
+		names = append(names, Name(registry, id))
+	}
+	return names
+}
+
 // labelValue returns the value as it stands where it is a valid label value, else sanitised and hashed.
 func labelValue(value string) string {
 	if len(validation.IsValidLabelValue(value)) == 0 {
