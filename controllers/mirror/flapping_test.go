@@ -3,6 +3,7 @@ package mirror
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strconv"
 	"testing"
@@ -188,6 +189,15 @@ func TestFlappingSays(t *testing.T) {
 	f.pass(2 * time.Second)
 	f.wantReason("reg.n1", rollcallv1alpha1.ReasonHeartbeating)
 	if n := f.Node("reg.n1"); !shows(n, "10.0.0.100", 80) {
+		t.Errorf("is %+v", n)
+	}
+}
+
+// TestAHeldNodeKeepsItsTraffic: that it is over its budget when it heartbeats again is no reason to lose it.
+func TestAHeldNodeKeepsItsTraffic(t *testing.T) {
+	held := &Node{Phase: rollcallv1alpha1.NodeStale, Reason: rollcallv1alpha1.ReasonHeld, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}
+	back := &Node{Phase: rollcallv1alpha1.NodeReady, Reason: rollcallv1alpha1.ReasonHeartbeating, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}
+	if n := back.within(held); n.Traffic() != TrafficReady || n.Phase != rollcallv1alpha1.NodeReady {
 		t.Errorf("is %+v", n)
 	}
 }

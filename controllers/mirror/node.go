@@ -151,7 +151,7 @@ func (n *Node) within(old *Node) *Node {
 		next.Addresses = addresses
 		next.Ports = slices.DeleteFunc(slices.Clone(n.Ports), func(p record.Port) bool { return !slices.Contains(old.Ports, p) })
 	}
-	if next.Most == old.Traffic() {
+	if next.Most == old.Traffic() && old.Reason != rollcallv1alpha1.ReasonHeld { // It heartbeats again.
 		next.Phase = old.Phase
 	}
 	return &next

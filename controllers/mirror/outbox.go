@@ -57,6 +57,8 @@ func (o *outbox) add(name string, c Change) {
 	o.state = true
 	if at, found := o.at[name]; found {
 		o.changes[at].New = c.New
+		// It may have had an endpoint before anybody looked.
+		o.waits = o.waits || c.New == nil || c.New.Traffic() != TrafficReady
 		return
 	}
 	if o.at == nil {
