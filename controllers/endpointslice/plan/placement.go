@@ -71,7 +71,7 @@ func Build(v *View, existing []*discoveryv1.EndpointSlice, selected iter.Seq[*mi
 	}
 	foreign := p.adopt(existing)
 	for node := range selected {
-		if node.Traffic() != mirror.TrafficNone && !p.defers(node) {
+		if node.Traffic() != mirror.TrafficNone {
 			p.learn(fact{name: node.Name, node: node, cause: nodes.Changed[node.Name]}, current)
 		}
 	}
