@@ -229,7 +229,7 @@ func (r *run) synced(s *session) {
 	if r.links.release(s); s.link != r.links.to {
 		r.relistAt = now // on the connection that takes its place
 	}
-	r.info.at = now.Add(r.o.InfoInterval)
+	r.info.at, r.info.failures = now.Add(r.o.InfoInterval), 0
 	s.bucket.LeftOut = r.keys.leftOut
 	r.o.Logger.Debug("synced", "bucket", r.o.Bucket, "revision", s.bucket.Revision, "missing", len(missing))
 	r.sink.Synced(s.bucket)

@@ -23,20 +23,12 @@ func (l *look) unanswered(now time.Time, limit time.Duration) bool {
 	return l.failures > 0 || l.underway && now.Sub(l.asked) > limit
 }
 
-// arrivals is the watch by which the sink is told when something arrived. It stands while the bucket's leader does not answer: the
-// consumer may live on, on another server, and go on sending heartbeats, but nobody can write.
-type arrivals struct {
-	last  time.Time
-	stood time.Duration
-}
-
-// arrived tells the sink that something has arrived.
+// arrived tells the sink that something has arrived, but not while the bucket's leader does not answer: the consumer may live on, on
+// another server, and go on sending heartbeats, but nobody can write.
 func (r *run) arrived(at time.Time) {
-	if r.info.unanswered(at, r.silence()) {
-		r.arrivals.stood += at.Sub(r.arrivals.last)
+	if !r.info.unanswered(at, r.silence()) {
+		r.sink.Arrived(at)
 	}
-	r.arrivals.last = at
-	r.sink.Arrived(at.Add(-r.arrivals.stood))
 }
 
 // requestInfo reads the bucket's settings and state while the watcher is live.

@@ -61,7 +61,6 @@ type run struct {
 
 	relistAt time.Time
 	info     look
-	arrivals arrivals
 	absent   confirmation
 	silent   inquiry
 	store    storeWatch

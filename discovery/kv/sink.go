@@ -66,8 +66,8 @@ type Sink interface {
 	Observer
 	// Arrived says that something has arrived from the server: an entry, a heartbeat of the consumer, flow control, or an answer
 	// about keys of Overdue. It is called once for each batch, during listings as well, before the entries of the batch; at has
-	// a monotonic reading. It stands while the stream's leader, when asked how the bucket is, does not answer for longer than the limit
-	// of silence: what arrives then says that somebody listens, and not that anybody can write.
+	// a monotonic reading. It is not called while the stream's leader, when asked how the bucket is, does not answer for longer than
+	// the limit of silence: what arrives then says that somebody listens, and not that anybody can write.
 	Arrived(at time.Time)
 	// Overdue returns the keys that are about to be taken for dead, or to lose traffic, because they are silent. It is called
 	// after a batch while the bucket is followed and no question about an earlier answer is under way, so it must be cheap

@@ -11,7 +11,7 @@
 //	the clock   advances  stands    advances     stands             advances
 //	gap ends                        ▲                               ▲
 //
-// Who tells the clock of arrivals leaves out the time in which the stream's leader does not answer: see kv.Sink.
+// Who tells the clock of arrivals tells of none while the stream's leader does not answer, so that is a pause: see kv.Sink.
 //
 // A pause that is longer than the limit of silence is a gap; so is the time from a lost session to a complete listing, and
 // the time in which the store takes no writes. No wall clock is read, so no step of one moves a deadline.
