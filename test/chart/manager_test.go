@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -99,8 +100,13 @@ func expanded(t *testing.T, container *corev1.Container) []string {
 	return args
 }
 
+// kubeconfig is held by who binds the flag of that name, whose variable is the process's.
+var kubeconfig sync.Mutex
+
 func optionsOf(t *testing.T, args []string) manager.Options {
 	t.Helper()
+	kubeconfig.Lock()
+	defer kubeconfig.Unlock()
 	var options manager.Options
 	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
 	manager.BindFlags(flags, &options, &zap.Options{})
