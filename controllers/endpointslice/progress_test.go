@@ -3,10 +3,12 @@ package endpointslice
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
 	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -124,7 +126,6 @@ func TestGathering(t *testing.T) {
 
 // TestAStormIsOneBatch: changes that come in together are handed on together, and one that comes alone is at once.
 func TestAStormIsOneBatch(t *testing.T) {
-	nodes := fixture.Fleet(100)
 	for _, test := range []struct {
 		name   string
 		slices int
@@ -143,7 +144,12 @@ func TestAStormIsOneBatch(t *testing.T) {
 			}
 		})
 	}
-	clk := testclock.NewFakeClock(fixture.Epoch)
+	synctest.Test(t, storms)
+}
+
+// storms lets changes come in, in a bubble whose clock passes once nobody has anything to do.
+func storms(t *testing.T) {
+	clk := clock.RealClock{}
 	c := New(nil, nil, nil, mirror.NewCursor(), NewProgress(clk), nil, clk)
 	st := c.states.get(web)
 	selector, err := parseSelector(fixture.Service())
@@ -156,53 +162,51 @@ func TestAStormIsOneBatch(t *testing.T) {
 	}
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 	defer queue.ShutDown()
-	if err := c.Changes().Start(t.Context(), queue); err != nil {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if err := c.Changes().Start(ctx, queue); err != nil {
 		t.Fatal(err)
 	}
+	var changes []mirror.Change
+	for _, node := range fixture.Fleet(50) {
+		changes = append(changes, mirror.Change{New: node})
+	}
 	revision := uint64(0)
-	put := func(n int) {
-		for _, node := range nodes[:n] {
-			revision++
-			c.cursor.Put(revision, []mirror.Change{{New: node}})
-		}
+	put := func() {
+		revision++
+		c.cursor.Put(revision, changes)
 	}
 	const step = quietPeriod / 2
+	began := time.Now()
 	pass := func() {
-		eventually(t, func() error {
-			if c.cursor.Len() > 0 || !clk.HasWaiters() {
-				return context.DeadlineExceeded
-			}
-			return nil
-		})
+		synctest.Wait()
 		if queue.Len() > 0 {
-			t.Fatalf("handed on after %s", clk.Since(fixture.Epoch))
+			t.Fatalf("handed on after %s", time.Since(began))
 		}
-		clk.Step(step)
+		<-time.After(step)
 	}
 	handed := func() {
-		eventually(t, func() error {
-			if queue.Len() != 1 {
-				return context.DeadlineExceeded
-			}
-			return nil
-		})
+		synctest.Wait()
+		if queue.Len() != 1 {
+			t.Fatalf("not handed on after %s", time.Since(began))
+		}
 		request, _ := queue.Get()
 		queue.Done(request)
 	}
 	// A storm that never ends is a batch all the same after maxBatchDelay.
 	for passed := time.Duration(0); passed < maxBatchDelay; passed += step {
-		put(50)
+		put()
 		pass()
 	}
 	handed()
 	// A storm that has ended is one after quietPeriod.
-	put(50)
+	put()
 	pass()
-	put(50)
+	put()
 	pass()
 	pass()
 	handed()
-	if len(st.backlog.merged()) != 50 {
-		t.Errorf("%d dirty nodes, want 50", len(st.backlog.merged()))
+	if len(st.backlog.merged()) != len(changes) {
+		t.Errorf("%d dirty nodes, want %d", len(st.backlog.merged()), len(changes))
 	}
 }

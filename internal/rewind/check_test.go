@@ -266,7 +266,9 @@ func TestManyOutagesMakeFewLists(t *testing.T) {
 		w, check, outages := newWorld(false)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
-		go func() {
+		var slow sync.WaitGroup
+		defer slow.Wait()
+		slow.Go(func() {
 			for ctx.Err() == nil {
 				select {
 				case outages <- struct{}{}:
@@ -274,7 +276,7 @@ func TestManyOutagesMakeFewLists(t *testing.T) {
 				}
 				<-time.After(afterOutage * 3)
 			}
-		}()
+		})
 		if err := check.Start(ctx); err != nil {
 			t.Error(err)
 		}
