@@ -84,21 +84,29 @@ func runBareWatch(ctx context.Context, args []string, c *child) error {
 	return watchBare(ctx, b, c, func(discovery.Node) error { return nil })
 }
 
+// slices returns a client for the slices that the child writes.
+func (b bareFlags) slices() (discoveryclient.EndpointSliceInterface, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", b.kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	kube, err := kubernetes.NewForConfig(protobuf(config))
+	if err != nil {
+		return nil, err
+	}
+	return kube.DiscoveryV1().EndpointSlices(b.namespace), nil
+}
+
 // runBareRelay is the floor of what a change takes: a watch of the bucket, and one raw update of one slice.
 func runBareRelay(ctx context.Context, args []string, c *child) error {
 	b, err := parseBare(childRelay, args)
 	if err != nil {
 		return err
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", b.kubeconfig)
+	client, err := b.slices()
 	if err != nil {
 		return err
 	}
-	kube, err := kubernetes.NewForConfig(protobuf(config))
-	if err != nil {
-		return err
-	}
-	client := kube.DiscoveryV1().EndpointSlices(b.namespace)
 	slice, err := client.Create(ctx, bareSlice(bareService, 0, 0), metav1.CreateOptions{})
 	if err != nil {
 		return err
@@ -125,15 +133,10 @@ func runBareStorm(ctx context.Context, args []string, c *child) error {
 	if err != nil {
 		return err
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", b.kubeconfig)
+	client, err := b.slices()
 	if err != nil {
 		return err
 	}
-	kube, err := kubernetes.NewForConfig(protobuf(config))
-	if err != nil {
-		return err
-	}
-	client := kube.DiscoveryV1().EndpointSlices(b.namespace)
 	places, final := map[string]*discoveryv1.Endpoint{}, []*discoveryv1.EndpointSlice{}
 	for n := range b.puts / perSlice {
 		slice, err := client.Create(ctx, bareSlice(watchedStorm, n, 0), metav1.CreateOptions{})
