@@ -65,17 +65,14 @@ func (c *Cursor) Take() Changes {
 	return taken
 }
 
-// merge returns one change for each node. A node that came and went is none.
+// merge returns one change for each node. One that came and went has left: somebody may have looked at it meanwhile, and written it
+// down, or it was written down before the start.
 func merge(changes []Change) map[types.NamespacedName]Change {
 	nodes := make(map[types.NamespacedName]Change, len(changes))
 	for _, change := range changes {
 		name := change.Name()
-		if before, found := nodes[name]; found {
+		if before, found := nodes[name]; found && (before.Old != nil || change.New != nil) {
 			change.Old = before.Old
-		}
-		if change.Old == nil && change.New == nil {
-			delete(nodes, name)
-			continue
 		}
 		nodes[name] = change
 	}

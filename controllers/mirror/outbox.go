@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"slices"
 	"time"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -57,6 +56,9 @@ func (o *outbox) add(name string, c Change) {
 	o.state = true
 	if at, found := o.at[name]; found {
 		o.changes[at].New = c.New
+		if c.New == nil && o.changes[at].Old == nil {
+			o.changes[at].Old = c.Old // It was there for whoever looked, or written down before the start.
+		}
 		// It may have had an endpoint before anybody looked.
 		o.waits = o.waits || c.New == nil || c.New.Traffic() != TrafficReady
 		return
@@ -80,8 +82,6 @@ func (o *outbox) take(now time.Time) (changes []Change, state, settled bool) {
 		o.pause = min(o.pause*pauseFactor, maxPause)
 		o.gathered = now.Add(o.pause)
 	}
-	// A node that came and went meanwhile was never seen.
-	changes = slices.DeleteFunc(o.changes, func(c Change) bool { return c.Old == nil && c.New == nil })
-	o.changes, o.at = nil, nil
+	changes, o.changes, o.at = o.changes, nil, nil
 	return changes, state, settled
 }

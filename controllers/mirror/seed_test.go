@@ -109,6 +109,39 @@ func TestRestartWhileTheBucketIsAwayKeepsEverything(t *testing.T) {
 	g.want(1, gone)
 }
 
+// Who was written down, and is not in the first listing, has left, also for a projection that has not looked before: there is an
+// object of it.
+func TestWhoWasWrittenDownLeaves(t *testing.T) {
+	f := newFleet(t, testPolicy)
+	f.beat(1)
+	f.beat(2)
+	for name, show := range map[string]func(g *fleet){
+		"its key was deleted":    func(g *fleet) { g.unregister(1) },
+		"it is deleted at once":  func(g *fleet) { g.beat(1); g.unregister(1) },
+		"it came back, and left": func(g *fleet) { g.unregister(1); g.beat(1); g.unregister(1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := restart(f)
+			g.T = t
+			g.Listing(kv.CauseStart)
+			g.Arrived(g.clock.Now())
+			g.beat(2)
+			show(g)
+			g.Synced(g.bucket(testTTL))
+			g.want(1, gone)
+			c := NewCursor()
+			for i, change := range g.take() {
+				c.Put(uint64(i+1), []Change{change})
+			}
+			nodes := c.Take().Nodes
+			change, told := nodes[types.NamespacedName{Namespace: "ns", Name: "reg.n1"}]
+			if !told || change.New != nil || change.Old == nil {
+				t.Errorf("of who left is told %+v", change)
+			}
+		})
+	}
+}
+
 func TestSeedTakesNoForeignObject(t *testing.T) {
 	f := &fleet{T: t, clock: clocktesting.NewFakeClock(time.Now())}
 	f.Mirror = newMirror(types.NamespacedName{Namespace: "ns", Name: "reg"}, testPolicy, nil, []*rollcallv1alpha1.DiscoveredNode{{

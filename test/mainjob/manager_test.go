@@ -159,6 +159,7 @@ func TestLeaderHandsOver(t *testing.T) {
 	first.Stop()
 	r.unregister(0)
 	took := r.Within(patience, "the other replica to take over", r.serves(1, 3))
+	r.Within(patience, "the view to follow", func() bool { return len(r.nodes()) == 2 })
 	t.Logf("handed over after %s", took)
 }
 
