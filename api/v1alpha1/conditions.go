@@ -359,7 +359,23 @@ const (
 	// message says who lost what. Nothing is wrong if they are one server, or one was replaced; else give each its own.
 	ReasonAddressShared = "AddressShared"
 
-	// ReasonWriteFailed means that the API server refused an EndpointSlice. The message is the API server's; it is tried
-	// again.
+	// ReasonEndpointsRefused means that the API server refuses some endpoints, or all: an admission policy or a webhook does not
+	// let them be in an EndpointSlice. They are left out, and all else is written. Change the nodes, or what refuses them.
+	ReasonEndpointsRefused = "EndpointsRefused"
+
+	// ReasonQuotaExceeded means that a ResourceQuota of the namespace lets no EndpointSlice be created, and those that there are
+	// have no room for some endpoints. Raise count/endpointslices.discovery.k8s.io.
+	ReasonQuotaExceeded = "QuotaExceeded"
+
+	// ReasonRemovalRefused means that endpoints which should be gone can't be taken out of their EndpointSlice: the API server
+	// refuses to update it, and to put another one in its place. Change what refuses it: traffic goes to where nobody is.
+	ReasonRemovalRefused = "RemovalRefused"
+
+	// ReasonWriteUnanswered means that a write of an EndpointSlice has had no answer for 5 seconds. Look at the admission webhooks
+	// that take EndpointSlices of the namespace, and at the API server.
+	ReasonWriteUnanswered = "WriteUnanswered"
+
+	// ReasonWriteFailed means that the API server can't write an EndpointSlice, for example since an admission webhook is down. The
+	// message is the API server's; it is tried again.
 	ReasonWriteFailed = "WriteFailed"
 )

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
@@ -25,13 +27,29 @@ const concurrentWrites = 8
 // errOutdated says that a slice was not what the plan took it for. What it is has been read meanwhile.
 var errOutdated = errors.New("the endpoint slice was changed by somebody else")
 
+// unansweredAfter is after how long without an answer the condition says so.
+const unansweredAfter = 5 * time.Second
+
 // writer writes the slices of one Service.
 type writer struct {
 	*Controller
 	service types.NamespacedName
-	state   *state
+	// object is the Service, nil if it is gone.
+	object *corev1.Service
+	state  *state
 	// uid is the Service's.
 	uid types.UID
+	// late gets something when a write has had no answer for long.
+	late chan struct{}
+}
+
+// writer returns the writer of a Service; object is nil if the Service is gone.
+func (c *Controller) writer(name types.NamespacedName, object *corev1.Service, st *state) *writer {
+	w := &writer{Controller: c, service: name, object: object, state: st, late: make(chan struct{}, 1)}
+	if object != nil {
+		w.uid = object.UID
+	}
+	return w
 }
 
 // apply carries out the operations. Those that yield come last, and only if all others have succeeded; apart from that, one
@@ -58,9 +76,26 @@ func (w *writer) apply(ctx context.Context, operations []plan.Operation) error {
 }
 
 // writeAll carries out operations in any order and returns one of their errors: always the same of the same ones, since it
-// ends up in the condition. Those that it has not begun when the API server is found to be away it does not begin: what they would
-// write grows old.
+// ends up in the condition. A write that gets no answer for long is told while it lasts.
 func (w *writer) writeAll(ctx context.Context, operations []plan.Operation) error {
+	done := make(chan error, 1)
+	go func() { done <- w.writeEach(ctx, operations) }()
+	select {
+	case err := <-done:
+		return err
+	case <-w.late:
+	}
+	if w.object != nil {
+		if err := w.report(ctx, w.object, w.state, unanswered()); err != nil {
+			log.FromContext(ctx).V(1).Info("the condition does not say that a write gets no answer", "error", err.Error())
+		}
+	}
+	return <-done
+}
+
+// writeEach carries out the operations. Those that it has not begun when the API server is found to be away it does not begin: what
+// they would write grows old.
+func (w *writer) writeEach(ctx context.Context, operations []plan.Operation) error {
 	errs := make([]error, len(operations))
 	var group errgroup.Group
 	group.SetLimit(concurrentWrites)
@@ -71,7 +106,7 @@ func (w *writer) writeAll(ctx context.Context, operations []plan.Operation) erro
 			continue
 		}
 		group.Go(func() error {
-			if errs[i] = w.write(ctx, op); outage.Withheld(errs[i]) {
+			if errs[i] = w.carryOut(ctx, op); outage.Withheld(errs[i]) {
 				away.Store(&errs[i])
 			}
 			return nil
@@ -79,6 +114,23 @@ func (w *writer) writeAll(ctx context.Context, operations []plan.Operation) erro
 	}
 	_ = group.Wait()
 	return gravest(errs)
+}
+
+// timed sends an operation, and notes if it gets no answer for long.
+func (w *writer) timed(ctx context.Context, op plan.Operation) error {
+	answered := make(chan struct{})
+	defer close(answered)
+	go func() {
+		select {
+		case <-answered:
+		case <-w.clock.After(unansweredAfter):
+			select {
+			case w.late <- struct{}{}:
+			default: // It was noted before.
+			}
+		}
+	}()
+	return w.send(ctx, op)
 }
 
 // gravest returns the error that says most: errOutdated only if there is no other.
@@ -100,11 +152,14 @@ func gravest(errs []error) error {
 func (w *writer) write(ctx context.Context, op plan.Operation) error {
 	tracker := w.state.slices
 	tracker.writing(op.Slice.Name, true)
-	err := w.send(ctx, op)
+	err := w.timed(ctx, op)
 	switch {
 	case err == nil:
 		w.wrote(op)
 		return nil
+	case denied(err):
+		tracker.writing(op.Slice.Name, false) // With whatever code: that of a conflict would be taken for one.
+		return fmt.Errorf("%s endpoint slice %s: %w", op.Verb, op.Slice.Name, err)
 	case op.Verb == plan.Delete && apierrors.IsNotFound(err):
 		tracker.resolve(op.Slice.Name, nil, w.uid)
 		return nil
@@ -188,10 +243,4 @@ func creatable(service *corev1.Service, operations []plan.Operation) []plan.Oper
 // terminating says whether the namespace is being deleted, so that nothing can be created in it any more.
 func terminating(err error) bool {
 	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
-}
-
-// refused says whether the API server understood the write and will not have it.
-func refused(err error) bool {
-	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) ||
-		apierrors.IsRequestEntityTooLargeError(err)
 }

@@ -20,6 +20,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/refusal"
 	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
@@ -133,6 +134,37 @@ func problem(reason string, err error) *outcome {
 	}
 	return &outcome{metav1.ConditionFalse, reason, message}
 }
+
+// unanswered returns the outcome of a reconcile one of whose writes gets no answer.
+func unanswered() *outcome {
+	return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonWriteUnanswered, fmt.Sprintf(
+		"A write of an EndpointSlice of this Service has had no answer for %s: an admission webhook hangs, or the API server is busy. "+
+			"Nothing is lost; other Services do not wait for it. Look at the webhooks that take EndpointSlices of this namespace.", unansweredAfter)}
+}
+
+// refusedOutcome returns the outcome of a reconcile of which the API server refused a part; nil if it refused nothing.
+func refusedOutcome(s refusal.Summary) *outcome {
+	switch {
+	case s.Stuck > 0:
+		return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonRemovalRefused, fmt.Sprintf(
+			"%d endpoints that should be gone, such as %s, can't be taken out of their EndpointSlice, since the API server refuses it with and "+
+				"without them: %s. Let the policy, webhook or role that says so take it; it is tried again within %s.",
+			s.Stuck, s.Example, s.Words, within)}
+	case s.Refused == 0:
+		return nil
+	case s.Quota:
+		return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonQuotaExceeded, fmt.Sprintf(
+			"%d endpoints, such as %s, wait for room: the EndpointSlices that there are have none, and a quota refuses another: %s. "+
+				"All else is written. Raise the quota of this namespace; it is tried again within %s.",
+			s.Refused, s.Example, s.Words, within)}
+	}
+	return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonEndpointsRefused, fmt.Sprintf(
+		"%d endpoints, such as %s, are left out since the API server refuses them: %s. All else is written. Change the nodes, or the policy "+
+			"or webhook that says so; they are tried again within %s.", s.Refused, s.Example, s.Words, within)}
+}
+
+// within is after what time all that is refused is tried again.
+const within = "5 minutes"
 
 // reported is the condition that was written last, and the version of the Service that has it: the cache may be behind.
 type reported struct {

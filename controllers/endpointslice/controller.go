@@ -23,6 +23,9 @@ import (
 // again is when to look at a Service again whose slices were changed by somebody else between the plan and the write.
 const again = 10 * time.Millisecond
 
+// crowded is when to look at a Service again of whose namespace too many others get no answer.
+const crowded = time.Second
+
 //+kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch
 //+kubebuilder:rbac:groups="",resources=services/status,verbs=patch
 //+kubebuilder:rbac:groups="",resources=services/finalizers,verbs=update
@@ -46,6 +49,7 @@ type Controller struct {
 	metrics  Metrics
 	clock    clock.Clock
 	states   *states
+	turns    *turns
 	queue    *todo.List
 }
 
@@ -56,13 +60,24 @@ func New(
 ) *Controller {
 	return &Controller{
 		client: c, live: live, nodes: nodes, cursor: cursor, progress: progress, metrics: metrics, clock: clk,
-		states: newStates(), queue: todo.New(),
+		states: newStates(), turns: newTurns(clk), queue: todo.New(),
 	}
 }
 
 // Reconcile brings the slices of one Service up to date.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	defer c.progress.end(req.NamespacedName, c.progress.begin(req.NamespacedName))
+	last := c.progress.begin(req.NamespacedName)
+	shown := func() { c.progress.end(req.NamespacedName, last) }
+	defer shown()
+	if !c.turns.enter(req.Namespace) {
+		return ctrl.Result{RequeueAfter: crowded}, nil
+	}
+	defer c.turns.leave(req.Namespace)
+	end, err := c.turns.take(ctx, shown)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	defer end()
 	return outage.Result(c.reconcile(ctx, req))
 }
 
@@ -87,16 +102,18 @@ func (c *Controller) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // sync writes what the slices of a Service lack.
 func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *state, selector labels.Selector) (ctrl.Result, error) {
-	view := plan.NewView(service)
-	w := &writer{Controller: c, service: client.ObjectKeyFromObject(service), state: st, uid: service.UID}
+	w := c.writer(client.ObjectKeyFromObject(service), service, st)
+	plain := plan.NewView(service)
+	view := plain.Without(st.aside.Without())
 	todo := c.states.begin(st, selector, st.placement == nil || !st.placement.View().Equal(view))
+	st.aside.Begin(c.clock.Now(), st.tried.differs(plain, service) || todo.settled)
 	operations, err := w.plan(ctx, view, selector, todo)
 	if err == nil {
 		err = w.apply(ctx, creatable(service, operations))
 	}
 	switch {
 	case err == nil && service.DeletionTimestamp == nil:
-		return ctrl.Result{}, c.report(ctx, service, st, c.outcome(ctx, service.Namespace, selector, st.placement.Report()))
+		return c.synced(ctx, service, st, selector)
 	case err == nil || terminating(err):
 		// All of it is looked at again should it outlive this.
 		st.placement = nil
@@ -106,10 +123,24 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 	if errors.Is(err, errOutdated) {
 		return ctrl.Result{RequeueAfter: again}, nil
 	}
-	if refused(err) {
+	if !outage.Unanswered(err) && !outage.Unserved(err) && ctx.Err() == nil {
 		err = errors.Join(err, c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonWriteFailed, err)))
 	}
 	return ctrl.Result{}, err
+}
+
+// synced ends a reconcile that wrote all that the API server takes.
+func (c *Controller) synced(ctx context.Context, service *corev1.Service, st *state, selector labels.Selector) (ctrl.Result, error) {
+	outcome := c.outcome(ctx, service.Namespace, selector, st.placement.Report())
+	if st.aside.Any() {
+		// The slices are not as they were planned.
+		st.placement = nil
+	}
+	next := st.aside.End()
+	if r := refusedOutcome(st.aside.Summary()); r != nil {
+		outcome = r
+	}
+	return ctrl.Result{RequeueAfter: next}, c.report(ctx, service, st, outcome)
 }
 
 // plan returns the writes that the work comes down to.

@@ -414,7 +414,7 @@ func TestRefused(t *testing.T) {
 		return nil
 	})
 	o.service()
-	o.hasReason(rollcallv1alpha1.ReasonWriteFailed)
+	o.hasReason(rollcallv1alpha1.ReasonEndpointsRefused)
 	if message := o.condition("web").Message; !strings.Contains(message, "quota exceeded") {
 		t.Errorf("message is %q", message)
 	}

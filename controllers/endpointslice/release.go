@@ -29,8 +29,8 @@ func (c *Controller) release(ctx context.Context, name types.NamespacedName, ser
 		if mistaken {
 			return ctrl.Result{RequeueAfter: again}, nil
 		}
-		w := &writer{Controller: c, service: name, state: st}
-		if err := w.removeAll(ctx, existing); errors.Is(err, errOutdated) {
+		st.aside.Begin(c.clock.Now(), false)
+		if err := c.writer(name, service, st).removeAll(ctx, existing); errors.Is(err, errOutdated) {
 			return ctrl.Result{RequeueAfter: again}, nil
 		} else if err != nil {
 			return ctrl.Result{}, err

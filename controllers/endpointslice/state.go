@@ -1,9 +1,11 @@
 package endpointslice
 
 import (
+	"maps"
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -11,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/refusal"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
 
@@ -24,14 +27,32 @@ type state struct {
 	backlog backlog
 	// full is true if the next pass must look at everything.
 	full bool
-	// slices guards itself.
+	// settled is true if a registry was listed since the last pass began, or changed in another way that all may depend on.
+	settled bool
+	// slices and aside guard themselves. In aside is what the API server refuses.
 	slices *tracker
+	aside  *refusal.Aside
 
 	// Only the reconcile of the Service, of which there is one at a time, uses these.
 
 	// placement is nil while it must be built.
 	placement *plan.Placement
 	reported  reported
+	// tried is the Service as the API server was last asked for it.
+	tried tried
+}
+
+// tried is all of a Service that the API server may judge a slice by.
+type tried struct {
+	view        *plan.View
+	annotations map[string]string
+}
+
+// differs returns true if the Service is another than the last time, and remembers it.
+func (t *tried) differs(view *plan.View, service *corev1.Service) bool {
+	differs := t.view == nil || !t.view.Equal(view) || !maps.Equal(t.annotations, service.Annotations)
+	t.view, t.annotations = view, service.Annotations
+	return differs
 }
 
 // work is what a reconcile has to look at.
@@ -41,6 +62,8 @@ type work struct {
 	// latest are the same nodes as they are since. A full pass reads all nodes as they stand.
 	latest map[string]*mirror.Node
 	full   bool
+	// settled is true if what was refused is to be tried again.
+	settled bool
 	// exist are the slices that a full pass starts from, vanished those that the watch no longer shows.
 	exist, vanished []*discoveryv1.EndpointSlice
 }
@@ -70,7 +93,7 @@ func (s *states) ensure(service types.NamespacedName) *state {
 	}
 	st := namespace[service.Name]
 	if st == nil {
-		st = &state{slices: newTracker()}
+		st = &state{slices: newTracker(), aside: refusal.NewAside()}
 		namespace[service.Name] = st
 	}
 	return st
@@ -100,7 +123,8 @@ func (s *states) begin(st *state, selector labels.Selector, full bool) work {
 	} else {
 		todo.latest = st.backlog.latest()
 	}
-	st.selector, st.backlog, st.full = selector, backlog{}, false
+	todo.settled = st.settled
+	st.selector, st.backlog, st.full, st.settled = selector, backlog{}, false, false
 	return todo
 }
 
@@ -131,7 +155,7 @@ func (s *states) lookAgain(namespaces sets.Set[string]) []types.NamespacedName {
 	for namespace := range namespaces {
 		for name, st := range s.services[namespace] {
 			if st.selector != nil {
-				st.full = true
+				st.full, st.settled = true, true
 				affected = append(affected, types.NamespacedName{Namespace: namespace, Name: name})
 			}
 		}

@@ -27,9 +27,6 @@ import (
 )
 
 const (
-	// concurrentServices is how many Services are reconciled at once.
-	concurrentServices = 4
-
 	// What failed is tried again after retryFirst, then after twice as long each time, at most after retryLast.
 	retryFirst, retryLast = 5 * time.Millisecond, time.Second
 )
@@ -60,7 +57,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(c.Changes()).
 		WatchesRawSource(c.queue).
 		WithOptions(controller.Options{
-			MaxConcurrentReconciles: concurrentServices,
+			MaxConcurrentReconciles: workers,
 			// A Service is on its way to a worker at once: the queue with priorities hands it on twice before.
 			UsePriorityQueue: new(false),
 			RateLimiter:      workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),

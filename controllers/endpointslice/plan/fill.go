@@ -26,7 +26,7 @@ func (st *step) convert() {
 // convertible returns true if an empty slice can have the ports of the group at once: nothing that leaves it has to stay until
 // something else is written.
 func (st *step) convertible(s *slice, g *group) bool {
-	return !slices.ContainsFunc(s.draft.left, func(left departure) bool {
+	return !st.view.apart && !slices.ContainsFunc(s.draft.left, func(left departure) bool {
 		c := left.candidate
 		if c == nil || c.node == nil && c.kept == nil || !c.ready() {
 			return false
@@ -101,7 +101,7 @@ func (st *step) fillSlice(unplaced []*desired, s *slice) []*desired {
 	return unplaced[n:]
 }
 
-// room returns a slice for some of so many endpoints. A slice that exists is taken only if it saves a new one.
+// room returns a slice for some of so many endpoints. A slice that exists is taken only if it saves a new one, or there can be none.
 func (st *step) room(g *group, endpoints int, spares *[]*slice) *slice {
 	if i := slices.IndexFunc(*spares, func(s *slice) bool { return st.convertible(s, g) }); i >= 0 {
 		s := (*spares)[i]
@@ -110,6 +110,9 @@ func (st *step) room(g *group, endpoints int, spares *[]*slice) *slice {
 		return s
 	}
 	unused := (MaxEndpoints - endpoints%MaxEndpoints) % MaxEndpoints
+	if st.view.sparing {
+		unused = MaxEndpoints - 1
+	}
 	if s := g.fullest(unused); s != nil {
 		return s
 	}

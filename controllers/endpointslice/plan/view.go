@@ -29,6 +29,9 @@ type View struct {
 	ports               []corev1.ServicePort
 	publishNotReady     bool
 	zoneHints           bool
+	// sparing is true if a new slice is made only where those that exist have no room, apart, if no slice that exists gets other
+	// ports.
+	sparing, apart bool
 }
 
 // NewView returns the view of a Service.
@@ -51,6 +54,14 @@ func NewView(service *corev1.Service) *View {
 
 // Equal returns true if the views make the same slices.
 func (v *View) Equal(o *View) bool { return reflect.DeepEqual(v, o) }
+
+// Without returns the view where the API server refuses to create slices, for which sparing stands, or to give other ports to those
+// that exist, for which apart stands.
+func (v *View) Without(sparing, apart bool) *View {
+	without := *v
+	without.sparing, without.apart = sparing, apart
+	return &without
+}
 
 // sliceLabels returns the labels of the Service's slices: the Service's own, but for those with a meaning of their own on
 // slices.
