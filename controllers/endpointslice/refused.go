@@ -227,11 +227,7 @@ func words(err error) string {
 // place, and without those endpoints that are the cause, as long as there are no more of them than of the others.
 func (a *attempt) unstick(ctx context.Context, losing *discoveryv1.EndpointSlice, why error) error {
 	aside := a.state.aside
-	if len(losing.Endpoints) == 0 {
-		aside.Stuck(a.change, words(why))
-		return nil
-	}
-	if !aside.Waits(a.base.Name) {
+	if len(losing.Endpoints) > 0 && !aside.Waits(a.base.Name) {
 		err := a.replace(ctx, losing)
 		if refused(err) {
 			err = a.expel(ctx, losing)
@@ -242,6 +238,7 @@ func (a *attempt) unstick(ctx context.Context, losing *discoveryv1.EndpointSlice
 		}
 	}
 	aside.Stuck(a.change, words(why))
+	a.putAside(a.parts, why)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package mainjob
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ func (r *rig) policy(expression string, probe *discoveryv1.EndpointSlice, operat
 	r.Create(binding)
 	end = func() {
 		for _, o := range []client.Object{binding, p} {
-			if err := client.IgnoreNotFound(r.API.Delete(r.T.Context(), o)); err != nil && r.T.Context().Err() == nil {
+			if err := client.IgnoreNotFound(r.API.Delete(context.Background(), o)); err != nil {
 				r.Error(err)
 			}
 		}

@@ -97,10 +97,13 @@ func (a *Aside) End() time.Duration {
 			next = g.due
 		}
 	}
-	if next.IsZero() {
+	switch {
+	case next.IsZero():
 		return 0
+	case !next.After(a.now):
+		return retryFirst // It was due in this pass, and not tried.
 	}
-	return max(next.Sub(a.now), time.Millisecond)
+	return next.Sub(a.now)
 }
 
 // Any returns true if anything is refused, so that the slices are not as they were planned.
