@@ -138,29 +138,28 @@ func problem(reason string, err error) *outcome {
 // unanswered returns the outcome of a reconcile one of whose writes gets no answer.
 func unanswered() *outcome {
 	return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonWriteUnanswered, fmt.Sprintf(
-		"A write of an EndpointSlice of this Service has had no answer for %s: an admission webhook hangs, or the API server is busy. "+
-			"Nothing is lost; other Services do not wait for it. Look at the webhooks that take EndpointSlices of this namespace.", unansweredAfter)}
+		"An EndpointSlice of the Service has been written for %s without an answer: an admission webhook hangs, or the API server does. "+
+			"Look at the webhooks that take EndpointSlices of this namespace.", unansweredAfter)}
 }
 
 // refusedOutcome returns the outcome of a reconcile of which the API server refused a part; nil if it refused nothing.
 func refusedOutcome(s refusal.Summary) *outcome {
+	said := func(reason string, n int, what, cure string) *outcome {
+		return &outcome{metav1.ConditionFalse, reason, fmt.Sprintf(
+			"%d of the Service's endpoints %s, such as %s: %s. %s; it is tried again within %s.", n, what, s.Example, s.Words, cure, within)}
+	}
 	switch {
 	case s.Stuck > 0:
-		return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonRemovalRefused, fmt.Sprintf(
-			"%d endpoints that should be gone, such as %s, can't be taken out of their EndpointSlice, since the API server refuses it with and "+
-				"without them: %s. Let the policy, webhook or role that says so take it; it is tried again within %s.",
-			s.Stuck, s.Example, s.Words, within)}
+		return said(rollcallv1alpha1.ReasonRemovalRefused, s.Stuck, "should be gone, and the API server refuses to take them out",
+			"Let the policy or webhook that says so take updates of EndpointSlices")
 	case s.Refused == 0:
 		return nil
 	case s.Quota:
-		return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonQuotaExceeded, fmt.Sprintf(
-			"%d endpoints, such as %s, wait for room: the EndpointSlices that there are have none, and a quota refuses another: %s. "+
-				"All else is written. Raise the quota of this namespace; it is tried again within %s.",
-			s.Refused, s.Example, s.Words, within)}
+		return said(rollcallv1alpha1.ReasonQuotaExceeded, s.Refused, "have no room, since a quota allows no other EndpointSlice",
+			"All else is written. Raise the quota of this namespace")
 	}
-	return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonEndpointsRefused, fmt.Sprintf(
-		"%d endpoints, such as %s, are left out since the API server refuses them: %s. All else is written. Change the nodes, or the policy "+
-			"or webhook that says so; they are tried again within %s.", s.Refused, s.Example, s.Words, within)}
+	return said(rollcallv1alpha1.ReasonEndpointsRefused, s.Refused, "are left out, since the API server refuses them",
+		"All else is written. Change the nodes, or the policy or webhook that says so")
 }
 
 // within is after what time all that is refused is tried again.

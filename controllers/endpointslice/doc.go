@@ -35,6 +35,11 @@
 // An endpoint that goes to another slice, and one that gives way to another node's, stays until the other slice is written.
 // An endpoint that is gone or no longer ready waits for nothing: where one slice has both kinds it is written twice.
 //
+// # What the API server refuses
+//
+// A slice that is refused is written without what is new in it; what is refused of that is found out, put aside and tried again. See
+// package refusal. Meanwhile each pass is a full one. A Service that gets no answer gives its turn to another after a second.
+//
 // # What is never removed
 //
 // An endpoint whose node the Mirror does not know stays as it is until the node's registry has been listed completely. A

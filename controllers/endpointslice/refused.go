@@ -19,10 +19,10 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
-// refused returns true if the API server understood the write and will not have it. What an admission webhook answers has a code of
-// the webhook's own.
+// refused returns true if the API server understood the write and will not have what is in it. What an admission webhook answers has
+// a code of the webhook's own. That a right is missing is not about the slice, and an API server that is just starting says so too.
 func refused(err error) bool {
-	if err == nil || terminating(err) {
+	if err == nil || terminating(err) || strings.Contains(err.Error(), `" cannot `) && apierrors.IsForbidden(err) {
 		return false
 	}
 	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) ||
@@ -37,9 +37,7 @@ func denied(err error) bool {
 }
 
 // wholesale returns true if the refusal does not depend on what is written.
-func wholesale(err error) bool {
-	return apierrors.IsForbidden(err) && (refusal.Quota(err.Error()) || strings.Contains(err.Error(), `" cannot `))
-}
+func wholesale(err error) bool { return apierrors.IsForbidden(err) && refusal.Quota(err.Error()) }
 
 // attempt is an operation that is carried out as far as the API server takes it.
 type attempt struct {
