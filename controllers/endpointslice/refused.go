@@ -222,13 +222,13 @@ func words(err error) string {
 }
 
 // unstick tries other ways to take from a slice what must leave it, where it can't be written without: by another slice in its
-// place, and without those endpoints that are the cause, as long as there are no more of them than of the others.
+// place, and without those endpoints that are the cause, as long as those are few.
 func (a *attempt) unstick(ctx context.Context, losing *discoveryv1.EndpointSlice, why error) error {
 	aside := a.state.aside
 	if len(losing.Endpoints) > 0 && !aside.Waits(a.base.Name) {
 		err := a.replace(ctx, losing)
 		if refused(err) {
-			err = a.expel(ctx, losing)
+			err = a.expel(ctx, losing, err)
 		}
 		if !refused(err) {
 			aside.Postpone(a.change)
@@ -258,16 +258,15 @@ func (a *attempt) replace(ctx context.Context, slice *discoveryv1.EndpointSlice)
 }
 
 // expel writes the slice without those of its endpoints that are the cause of the refusal, and puts them aside. It returns the
-// refusal if they are more than the others, or if it had to give up.
-func (a *attempt) expel(ctx context.Context, losing *discoveryv1.EndpointSlice) (err error) {
+// refusal if they are more than the others, and not few beside those that must leave, or if it had to give up.
+func (a *attempt) expel(ctx context.Context, losing *discoveryv1.EndpointSlice, why error) error {
 	bare := *losing
 	bare.Endpoints = nil
 	c := refusal.NewChange(&bare, losing)
 	s := refusal.NewSearch([][]int{c.New()})
-	var why error
 	for items := s.Next(); items != nil; items = s.Next() {
 		if !a.state.aside.Try() {
-			return apierrors.NewForbidden(discoveryv1.Resource("endpointslices"), losing.Name, errors.New("too many tries"))
+			return why
 		}
 		slice := c.With(append(slices.Clone(s.Admitted), items...))
 		switch err := a.client.Update(ctx, slice, client.DryRunAll); {
@@ -280,7 +279,7 @@ func (a *attempt) expel(ctx context.Context, losing *discoveryv1.EndpointSlice) 
 			return fmt.Errorf("update endpoint slice %s: %w", slice.Name, err)
 		}
 	}
-	if len(s.Refused) > len(s.Admitted) {
+	if leaving := len(a.base.Endpoints) - len(losing.Endpoints); len(s.Refused) > max(len(s.Admitted), leaving/10) {
 		return why
 	}
 	if err := a.write(ctx, plan.Operation{Verb: plan.Update, Slice: c.With(s.Admitted), Cause: a.op.Cause}); err != nil {

@@ -69,7 +69,7 @@ func TestFaults(t *testing.T) {
 	report := &report{seed: *seed}
 	t.Run("all", func(t *testing.T) {
 		for _, f := range slices.Concat(
-			faultsOfNATS(), faultsOfACluster(), faultsOfTheBucket(), faultsOfTheAPIServer(), faultsOfTheOperator(), faultsOfClocks(),
+			faultsOfNATS(), faultsOfACluster(), faultsOfTheBucket(), faultsOfTheAPIServer(), faultsOfAdmission(), faultsOfTheOperator(), faultsOfClocks(),
 			faultsOfTheFleet(), faultsOfTheGuard(), faultsOfPods(), faultsOfListening(), faultsOfTheStore(),
 			faultsOfRecords(), faultsOfAddresses(), faultsOfServers(),
 		) {

@@ -28,32 +28,12 @@ const atOnce = 2*time.Second + allowance
 // that. probe is a slice that it refuses: it is in force once it does.
 func (r *rig) policy(expression string, probe *discoveryv1.EndpointSlice, operations ...admissionv1.OperationType) (end func()) {
 	r.Helper()
-	name := fmt.Sprintf("%s-%d", r.Namespace, time.Now().UnixNano())
-	p := &admissionv1.ValidatingAdmissionPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: admissionv1.ValidatingAdmissionPolicySpec{
-			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
-				RuleWithOperations: admissionv1.RuleWithOperations{
-					Operations: operations,
-					Rule:       admissionv1.Rule{APIGroups: []string{"discovery.k8s.io"}, APIVersions: []string{"v1"}, Resources: []string{"endpointslices"}},
-				},
-			}}},
-			Validations: []admissionv1.Validation{{Expression: expression, Message: "the test refuses this"}},
-		},
+	objects := testrig.Policy(r.Namespace, expression, operations...)
+	for _, o := range objects {
+		r.Create(o)
 	}
-	binding := &admissionv1.ValidatingAdmissionPolicyBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
-			PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
-			MatchResources: &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{
-				MatchLabels: map[string]string{corev1.LabelMetadataName: r.Namespace},
-			}},
-		},
-	}
-	r.Create(p)
-	r.Create(binding)
 	end = func() {
-		for _, o := range []client.Object{binding, p} {
+		for _, o := range objects {
 			if err := client.IgnoreNotFound(r.API.Delete(context.Background(), o)); err != nil {
 				r.Error(err)
 			}
@@ -75,7 +55,7 @@ func (r *rig) refuses(probe *discoveryv1.EndpointSlice, operation admissionv1.Op
 	default:
 		err = r.API.Create(r.Context(), probe.DeepCopy(), client.DryRunAll)
 	}
-	return err != nil && strings.Contains(err.Error(), "the test refuses this")
+	return err != nil && strings.Contains(err.Error(), testrig.Refusal)
 }
 
 // without is an expression that is false for a slice with one of the addresses.
@@ -174,7 +154,7 @@ func TestARemovalDoesNotWaitForWhatIsRefused(t *testing.T) {
 	r.unregisterAll(0, 30)
 	took := r.Within(atOnce, "those that unregistered to go", r.serves(30, 60))
 	t.Logf("30 of 60 were out %s after the last unregistered", took)
-	r.reports(rollcallv1alpha1.ReasonEndpointsRefused, "1 endpoint", address(60), "the test refuses this")
+	r.reports(rollcallv1alpha1.ReasonEndpointsRefused, "1 endpoint", address(60), testrig.Refusal)
 	r.beat(61)
 	r.Within(patience, "another node", r.servesAll([]int{30, 60}, []int{61, 62}))
 	if n := len(manager.Take()); n > 200 {
@@ -278,7 +258,7 @@ func TestNothingCanBeWritten(t *testing.T) {
 	defer end()
 	r.beatAll(60, 70)
 	r.unregisterAll(0, 30)
-	r.reports("RemovalRefused: 30 ", "the test refuses this")
+	r.reports("RemovalRefused: 30 ", testrig.Refusal)
 	manager.Take()
 	r.Throughout(10*time.Second, "all that there was", r.serves(0, 60))
 	if n := slicesWritten(manager); n > 100 {
@@ -288,6 +268,39 @@ func TestNothingCanBeWritten(t *testing.T) {
 	took := r.Within(patience, "all to be right once nothing is refused", r.serves(30, 70))
 	t.Logf("all was right after %s", took)
 	r.reports("Synced")
+}
+
+// TestAServiceThatChangesKeepsItsEndpoints: where one address is refused all others get the new port, and none is away for a moment.
+func TestAServiceThatChangesKeepsItsEndpoints(t *testing.T) {
+	for name, refused := range map[string]int{"one that is new": 60, "one that is there": 40} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := populated(t, 60)
+			r.startReady()
+			r.Within(patience, "all endpoints", r.serves(0, 60))
+			end := r.policy(without(address(refused)), r.slice(address(refused)), admissionv1.Create, admissionv1.Update)
+			defer end()
+			r.beat(60)
+			others := slices.DeleteFunc(addresses(0, 60), func(at string) bool { return at == address(refused) })
+			slices.Sort(others)
+			patch := client.RawPatch(types.JSONPatchType, []byte(`[{"op":"replace","path":"/spec/ports/0/targetPort","value":9090}]`))
+			if err := r.API.Patch(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: "web"}}, patch); err != nil {
+				t.Fatal(err)
+			}
+			r.Within(patience, "the new port of all others", func() bool {
+				shown := r.ready("web")
+				if lost := slices.DeleteFunc(slices.Clone(others), func(at string) bool { return slices.Contains(shown, at) }); len(lost) > 0 {
+					t.Fatalf("%v are not shown for a moment", lost)
+				}
+				ports := map[int32]int{}
+				for _, slice := range r.ours() {
+					ports[*slice.Ports[0].Port] += len(slice.Endpoints)
+				}
+				return ports[9090] >= 59 && ports[8080] == 0
+			})
+			r.reports("EndpointsRefused: 1 ", address(refused))
+		})
+	}
 }
 
 // TestDeletesAreRefused: a slice that can't be deleted is emptied.
