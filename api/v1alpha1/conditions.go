@@ -359,6 +359,11 @@ const (
 	// message says who lost what. Nothing is wrong if they are one server, or one was replaced; else give each its own.
 	ReasonAddressShared = "AddressShared"
 
+	// ReasonChangedBack means that somebody else changes back what Rollcall writes, again and again. The message names the field managers;
+	// let only one of them write. Rollcall puts it right once a minute at most; what a node loses is written at once. It is a reason of
+	// the condition Degraded of a NodeRegistry as well.
+	ReasonChangedBack = "ChangedBack"
+
 	// ReasonWriteFailed means that the API server refused an EndpointSlice. The message is the API server's; it is tried
 	// again.
 	ReasonWriteFailed = "WriteFailed"

@@ -27,6 +27,9 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 	if c.options.Problems != nil {
 		o.problems, o.notShown, _ = c.options.Problems.Problems(name)
 	}
+	if c := c.options.Disputes; c != nil {
+		o.contest.services, o.contest.example, o.contest.remark = c.Contested(name)
+	}
 	if rest := o.untold(); rest > 0 && len(registry.Status.Conditions) > 0 {
 		return ctrl.Result{RequeueAfter: rest}, nil
 	}
