@@ -140,7 +140,7 @@ type reported struct {
 	revision  string
 	condition *metav1.Condition
 	// fight is with somebody else who writes the condition.
-	fight dispute.Fight
+	fight dispute.Brisk
 }
 
 // repeats returns true if the condition was written already as the outcome says.

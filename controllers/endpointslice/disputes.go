@@ -25,7 +25,7 @@ const (
 // contest is what is known of those who change back what is written of one Service. Its zero value is that of slices that nobody else
 // changes.
 type contest struct {
-	fight dispute.Fight
+	fight dispute.Brisk
 	// relieved is when traffic was taken last.
 	relieved time.Time
 	// editors are the field managers that were seen. Who deletes a slice, or takes a label from it, is unnamed.
@@ -68,7 +68,7 @@ func (c *contest) schedule(operations []plan.Operation, known snapshot, own stri
 		case relieves && !op.Yields && ease <= 0:
 			s.now, repaired, c.relieved = append(s.now, relief), repaired || wait <= 0, now
 			s.partial.Insert(relief.Slice.Name)
-			s.hold(max(wait, dispute.Least))
+			s.hold(max(wait, dispute.BriskLeast))
 		case relieves && !op.Yields:
 			s.hold(ease)
 		default:

@@ -13,11 +13,11 @@ import (
 
 const (
 	// Least and Most bound the time between two repairs of one object.
-	Least, Most = 100 * time.Millisecond, time.Minute
+	Least, Most = time.Second, time.Minute
 	// Calm is for how long an object has to stay as Rollcall writes it until all is forgotten.
 	Calm = 5 * time.Minute
 	// persistent is how many repairs are no coincidence.
-	persistent = 7
+	persistent = 5
 )
 
 // Fight is what is known of the repairs of one object. Its zero value is that of an object that nobody changes.
@@ -41,7 +41,7 @@ func (f *Fight) Repaired(now time.Time) {
 	}
 	f.repairs++
 	wait := Most
-	if doubled := f.repairs - 1; doubled < 10 {
+	if doubled := f.repairs - 1; doubled < 6 {
 		wait = min(Least<<doubled, Most)
 	}
 	f.next, f.calms = now.Add(wait), now.Add(Calm)
