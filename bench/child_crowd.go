@@ -19,6 +19,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
+	"github.com/rollcall-dev/rollcall/internal/todo"
 )
 
 // crowdWorkers is how many Services are reconciled at once, as in the manager.
@@ -74,7 +75,7 @@ func (w *crowd) start(ctx context.Context) error {
 	clk := clock.RealClock{}
 	w.memory = newMemory()
 	store := mirror.NewStore(clk, func(types.NamespacedName) bool { return true })
-	slices := endpointslice.New(w.memory, w.memory, store, store.Cursor(), endpointslice.NewProgress(clk), unmeasured{}, clk)
+	slices := endpointslice.New(w.memory, w.memory, store, store.Cursor(), endpointslice.NewProgress(clk), unmeasured{}, clk, sliceOptions())
 	for n := range w.services {
 		service := w.memory.service.DeepCopy()
 		service.Name, service.UID = crowdService(n).Name, types.UID(crowdService(n).Name)
@@ -189,4 +190,9 @@ func loop(all map[string]*mirror.Node) []*mirror.Node {
 		nodes = append(nodes, n)
 	}
 	return nodes
+}
+
+// sliceOptions are those of the manager, without Events.
+func sliceOptions() endpointslice.Options {
+	return endpointslice.Options{FieldOwner: rollcallv1alpha1.FieldOwner, Disputes: endpointslice.NewDisputes(todo.New())}
 }

@@ -80,7 +80,7 @@ func newSimulation(c *child) *simulation {
 	api, progress, measured := newMemory(), endpointslice.NewProgress(clk), unmeasured{}
 	s := &simulation{
 		child:  c,
-		slices: endpointslice.New(api, api, store, store.Cursor(), progress, measured, clk),
+		slices: endpointslice.New(api, api, store, store.Cursor(), progress, measured, clk, sliceOptions()),
 		nodes:  discoverednode.New(api, &events.FakeRecorder{}, store, store.Cursor(), progress, measured, clk, discoverednode.Limits{}, store.States()),
 	}
 	s.Mirror = store.Add(simulatedRegistry, mirror.Policy{

@@ -45,7 +45,8 @@
 //   - The bucket owns the records, the Mirror the phases. DiscoveredNodes are a view, and the Mirror's seed after a start.
 //   - spec.cordoned of a DiscoveredNode belongs to people. A watch handler of package noderegistry brings it into the Mirror,
 //     which outlives the object, and keeps it for a node that is to come.
-//   - EndpointSlices with the managed-by label rollcall.dev are endpointslice's alone.
+//   - EndpointSlices with the managed-by label rollcall.dev are endpointslice's alone, but for the labels, annotations and owner
+//     references that others add. Who changes the rest back is named, and not fought.
 //
 // # What happens on a failure
 //

@@ -9,7 +9,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	served "sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/discoverednode"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice"
 	"github.com/rollcall-dev/rollcall/controllers/metrics"
@@ -21,22 +20,26 @@ import (
 )
 
 // component is what reports Events.
-const component = rollcallv1alpha1.FieldOwner
+const component = "rollcall"
 
 // Setup adds all controllers to the manager, and what they are measured by to the metrics that it serves. It is the only
-// list of them. servers says which NATS servers may be dialled, and limits how many DiscoveredNodes there are with the view
-// Problems.
-func Setup(mgr ctrl.Manager, measured *metrics.Metrics, servers *dial.Policy, limits discoverednode.Limits, o noderegistry.Options) error {
+// list of them. owner is the field manager of all that they write, servers says which NATS servers may be dialled, and limits how many
+// DiscoveredNodes there are with the view Problems.
+func Setup(mgr ctrl.Manager, owner string, measured *metrics.Metrics, servers *dial.Policy, limits discoverednode.Limits, o noderegistry.Options) error {
 	clk := clock.RealClock{}
 	reader, live, recorder := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(component)
 	departures := noderegistry.NewDepartures(reader, clk)
 	store := mirror.NewStore(clk, departures.Present)
 	progress := endpointslice.NewProgress(clk)
 
-	slices := endpointslice.New(reader, live, store, store.Cursor(), progress, measured, clk)
+	disputes := endpointslice.NewDisputes(store.States())
+
+	slices := endpointslice.New(reader, live, store, store.Cursor(), progress, measured, clk, endpointslice.Options{
+		FieldOwner: owner, Recorder: recorder, Disputes: disputes,
+	})
 	nodes := discoverednode.New(reader, recorder, store, store.Cursor(), progress, measured, clk, limits, store.States())
 	pods := podregistration.New(reader, recorder, measured, o.Cluster)
-	o.Follower, o.Problems = pods, nodes
+	o.Follower, o.Problems, o.Disputes = pods, nodes, disputes
 	o.Connections = natsconn.NewPool(natsconn.Options{
 		Reader: live, Clock: clk, Log: mgr.GetLogger().WithName("connection"), Policy: servers,
 	})

@@ -375,6 +375,11 @@ const (
 	// that take EndpointSlices of the namespace, and at the API server.
 	ReasonWriteUnanswered = "WriteUnanswered"
 
+	// ReasonChangedBack means that somebody else changes back what Rollcall writes, again and again. The message names the field managers;
+	// let only one of them write. Rollcall puts it right once a minute at most; what a node loses is written at once. It is a reason of
+	// the condition Degraded of a NodeRegistry as well.
+	ReasonChangedBack = "ChangedBack"
+
 	// ReasonWriteFailed means that the API server can't write an EndpointSlice, for example since an admission webhook is down. The
 	// message is the API server's; it is tried again.
 	ReasonWriteFailed = "WriteFailed"

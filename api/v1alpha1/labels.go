@@ -20,11 +20,17 @@ const (
 	// any other value lets nothing go and stays. Rollcall removes the annotation once it has let the nodes go.
 	AnnotationAcceptExpiry = "rollcall.dev/accept-expiry"
 
+	// AnnotationServiceLabels on an EndpointSlice of Rollcall names the labels that the slice has from its Service, so that those which
+	// the Service loses go. All other labels are left alone. Rollcall sets it.
+	AnnotationServiceLabels = "rollcall.dev/service-labels"
+
 	// ManagedBy is the value of the label endpointslice.kubernetes.io/managed-by on the EndpointSlices of Rollcall.
 	ManagedBy = "rollcall.dev"
 
-	// FieldOwner is the field manager under which Rollcall writes.
-	FieldOwner = "rollcall"
+	// FieldOwner is how the field manager under which Rollcall writes begins. A slash and the namespace of the installation follow, as
+	// in rollcall-manager/rollcall-system, and then, if --leader-election-id was set to something else than the default, another slash
+	// and that.
+	FieldOwner = "rollcall-manager"
 
 	// ReadinessGateRegistered is the readiness gate that keeps a pod from becoming Ready before it is in the bucket.
 	ReadinessGateRegistered = "rollcall.dev/registered"

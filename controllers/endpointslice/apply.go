@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 	"github.com/rollcall-dev/rollcall/internal/outage"
 )
@@ -117,7 +117,7 @@ func (w *writer) writeEach(ctx context.Context, operations []plan.Operation) err
 }
 
 // timed sends an operation, and notes if it gets no answer for long.
-func (w *writer) timed(ctx context.Context, op plan.Operation) error {
+func (w *writer) timed(ctx context.Context, op plan.Operation) (altered *discoveryv1.EndpointSlice, err error) {
 	answered := make(chan struct{})
 	defer close(answered)
 	go func() {
@@ -152,10 +152,10 @@ func gravest(errs []error) error {
 func (w *writer) write(ctx context.Context, op plan.Operation) error {
 	tracker := w.state.slices
 	tracker.writing(op.Slice.Name, true)
-	err := w.timed(ctx, op)
+	altered, err := w.timed(ctx, op)
 	switch {
 	case err == nil:
-		w.wrote(op)
+		w.wrote(op, altered)
 		return nil
 	case denied(err):
 		tracker.writing(op.Slice.Name, false) // With whatever code: that of a conflict would be taken for one.
@@ -175,10 +175,14 @@ func (w *writer) write(ctx context.Context, op plan.Operation) error {
 }
 
 // wrote has a write tracked that succeeded.
-func (w *writer) wrote(op plan.Operation) {
+func (w *writer) wrote(op plan.Operation, altered *discoveryv1.EndpointSlice) {
 	if op.Verb == plan.Delete {
 		w.state.slices.removed(op.Slice.Name)
 	} else if w.state.slices.wrote(op.Slice) {
+		w.queue.Add(w.service)
+	}
+	if altered != nil {
+		w.state.slices.alter(altered)
 		w.queue.Add(w.service)
 	}
 	if !op.Cause.IsZero() {
@@ -186,21 +190,28 @@ func (w *writer) wrote(op plan.Operation) {
 	}
 }
 
-// send carries out one operation. What a create or an update sends becomes what the API server answers.
-func (w *writer) send(ctx context.Context, op plan.Operation) (err error) {
-	owner := client.FieldOwner(rollcallv1alpha1.FieldOwner)
+// send carries out one operation. What a create or an update sends becomes what the API server answers; if its admission has changed
+// that, send returns what was sent.
+func (w *writer) send(ctx context.Context, op plan.Operation) (altered *discoveryv1.EndpointSlice, err error) {
+	sent, owner := *op.Slice, client.FieldOwner(w.options.FieldOwner)
+	sent.Labels = maps.Clone(sent.Labels)
 	switch op.Verb {
 	case plan.Create:
 		err = w.client.Create(ctx, op.Slice, owner)
 	case plan.Update:
+		op.Slice.ManagedFields = w.state.contest.fields(w.state.slices.fields(op.Slice.Name), w.options.FieldOwner, w.clock.Now())
 		err = w.client.Update(ctx, op.Slice, owner)
 	default:
-		return w.client.Delete(ctx, op.Slice, client.Preconditions{UID: &op.Slice.UID})
+		return nil, w.client.Delete(ctx, op.Slice, client.Preconditions{UID: &op.Slice.UID})
 	}
-	if err == nil {
-		op.Slice.Endpoints = pack(op.Slice.Endpoints)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	slim(op.Slice)
+	if !plan.Stored(&sent, op.Slice) {
+		return &sent, nil
+	}
+	return nil, nil
 }
 
 // readAgain reads from the API server what has become of a slice, and returns it if it is there and the Service's.
@@ -211,6 +222,8 @@ func (w *writer) readAgain(ctx context.Context, slice *discoveryv1.EndpointSlice
 	} else if err != nil {
 		w.state.slices.writing(slice.Name, false)
 		return nil, fmt.Errorf("read endpoint slice %s: %w", slice.Name, err)
+	} else {
+		slim(live)
 	}
 	return w.state.slices.resolve(slice.Name, live, w.uid), nil
 }

@@ -10,19 +10,28 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 )
 
-// Compact is a cache.TransformFunc for EndpointSlices. It drops the managed fields, which nobody here reads, and packs the
-// endpoints.
+// Compact is a cache.TransformFunc for EndpointSlices. It keeps who has written a slice, but not which fields, and packs the endpoints.
 func Compact(object any) (any, error) {
 	slice, ok := object.(*discoveryv1.EndpointSlice)
 	if !ok {
 		return object, nil // A tombstone: what it holds was packed before.
 	}
-	slice.ManagedFields = nil
-	slice.Endpoints = pack(slice.Endpoints)
+	slim(slice)
 	return slice, nil
+}
+
+// slim makes a slice small that was read.
+func slim(slice *discoveryv1.EndpointSlice) {
+	for i, entry := range slice.ManagedFields {
+		slice.ManagedFields[i] = metav1.ManagedFieldsEntry{
+			Manager: unique.Make(entry.Manager).Value(), Operation: entry.Operation, Time: entry.Time,
+		}
+	}
+	slice.Endpoints = pack(slice.Endpoints)
 }
 
 // pack returns endpoints that share what they point to. Of a node that many Services show, what the decoder makes for each of them

@@ -22,6 +22,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/refusal"
 	"github.com/rollcall-dev/rollcall/controllers/record"
+	"github.com/rollcall-dev/rollcall/internal/dispute"
 )
 
 // maxMessage bounds the API server's words in a condition.
@@ -169,6 +170,14 @@ const within = "5 minutes"
 type reported struct {
 	revision  string
 	condition *metav1.Condition
+	// fight is with somebody else who writes the condition.
+	fight dispute.Brisk
+}
+
+// repeats returns true if the condition was written already as the outcome says.
+func (r *reported) repeats(o *outcome) bool {
+	c := r.condition
+	return c != nil && o != nil && c.Status == o.status && c.Reason == o.reason && c.Message == o.message
 }
 
 // report makes the Service's condition say the outcome, if it does not yet.
@@ -181,16 +190,23 @@ func (c *Controller) report(ctx context.Context, service *corev1.Service, st *st
 	if change == nil {
 		return nil
 	}
+	if st.reported.repeats(o) {
+		now := c.clock.Now()
+		if st.reported.fight.Wait(now) > 0 {
+			return nil
+		}
+		st.reported.fight.Repaired(now)
+	}
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []any{change}}})
 	if err != nil {
 		return fmt.Errorf("encode condition %s: %w", rollcallv1alpha1.ConditionEndpointsSynced, err)
 	}
 	err = c.client.Status().Patch(ctx, service, client.RawPatch(types.StrategicMergePatchType, patch),
-		client.FieldOwner(rollcallv1alpha1.FieldOwner))
+		client.FieldOwner(c.options.FieldOwner))
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("write condition %s: %w", rollcallv1alpha1.ConditionEndpointsSynced, err)
 	}
-	st.reported = reported{revision: service.ResourceVersion, condition: next}
+	st.reported.revision, st.reported.condition = service.ResourceVersion, next
 	return nil
 }
 

@@ -8,7 +8,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,6 +19,7 @@ import (
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/internal/outage"
 	"github.com/rollcall-dev/rollcall/internal/todo"
 )
@@ -30,6 +34,7 @@ const crowded = time.Second
 //+kubebuilder:rbac:groups="",resources=services/status,verbs=patch
 //+kubebuilder:rbac:groups="",resources=services/finalizers,verbs=update
 //+kubebuilder:rbac:groups=rollcall.dev,resources=noderegistries,verbs=list;watch
+//+kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 //+kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch;create;update;delete
 
 // Metrics records what the controller has done. Its methods do not block, and may be called from several goroutines at once.
@@ -51,16 +56,28 @@ type Controller struct {
 	states   *states
 	turns    *turns
 	queue    *todo.List
+	options  Options
+}
+
+// Options are the rest of what a Controller needs.
+type Options struct {
+	// FieldOwner is the field manager under which it writes.
+	FieldOwner string
+	// Recorder records its Events.
+	Recorder events.EventRecorder
+	// Disputes gets to know which Services somebody else writes as well.
+	Disputes *Disputes
 }
 
 // New returns a Controller that writes the nodes with the client, whose reads come from the manager's cache. It takes what
 // changes from the cursor, and tells how far it has come to progress.
 func New(
 	c client.Client, live client.Reader, nodes Nodes, cursor *mirror.Cursor, progress *Progress, metrics Metrics, clk clock.Clock,
+	o Options,
 ) *Controller {
 	return &Controller{
 		client: c, live: live, nodes: nodes, cursor: cursor, progress: progress, metrics: metrics, clock: clk,
-		states: newStates(), turns: newTurns(clk), queue: todo.New(),
+		states: newStates(), turns: newTurns(clk), queue: todo.New(), options: o,
 	}
 }
 
@@ -108,12 +125,14 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 	todo := c.states.begin(st, selector, st.placement == nil || !st.placement.View().Equal(view))
 	st.aside.Begin(c.clock.Now(), st.tried.differs(plain, service) || todo.settled)
 	operations, err := w.plan(ctx, view, selector, todo)
+	var rest time.Duration
 	if err == nil {
-		err = w.apply(ctx, creatable(service, operations))
+		operations, rest = w.schedule(view, creatable(service, operations), todo.full)
+		err = w.apply(ctx, operations)
 	}
 	switch {
 	case err == nil && service.DeletionTimestamp == nil:
-		return c.synced(ctx, service, st, selector)
+		return c.written(ctx, service, st, selector, rest)
 	case err == nil || terminating(err):
 		// All of it is looked at again should it outlive this.
 		st.placement = nil
@@ -129,18 +148,79 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 	return ctrl.Result{}, err
 }
 
-// synced ends a reconcile that wrote all that the API server takes.
-func (c *Controller) synced(ctx context.Context, service *corev1.Service, st *state, selector labels.Selector) (ctrl.Result, error) {
-	outcome := c.outcome(ctx, service.Namespace, selector, st.placement.Report())
-	if st.aside.Any() {
-		// The slices are not as they were planned.
-		st.placement = nil
+// schedule returns which of the operations may be carried out now, and after how long to look again at the others; zero: there are none.
+func (w *writer) schedule(view *plan.View, operations []plan.Operation, full bool) ([]plan.Operation, time.Duration) {
+	st := w.state
+	if !full || st.view == nil || !st.view.Equal(view) || !st.slices.contested() {
+		return operations, 0
 	}
-	next := st.aside.End()
-	if r := refusedOutcome(st.aside.Summary()); r != nil {
-		outcome = r
+	s := st.contest.schedule(operations, st.slices.snapshot(), w.options.FieldOwner, w.clock.Now())
+	for name := range s.partial {
+		st.slices.writingPart(name)
 	}
-	return ctrl.Result{RequeueAfter: next}, c.report(ctx, service, st, outcome)
+	return s.now, s.rest
+}
+
+// written says what there is to say once all was written that may be and that the API server takes, and looks again after the rest,
+// unless that is zero.
+func (c *Controller) written(ctx context.Context, service *corev1.Service, st *state, selector labels.Selector, rest time.Duration) (ctrl.Result, error) {
+	o, now := c.outcome(ctx, service.Namespace, selector, st.placement.Report()), c.clock.Now()
+	if rest == 0 {
+		st.slices.settle()
+		st.view = st.placement.View()
+	}
+	waits := rest > 0
+	if waits || st.aside.Any() {
+		c.states.retry(st, work{}) // The slices are not as they were planned.
+	}
+	rest = sooner(rest, st.aside.End())
+	remark := c.contested(service, st, selector)
+	refused := refusedOutcome(st.aside.Summary())
+	switch {
+	case refused != nil:
+		o = refused
+	case remark != "":
+		o = &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonChangedBack, remark}
+	case waits:
+		return ctrl.Result{RequeueAfter: rest}, nil // It is about to be written.
+	}
+	if remark != "" {
+		rest = sooner(rest, st.contest.fight.Left(now))
+	}
+	err := c.report(ctx, service, st, o)
+	return ctrl.Result{RequeueAfter: sooner(rest, st.reported.fight.Wait(now))}, err
+}
+
+// contested returns what to say of those who change the slices back; empty if nobody does. It tells the NodeRegistries, and makes an
+// Event of what was not said before.
+func (c *Controller) contested(service *corev1.Service, st *state, selector labels.Selector) string {
+	remark := st.contest.remark(c.options.FieldOwner, c.clock.Now())
+	if remark == st.contest.told {
+		return remark
+	}
+	st.contest.told = remark
+	name := client.ObjectKeyFromObject(service)
+	if remark == "" {
+		c.options.Disputes.Forget(name)
+		return ""
+	}
+	registries := sets.New[string]()
+	for node := range c.nodes.Select(service.Namespace, selector) {
+		registries.Insert(node.Registry)
+	}
+	c.options.Disputes.Tell(name, registries, remark)
+	regarding := service.DeepCopy()
+	regarding.ResourceVersion = "" // What comes again is one Event that is counted.
+	c.options.Recorder.Eventf(regarding, nil, corev1.EventTypeWarning, rollcallv1alpha1.ReasonChangedBack, "Write", "%s", record.Note(remark))
+	return remark
+}
+
+// sooner returns the lesser of two durations that is above zero.
+func sooner(a, b time.Duration) time.Duration {
+	if a <= 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // plan returns the writes that the work comes down to.

@@ -535,7 +535,7 @@ func TestServiceBehindCache(t *testing.T) {
 	o.hasAddresses("10.0.0.1")
 	o.stop()
 	clk := clock.RealClock{}
-	c := New(noServices{o.client}, o.client, o.fakeMirror, mirror.NewCursor(), NewProgress(clk), o, clk)
+	c := New(noServices{o.client}, o.client, o.fakeMirror, mirror.NewCursor(), NewProgress(clk), o, clk, o.controller.options)
 	for _, slice := range o.slices() {
 		c.states.observe(serviceOf(&slice), &slice)
 	}

@@ -15,13 +15,19 @@
 //
 // The tracker of a Service has the newest version observed of each of its slices, from the answers to our writes as well as
 // from the watch. An event that is not newer is the echo of our own write and costs nothing; anything newer was changed externally
-// and leads to a full pass, which puts back what was changed.
+// and leads to a full pass, which puts back what was changed. Labels, annotations and owner references of others are theirs.
 //
 //	phase     the slice                                        leaves it when
 //	present   is there, or is being created                    the watch no longer shows it, or we delete it
 //	vanished  is no longer shown by the watch                  a read says what is so, or the watch shows it again
 //	deleted   was deleted by us, or is not the Service's; its  the watch shows that it is gone, or another one
 //	          name is taken
+//
+// # Who changes what we wrote
+//
+// A write whose only cause is somebody's change is a repair. The tracker remembers what we wrote last of a slice that was changed
+// externally; judge compares with that, and a contest says when a repair's turn is. What takes traffic does not wait for it. While there
+// is a contest the API server tracks the fields of slices, so that it can be said who it is; else we have it keep none.
 //
 // # Who has an address
 //

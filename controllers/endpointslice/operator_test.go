@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -33,6 +34,7 @@ import (
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/internal/testenv"
+	"github.com/rollcall-dev/rollcall/internal/todo"
 )
 
 var env *testenv.Env
@@ -184,12 +186,13 @@ type operator struct {
 	client     client.Client
 	namespace  string
 	writes     *writes
+	events     *events.FakeRecorder
 	stop       func()
 }
 
 func start(t *testing.T, namespace string, f *fakeMirror) *operator {
 	t.Helper()
-	o := &operator{fakeMirror: f, t: t, namespace: namespace, writes: &writes{count: map[string]int{}}}
+	o := &operator{fakeMirror: f, t: t, namespace: namespace, writes: &writes{count: map[string]int{}}, events: events.NewFakeRecorder(100)}
 	var err error
 	if o.client, err = client.New(env.Config, client.Options{}); err != nil {
 		t.Fatalf("make a client: %v", err)
@@ -211,7 +214,9 @@ func start(t *testing.T, namespace string, f *fakeMirror) *operator {
 	}
 	clk := clock.RealClock{}
 	f.cursor = mirror.NewCursor()
-	o.controller = New(mgr.GetClient(), mgr.GetAPIReader(), f, f.cursor, NewProgress(clk), f, clk)
+	o.controller = New(mgr.GetClient(), mgr.GetAPIReader(), f, f.cursor, NewProgress(clk), f, clk, Options{
+		FieldOwner: rollcallv1alpha1.FieldOwner, Recorder: o.events, Disputes: NewDisputes(todo.New()),
+	})
 	if err := o.controller.SetupWithManager(mgr); err != nil {
 		t.Fatalf("set up: %v", err)
 	}

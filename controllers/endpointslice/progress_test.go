@@ -150,7 +150,7 @@ func TestAStormIsOneBatch(t *testing.T) {
 // storms lets changes come in, in a bubble whose clock passes once nobody has anything to do.
 func storms(t *testing.T) {
 	clk := clock.RealClock{}
-	c := New(nil, nil, nil, mirror.NewCursor(), NewProgress(clk), nil, clk)
+	c := New(nil, nil, nil, mirror.NewCursor(), NewProgress(clk), nil, clk, Options{})
 	st := c.states.get(web)
 	selector, err := parseSelector(fixture.Service())
 	if err != nil {

@@ -21,6 +21,8 @@ func (c *Controller) release(ctx context.Context, name types.NamespacedName, ser
 	defer c.states.forget(name)
 	st := c.states.get(name)
 	c.states.pause(st)
+	st.contest = contest{}
+	c.options.Disputes.Forget(name)
 	if existing := st.slices.release(); len(existing) > 0 {
 		mistaken, err := c.takesNodes(ctx, name)
 		if err != nil {

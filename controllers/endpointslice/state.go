@@ -38,6 +38,9 @@ type state struct {
 	// placement is nil while it must be built.
 	placement *plan.Placement
 	reported  reported
+	contest   contest
+	// view is what all slices were written for last; nil: it is not known that they were.
+	view *plan.View
 	// tried is the Service as the API server was last asked for it.
 	tried tried
 }
@@ -132,7 +135,7 @@ func (s *states) begin(st *state, selector labels.Selector, full bool) work {
 func (s *states) pause(st *state) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.selector, st.backlog, st.full, st.placement = nil, backlog{}, false, nil
+	st.selector, st.backlog, st.full, st.placement, st.view = nil, backlog{}, false, nil, nil
 }
 
 // retry makes the next reconcile a full pass, since a write of this one failed. What it had to look at is in the backlog again.

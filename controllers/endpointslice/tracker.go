@@ -3,6 +3,7 @@ package endpointslice
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/util/sets"
 )
 
 // tracker has the versions of one Service's slices, by name. It is safe for concurrent use.
@@ -19,6 +21,8 @@ type tracker struct {
 	slices map[string]*tracked
 	// external is true if a slice was changed externally since the last full pass began.
 	external bool
+	// gone are the last versions of ours of slices that were deleted externally, until what they held is written again.
+	gone []*discoveryv1.EndpointSlice
 }
 
 // tracked is a tracked slice.
@@ -31,6 +35,13 @@ type tracked struct {
 	phase   phase
 	// writing is true while a write is under way.
 	writing bool
+	// foreign is true while current was changed externally and not put right; ours is what we sent last, if we did.
+	foreign bool
+	ours    *discoveryv1.EndpointSlice
+	// altered is true if the API server's admission changed what we sent last.
+	altered bool
+	// partial is true while a write is under way that leaves the slice foreign.
+	partial bool
 }
 
 // phase is what has become of a tracked slice; see the package's documentation.
@@ -74,6 +85,14 @@ func (t *tracker) Current(name string) *discoveryv1.EndpointSlice {
 	defer t.mu.Unlock()
 	if s := t.slices[name]; s != nil {
 		return s.current
+	}
+	return nil
+}
+
+// fields returns who has written a slice.
+func (t *tracker) fields(name string) []metav1.ManagedFieldsEntry {
+	if current := t.Current(name); current != nil {
+		return current.ManagedFields
 	}
 	return nil
 }
@@ -155,7 +174,36 @@ func (t *tracker) writing(name string, under bool) {
 	defer t.mu.Unlock()
 	if s := t.slices[name]; s != nil {
 		s.writing = under
+		s.partial = s.partial && under
 	}
+}
+
+// adopt makes a version current that was changed externally.
+func (s *tracked) adopt(slice *discoveryv1.EndpointSlice) {
+	if !s.foreign {
+		s.foreign, s.ours = true, s.current
+	}
+	s.current, s.changed, s.altered = slice, nil, false
+}
+
+// writingPart notes that a write of a slice is under way that does not put it right.
+func (t *tracker) writingPart(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.slices[name]; s != nil {
+		s.partial = true
+	}
+}
+
+// alter records that the API server's admission has changed what was sent, of which the answer was recorded before.
+func (t *tracker) alter(sent *discoveryv1.EndpointSlice) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.slices[sent.Name]
+	if !s.foreign {
+		s.foreign, s.ours = true, sent
+	}
+	s.altered = t.note(true)
 }
 
 // wrote records the API server's answer to a create or an update, and returns true if the slice was changed externally since.
@@ -163,7 +211,10 @@ func (t *tracker) wrote(result *discoveryv1.EndpointSlice) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.slices[result.Name]
-	s.writing = false
+	if !s.partial {
+		s.foreign, s.ours = false, nil
+	}
+	s.writing, s.partial, s.altered = false, false, false
 	if s.changed != nil && s.changed.ResourceVersion == result.ResourceVersion {
 		result = s.changed
 	}
@@ -201,7 +252,9 @@ func (t *tracker) catchUp() (exist, lost []*discoveryv1.EndpointSlice) {
 		case s.phase == vanished:
 			lost = append(lost, s.current)
 		default:
-			s.current, s.changed = s.newest(), nil
+			if s.changed != nil {
+				s.adopt(s.changed)
+			}
 			exist = append(exist, s.current)
 		}
 	}
@@ -215,6 +268,7 @@ func (t *tracker) resolve(name string, live *discoveryv1.EndpointSlice, service 
 	defer t.mu.Unlock()
 	s := t.slices[name]
 	if live == nil || s == nil {
+		t.lose(s)
 		delete(t.slices, name)
 		return nil
 	}
@@ -226,9 +280,79 @@ func (t *tracker) resolve(name string, live *discoveryv1.EndpointSlice, service 
 	}
 	s.phase = present
 	if newer(live, s.newest()) {
-		s.current, s.changed = live, nil
+		s.adopt(live)
 	}
 	return s.current
+}
+
+// lose remembers what a slice held that is gone and was not deleted by us.
+func (t *tracker) lose(s *tracked) {
+	if s == nil || s.phase == deleted {
+		return
+	}
+	if ours := s.written(); ours != nil {
+		t.gone = append(t.gone, ours)
+	}
+}
+
+// written returns what we sent last; nil if that is not known.
+func (s *tracked) written() *discoveryv1.EndpointSlice {
+	if s.foreign {
+		return s.ours
+	}
+	return s.current
+}
+
+// contested returns true if slices were changed externally and not put right.
+func (t *tracker) contested() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.slices {
+		if s.foreign {
+			return true
+		}
+	}
+	return len(t.gone) > 0
+}
+
+// snapshot is the slices of a Service as they are, and as we wrote them last, by name.
+type snapshot struct {
+	current map[string]*discoveryv1.EndpointSlice
+	written []*discoveryv1.EndpointSlice
+	// altered are the names of those that the API server's admission changed when they were written.
+	altered sets.Set[string]
+}
+
+// snapshot returns the slices that exist.
+func (t *tracker) snapshot() snapshot {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := snapshot{current: map[string]*discoveryv1.EndpointSlice{}, written: slices.Clone(t.gone), altered: sets.New[string]()}
+	for name, s := range t.slices {
+		if s.phase == deleted || s.current == nil {
+			continue
+		}
+		all.current[name] = s.current
+		if ours := s.written(); ours != nil {
+			all.written = append(all.written, ours)
+		}
+		if s.altered {
+			all.altered.Insert(name)
+		}
+	}
+	return all
+}
+
+// settle records that all slices are as they should be, but for those that admission changed as we wrote them.
+func (t *tracker) settle() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.gone = nil
+	for _, s := range t.slices {
+		if !s.altered {
+			s.foreign, s.ours = false, nil
+		}
+	}
 }
 
 // release returns the slices that exist. One that has lost our label is nobody's concern any more.

@@ -1,6 +1,7 @@
 package endpointslice
 
 import (
+	"slices"
 	"strconv"
 	"testing"
 
@@ -169,6 +170,65 @@ func TestTrackerResolve(t *testing.T) {
 			}
 			if exist, lost := slices.catchUp(); len(exist) == 1 != test.want || len(lost) > 0 {
 				t.Errorf("%d slices exist, %d vanished", len(exist), len(lost))
+			}
+		})
+	}
+}
+
+// TestTrackerRemembersOurs: what we wrote last is known while somebody else's change is not put right.
+func TestTrackerRemembersOurs(t *testing.T) {
+	tests := map[string]struct {
+		run func(t *tracker)
+		// ours are the revisions of what we wrote last, -1 for what was sent and altered.
+		ours      []int
+		contested bool
+	}{
+		"nobody changes it": {func(*tracker) {}, []int{10}, false},
+		"changed twice":     {func(t *tracker) { t.observe(version("a", 11)); t.catchUp(); t.observe(version("a", 12)); t.catchUp() }, []int{10}, true},
+		"put right":         {func(t *tracker) { t.observe(version("a", 11)); t.catchUp(); t.wrote(version("a", 12)) }, []int{12}, false},
+		"found right":       {func(t *tracker) { t.observe(version("a", 11)); t.catchUp(); t.settle() }, []int{11}, false},
+		"put right in part": {func(t *tracker) {
+			t.observe(version("a", 11))
+			t.catchUp()
+			t.writingPart("web-1")
+			t.writing("web-1", true)
+			t.wrote(version("a", 12))
+		}, []int{10}, true},
+		"read": {func(t *tracker) { t.resolve("web-1", version("a", 11), "") }, []int{10}, true},
+		"deleted": {func(t *tracker) {
+			t.observeDeleted(version("a", 11))
+			t.catchUp()
+			t.resolve("web-1", nil, "")
+		}, []int{10}, true},
+		"deleted, and written again": {func(t *tracker) {
+			t.observeDeleted(version("a", 11))
+			t.resolve("web-1", nil, "")
+			t.settle()
+		}, nil, false},
+		"altered by admission": {func(t *tracker) {
+			t.wrote(version("a", 11))
+			t.alter(version("a", -1))
+			t.catchUp()
+			t.settle()
+		}, []int{-1}, true},
+		"made by others": {func(t *tracker) {
+			other := version("b", 12)
+			other.Name = "web-2"
+			t.observe(other)
+			t.catchUp()
+		}, []int{10}, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			known := &tracker{slices: map[string]*tracked{"web-1": {current: version("a", 10)}}}
+			test.run(known)
+			var ours []int
+			for _, slice := range known.snapshot().written {
+				revision, _ := strconv.Atoi(slice.ResourceVersion)
+				ours = append(ours, revision)
+			}
+			if !slices.Equal(ours, test.ours) || known.contested() != test.contested {
+				t.Errorf("contested: %t; ours: %v, want %v", known.contested(), ours, test.ours)
 			}
 		})
 	}

@@ -46,6 +46,8 @@ type Options struct {
 	Denied []netip.Prefix
 	// Problems counts what the view Problems shows; nil: nobody does.
 	Problems Problems
+	// Disputes counts the Services that somebody else writes as well; nil: nobody does.
+	Disputes Disputes
 	// Follower sees the buckets beside the Mirrors; nil: nobody does.
 	Follower Follower
 	// Connections has the connections to NATS.
@@ -56,6 +58,12 @@ type Options struct {
 // all nodes have one. It must not block.
 type Problems interface {
 	Problems(registry types.NamespacedName) (problems, notShown int, ok bool)
+}
+
+// Disputes counts the Services with nodes of a registry whose EndpointSlices somebody else changes back, names one of them, and says
+// what its condition says. It must not block.
+type Disputes interface {
+	Contested(registry types.NamespacedName) (services int, example, remark string)
 }
 
 // Controller keeps one session and one Mirror per NodeRegistry.

@@ -19,7 +19,7 @@ func (o *observation) degraded() metav1.Condition {
 	const kind = rollcallv1alpha1.ConditionDegraded
 	for _, find := range []func() restriction{
 		o.recordOutdated, o.held, o.storeRefuses, o.connectionOutdated, o.permissionMissing, o.tooManyNodes,
-		o.expressionFailed, o.recordsRefused, o.readingTooSlow, o.flapping,
+		o.expressionFailed, o.recordsRefused, o.readingTooSlow, o.contested, o.flapping,
 		o.noExpiry, o.staleAfterTooShort, o.labelNotFound, o.bucketUnfit,
 	} {
 		if found := find(); found.reason != "" {
@@ -76,4 +76,16 @@ func (o *observation) tooManyNodes() restriction {
 	}
 	return restriction{rollcallv1alpha1.ReasonTooManyNodes, fmt.Sprintf(
 		"%s%d entries beyond spec.maxNodes are not mirrored: remove entries or raise it", atLeast, max(1, o.mirror.Excess))}
+}
+
+// contested finds that somebody else changes back what is written into EndpointSlices.
+func (o *observation) contested() restriction {
+	c := &o.contest
+	switch c.services {
+	case 0:
+		return restriction{}
+	case 1:
+		return restriction{rollcallv1alpha1.ReasonChangedBack, fmt.Sprintf("Service %s: %s", c.example, c.remark)}
+	}
+	return restriction{rollcallv1alpha1.ReasonChangedBack, fmt.Sprintf("%d Services, for example %s: %s", c.services, c.example, c.remark)}
 }

@@ -39,6 +39,9 @@ var restrictions = []struct {
 		o.mirror.Records.Refused, o.mirror.Records.Example = 20, "node.web-1: the Port is a string"
 	}, []string{"20 of 20 nodes write records that are refused and live on their last good ones, for example node.web-1: the Port is a string: correct"}},
 	{rollcallv1alpha1.ReasonReadingTooSlow, func(o *observation) { o.mirror.Records.TooSlow = true }, []string{"cheaper"}},
+	{rollcallv1alpha1.ReasonChangedBack, func(o *observation) {
+		o.contest = contest{services: 2, example: "web", remark: `let one of them write: "a", "b"`}
+	}, []string{`2 Services, for example web: let one of them write: "a", "b"`}},
 	{rollcallv1alpha1.ReasonFlapping, func(o *observation) {
 		o.mirror.Records.Flapping, o.mirror.Records.Flaps = 2, "node.web-1"
 	}, []string{"2 nodes change more often than once a second", `"node.web-1"`}},
@@ -68,7 +71,7 @@ func TestDegraded(t *testing.T) {
 				other.state(o)
 			}
 		}
-		if r.reason != rollcallv1alpha1.ReasonNoExpiry && i < 9 {
+		if r.reason != rollcallv1alpha1.ReasonNoExpiry && i < 10 {
 			o.spec.Liveness.StaleAfter = nil
 		}
 		c := o.degraded()

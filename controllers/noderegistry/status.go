@@ -34,7 +34,14 @@ type observation struct {
 	mirror  mirror.State
 	// problems counts the nodes that a person should look at, with the view Problems, and notShown those without an object.
 	problems, notShown int
+	contest            contest
 	now                time.Time
+}
+
+// contest is how many Services with nodes of the registry somebody else writes as well, and what the condition of one of them says.
+type contest struct {
+	services        int
+	example, remark string
 }
 
 // recordFault is what is wrong with spec.record; its zero value: nothing.

@@ -180,3 +180,29 @@ func TestNewsAfterARest(t *testing.T) {
 		t.Errorf("after a while the rest is %s", rest)
 	}
 }
+
+// Two managers that do not agree about a registry do not write its status in turn for ever.
+func TestAStatusThatSomebodyChangesBack(t *testing.T) {
+	var times writeTimes
+	name, now, writes := types.NamespacedName{Name: "catga"}, epoch, 0
+	o := healthy()
+	theirs := &rollcallv1alpha1.NodeRegistry{}
+	theirs.Status = statusOf(theirs, o)
+	theirs.Status.Nodes.Invalid = 1
+	for now.Before(epoch.Add(time.Hour)) {
+		o.now = now
+		registry := theirs.DeepCopy()
+		status := statusOf(registry, o)
+		rest, news := times.wait(name, registry, status, now)
+		if rest <= 0 {
+			times.set(name, news, now)
+			times.say(name, status, now)
+			writes++
+			rest = time.Second
+		}
+		now = now.Add(rest)
+	}
+	if writes < 60 || writes > 70 {
+		t.Errorf("%d writes in an hour, want one a minute", writes)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -15,6 +16,7 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/internal/dispute"
 )
 
 // writeStatus writes the status if it says anything new: at once if a condition changed, else at its pace.
@@ -26,6 +28,9 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 	}
 	if c.options.Problems != nil {
 		o.problems, o.notShown, _ = c.options.Problems.Problems(name)
+	}
+	if c := c.options.Disputes; c != nil {
+		o.contest.services, o.contest.example, o.contest.remark = c.Contested(name)
 	}
 	if rest := o.untold(); rest > 0 && len(registry.Status.Conditions) > 0 {
 		return ctrl.Result{RequeueAfter: rest}, nil
@@ -44,6 +49,7 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	c.written.set(name, news, o.now)
+	c.written.say(name, status, o.now)
 	c.emit(registry, before.Status.Conditions)
 	return ctrl.Result{RequeueAfter: o.within(interval(registry))}, nil
 }
@@ -86,7 +92,27 @@ type writeTimes struct {
 }
 
 // writeTime is when a status was written last, and until when its news are paid for, each with newsPace.
-type writeTime struct{ last, paid time.Time }
+type writeTime struct {
+	last, paid time.Time
+	// said is what was written then, and fight is with somebody else who writes something else.
+	said  rollcallv1alpha1.NodeRegistryStatus
+	fight dispute.Fight
+}
+
+// repeats returns true if the status was written already as it is.
+func (w *writeTime) repeats(status rollcallv1alpha1.NodeRegistryStatus) bool {
+	return equality.Semantic.DeepEqual(w.said, timeless(status))
+}
+
+// timeless returns what a status says, without what moves all the time.
+func timeless(status rollcallv1alpha1.NodeRegistryStatus) rollcallv1alpha1.NodeRegistryStatus {
+	status = *status.DeepCopy()
+	status.Bucket, status.LastSyncTime = nil, nil
+	for i := range status.Conditions {
+		status.Conditions[i].LastTransitionTime = metav1.Time{}
+	}
+	return status
+}
 
 // wait returns how long the status is to wait for being written, zero if it is its time, and whether it says something else than
 // before rather than the same in other words or counts. One that is written already waits for the interval, after which what
@@ -97,6 +123,11 @@ func (w *writeTimes) wait(name types.NamespacedName, registry *rollcallv1alpha1.
 		return interval(registry), false
 	}
 	written := w.get(name, firm, now)
+	if !firm && written.repeats(status) {
+		if rest := written.fight.Wait(now); rest > 0 {
+			return rest, false
+		}
+	}
 	retold := registry.Status
 	retold.Conditions = reworded(retold.Conditions, status.Conditions)
 	onlyText, _ := sameBut(retold, status)
@@ -146,6 +177,18 @@ func (w *writeTimes) get(name types.NamespacedName, firm bool, now time.Time) wr
 		w.put(name, written)
 	}
 	return written
+}
+
+// say notes what was written.
+func (w *writeTimes) say(name types.NamespacedName, status rollcallv1alpha1.NodeRegistryStatus, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	written := w.at[name]
+	if written.repeats(status) {
+		written.fight.Repaired(now)
+	}
+	written.said = timeless(status)
+	w.put(name, written)
 }
 
 func (w *writeTimes) set(name types.NamespacedName, news bool, now time.Time) {

@@ -125,7 +125,7 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	if err != nil {
 		return nil, fmt.Errorf("--allowed-server: %w", err)
 	}
-	if err := controllers.Setup(mgr, measured, servers, o.View, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
+	if err := controllers.Setup(mgr, options.Client.FieldOwner, measured, servers, o.View, noderegistry.Options{Cluster: cluster, Refused: refused, Denied: o.DeniedCIDRs}); err != nil {
 		return nil, err
 	}
 	if o.LeaderElect {
@@ -197,7 +197,7 @@ func (o *Options) manager() (ctrl.Options, error) {
 		Logger:                        log,
 		Scheme:                        scheme,
 		Cache:                         caches,
-		Client:                        client.Options{FieldOwner: rollcallv1alpha1.FieldOwner},
+		Client:                        client.Options{FieldOwner: fieldOwner(cmp.Or(o.LeaderElectionNamespace, podNamespace()), o.LeaderElectionID)},
 		Controller:                    o.Controller,
 		Metrics:                       served,
 		HealthProbeBindAddress:        o.ProbeAddress,

@@ -3,6 +3,8 @@ package faults
 import (
 	"context"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,6 +32,7 @@ func faultsOfTheAPIServer() []fault {
 		{name: "etcd restored, and written to past the old state", alone: true, long: true, run: func(r *rig) { restoreEtcd(r, 3, true) }},
 		{name: "watches end and have expired (410)", alone: *full, run: func(r *rig) { expireWatches(r, times(3, 30)) }},
 		{name: "edited or deleted by hand", alone: *full, run: func(r *rig) { editByHand(r, times(10, 120)) }},
+		{name: "an editor of the slices that never gives up", run: func(r *rig) { editForever(r, times(3, 30)) }},
 		{name: "CRD of the DiscoveredNodes deleted and put back", alone: true, long: true, run: func(r *rig) { deleteCRD(r, 2) }},
 		{name: "namespace deleted while its registry is live", alone: true, long: true, run: func(r *rig) { deleteNamespace(r, 3) }},
 	}
@@ -193,11 +196,19 @@ func expireWatches(r *rig, n int) {
 }
 
 // editByHand changes and deletes what the manager has written, as a person might, and waits until it is put back.
+// editByHand starts the manager again after each edit of each kind: whoever edits a Service's slices again and again is made to wait.
 func editByHand(r *rig, n int) {
 	r.set(usual())
 	edits := []func(*rig) error{editSlice, deleteSlice, relabelSlice, editNode, deleteNode, relabelNode}
 	for i := range n {
 		r.row.tried++
+		if i > 0 && i%len(edits) == 0 {
+			w := r.down()
+			must(r, r.manager.kill())
+			since := time.Now()
+			r.mend(w, r.begin)
+			r.started(w, since, startBound)
+		}
 		w := r.broken(window{settle: settleAPI + allowance(), excused: true})
 		// The manager may be writing the same object.
 		poll(r, patience, "the edit", func() bool {
@@ -215,6 +226,39 @@ func editByHand(r *rig, n int) {
 		r.row.blind = append(r.row.blind, time.Since(edited))
 	}
 	r.judge()
+}
+
+// editForever lets somebody take our owner from each slice and add an address that takes no traffic, as soon as they are put back.
+// Nobody's endpoint may be late for that.
+func editForever(r *rig, seconds int) {
+	r.set(usual())
+	editing, stopEditing := context.WithCancel(r.Context())
+	var done sync.WaitGroup
+	done.Go(func() {
+		for editing.Err() == nil {
+			const extra = "10.99.99.99"
+			slice, err := r.anySlice()
+			if err == nil && (slice.OwnerReferences != nil || !hasAddress(slice, extra)) {
+				slice.OwnerReferences = nil
+				slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{extra}})
+				_ = r.api.Update(editing, slice) // It may be outdated, and is tried again.
+			}
+			pass(20 * time.Millisecond)
+		}
+	})
+	stop := r.fleet.churn(busy)
+	for range seconds {
+		r.row.tried++
+		pass(time.Second)
+	}
+	stop()
+	stopEditing()
+	done.Wait()
+	r.judge()
+}
+
+func hasAddress(slice *discoveryv1.EndpointSlice, address string) bool {
+	return slices.ContainsFunc(slice.Endpoints, func(e discoveryv1.Endpoint) bool { return slices.Contains(e.Addresses, address) })
 }
 
 func (r *rig) anySlice() (*discoveryv1.EndpointSlice, error) {

@@ -244,14 +244,16 @@ func TestEditsArePutBack(t *testing.T) {
 		"a node of other namespace": func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].TargetRef.Namespace = "x" },
 		"the ports":                 func(s *discoveryv1.EndpointSlice) { s.Ports[0].Port = new(int32(1)) },
 		"no ports":                  func(s *discoveryv1.EndpointSlice) { s.Ports = nil },
-		"a label":                   func(s *discoveryv1.EndpointSlice) { s.Labels["a"] = "b" },
+		"a label of the Service":    func(s *discoveryv1.EndpointSlice) { s.Labels["team"] = "b" },
 		"the Service's name":        func(s *discoveryv1.EndpointSlice) { s.Labels[discoveryv1.LabelServiceName] = "b" },
 		"the owner":                 func(s *discoveryv1.EndpointSlice) { s.OwnerReferences = nil },
 		"what blocks":               func(s *discoveryv1.EndpointSlice) { s.OwnerReferences[0].BlockOwnerDeletion = nil },
 	}
 	for name, edit := range edits {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, fixture.Service(), fixture.Fleet(150)...)
+			service := fixture.Service()
+			service.Labels = map[string]string{"team": "a"}
+			c := newCluster(t, service, fixture.Fleet(150)...)
 			c.full()
 			edited := c.list()[1].DeepCopy()
 			edit(edited)
@@ -264,6 +266,43 @@ func TestEditsArePutBack(t *testing.T) {
 			}
 			c.verify()
 		})
+	}
+}
+
+// TestWhatOthersAddStays: labels, annotations and owner references of others cost no write, and survive ours.
+func TestWhatOthersAddStays(t *testing.T) {
+	other := metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "other", UID: "other"}
+	service := fixture.Service()
+	service.Labels = map[string]string{"team": "a", "tier": "front"}
+	c := newCluster(t, service, fixture.Fleet(10)...)
+	c.full()
+	edited := c.list()[0].DeepCopy()
+	edited.Labels["policy"], edited.Annotations["note"] = "theirs", "theirs"
+	edited.OwnerReferences = append([]metav1.OwnerReference{other}, edited.OwnerReferences...)
+	c.slices[edited.Name] = edited
+	if got := verbs(c.full()); len(got) > 0 {
+		t.Errorf("what others add costs %v", got)
+	}
+
+	delete(service.Labels, "tier")
+	service.Labels["team"] = "b"
+	c.view = NewView(service)
+	edited = edited.DeepCopy()
+	edited.OwnerReferences[1].Controller = nil
+	c.slices[edited.Name] = edited
+	if got := verbs(c.full()); got[Update] != 1 || len(got) != 1 {
+		t.Errorf("other labels of the Service cost %v, want one update", got)
+	}
+	got := c.list()[0]
+	want := map[string]string{"policy": "theirs", "team": "b", discoveryv1.LabelServiceName: "web", discoveryv1.LabelManagedBy: rollcallv1alpha1.ManagedBy}
+	if diff := cmp.Diff(want, got.Labels); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+	if got.Annotations["note"] != "theirs" || got.Annotations[rollcallv1alpha1.AnnotationServiceLabels] != "team" {
+		t.Errorf("annotations are %v", got.Annotations)
+	}
+	if diff := cmp.Diff([]metav1.OwnerReference{other, c.view.owner}, got.OwnerReferences); diff != "" {
+		t.Errorf("owners (-want +got):\n%s", diff)
 	}
 }
 

@@ -273,15 +273,12 @@ func (st *step) render(
 ) *discoveryv1.EndpointSlice {
 	next := &discoveryv1.EndpointSlice{AddressType: base.AddressType, Endpoints: endpoints, Ports: ports}
 	base.ObjectMeta.DeepCopyInto(&next.ObjectMeta)
-	next.ManagedFields = nil // The API server keeps them where none are sent.
+	next.ManagedFields = nil // Whoever sends the slice decides what becomes of them.
 	st.view.label(next)
-	if cause.IsZero() {
-		delete(next.Annotations, corev1.EndpointsLastChangeTriggerTime)
-	} else {
-		if next.Annotations == nil {
-			next.Annotations = map[string]string{}
-		}
-		next.Annotations[corev1.EndpointsLastChangeTriggerTime] = cause.UTC().Format(time.RFC3339Nano)
+	changed := ""
+	if !cause.IsZero() {
+		changed = cause.UTC().Format(time.RFC3339Nano)
 	}
+	annotate(next, corev1.EndpointsLastChangeTriggerTime, changed)
 	return next
 }

@@ -25,10 +25,12 @@ type View struct {
 	namespace, selector string
 	owner               metav1.OwnerReference
 	labels              map[string]string
-	families            []discoveryv1.AddressType
-	ports               []corev1.ServicePort
-	publishNotReady     bool
-	zoneHints           bool
+	// copied names the labels that are the Service's own.
+	copied          string
+	families        []discoveryv1.AddressType
+	ports           []corev1.ServicePort
+	publishNotReady bool
+	zoneHints       bool
 	// sparing is true if a new slice is made only where those that exist have no room, apart, if no slice that exists gets other
 	// ports.
 	sparing, apart bool
@@ -41,6 +43,7 @@ func NewView(service *corev1.Service) *View {
 		selector:        service.Annotations[rollcallv1alpha1.AnnotationNodeSelector],
 		owner:           *metav1.NewControllerRef(service, corev1.SchemeGroupVersion.WithKind("Service")),
 		labels:          sliceLabels(service),
+		copied:          copiedLabels(service),
 		families:        addressFamilies(service),
 		publishNotReady: service.Spec.PublishNotReadyAddresses,
 		zoneHints:       wantsZoneHints(service.Spec.TrafficDistribution),
@@ -77,6 +80,15 @@ func sliceLabels(service *corev1.Service) map[string]string {
 	all[discoveryv1.LabelServiceName] = service.Name
 	all[discoveryv1.LabelManagedBy] = rollcallv1alpha1.ManagedBy
 	return all
+}
+
+// reserved are the labels with a meaning of their own on slices.
+var reserved = []string{corev1.IsHeadlessService, discoveryv1.LabelServiceName, discoveryv1.LabelManagedBy}
+
+// copiedLabels returns the keys of the labels that slices have from the Service.
+func copiedLabels(service *corev1.Service) string {
+	keys := slices.Sorted(maps.Keys(service.Labels))
+	return strings.Join(slices.DeleteFunc(keys, func(key string) bool { return slices.Contains(reserved, key) }), ",")
 }
 
 // addressFamilies returns the families that the Service has addresses of. A Service that does not say, which the API
@@ -228,24 +240,81 @@ func (v *View) owns(slice *discoveryv1.EndpointSlice) bool {
 	return (owner == nil || owner.UID == v.owner.UID) && slices.Contains(v.families, slice.AddressType)
 }
 
-// labelled returns true if the slice's labels and owner are as they should be.
+// labelled returns true if the slice's labels and owner are as they should be. Those of others are theirs.
 func (v *View) labelled(slice *discoveryv1.EndpointSlice) bool {
-	return maps.Equal(slice.Labels, v.labels) && v.hasOwner(slice)
+	return includes(slice.Labels, v.labels) && len(v.outdated(slice)) == 0 &&
+		slice.Annotations[rollcallv1alpha1.AnnotationServiceLabels] == v.copied && hasOwner(slice, &v.owner)
 }
 
-func (v *View) hasOwner(slice *discoveryv1.EndpointSlice) bool {
+// includes returns true if all has the labels of some.
+func includes(all, some map[string]string) bool {
+	for key, value := range some {
+		if found, has := all[key]; !has || found != value {
+			return false
+		}
+	}
+	return true
+}
+
+// outdated returns the labels of the slice that an earlier View gave it and this one does not.
+func (v *View) outdated(slice *discoveryv1.EndpointSlice) (keys []string) {
+	given := strings.Split(slice.Annotations[rollcallv1alpha1.AnnotationServiceLabels], ",")
+	for _, key := range append(given, reserved...) {
+		_, wanted := v.labels[key]
+		if _, has := slice.Labels[key]; has && !wanted {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func hasOwner(slice *discoveryv1.EndpointSlice, wanted *metav1.OwnerReference) bool {
 	return slices.ContainsFunc(slice.OwnerReferences, func(owner metav1.OwnerReference) bool {
-		return apiequality.Semantic.DeepEqual(owner, v.owner)
+		return owner.UID == wanted.UID && apiequality.Semantic.DeepEqual(owner, *wanted)
 	})
 }
 
-// label gives the slice the labels and the owner that it should have.
+// label gives the slice the labels and the owner that it should have, besides those that others gave it.
 func (v *View) label(slice *discoveryv1.EndpointSlice) {
 	slice.Namespace = v.namespace
-	slice.Labels = maps.Clone(v.labels)
-	if !v.hasOwner(slice) {
-		slice.OwnerReferences = []metav1.OwnerReference{v.owner}
+	for _, key := range v.outdated(slice) {
+		delete(slice.Labels, key)
 	}
+	if slice.Labels == nil {
+		slice.Labels = map[string]string{}
+	}
+	maps.Copy(slice.Labels, v.labels)
+	annotate(slice, rollcallv1alpha1.AnnotationServiceLabels, v.copied)
+	if !hasOwner(slice, &v.owner) {
+		others := slices.DeleteFunc(slice.OwnerReferences, func(owner metav1.OwnerReference) bool { return owner.UID == v.owner.UID })
+		slice.OwnerReferences = append(others, v.owner)
+	}
+}
+
+// annotate gives the slice an annotation; an empty value takes it away.
+func annotate(slice *discoveryv1.EndpointSlice, key, value string) {
+	switch {
+	case value == "":
+		delete(slice.Annotations, key)
+	case slice.Annotations == nil:
+		slice.Annotations = map[string]string{key: value}
+	default:
+		slice.Annotations[key] = value
+	}
+}
+
+// Same returns true if a write that replaces one endpoint by the other would change nothing.
+func Same(a, b *discoveryv1.Endpoint) bool { return sameEndpoint(a, b) }
+
+// PortsKey returns what sets of the same ports have in common.
+func PortsKey(ports []discoveryv1.EndpointPort) string { return portsKey(ports) }
+
+// Stored returns true if a slice that was sent is stored as it was sent, whatever others add to it.
+func Stored(sent, stored *discoveryv1.EndpointSlice) bool {
+	return slices.EqualFunc(sent.Endpoints, stored.Endpoints, func(a, b discoveryv1.Endpoint) bool { return sameEndpoint(&a, &b) }) &&
+		portsKey(sent.Ports) == portsKey(stored.Ports) && includes(stored.Labels, sent.Labels) &&
+		sent.Annotations[rollcallv1alpha1.AnnotationServiceLabels] == stored.Annotations[rollcallv1alpha1.AnnotationServiceLabels] &&
+		!slices.ContainsFunc(sent.OwnerReferences, func(owner metav1.OwnerReference) bool { return !hasOwner(stored, &owner) })
 }
 
 // sameEndpoint returns true if a write that replaces one by the other would change nothing.
