@@ -20,6 +20,10 @@ const (
 	// any other value lets nothing go and stays. Rollcall removes the annotation once it has let the nodes go.
 	AnnotationAcceptExpiry = "rollcall.dev/accept-expiry"
 
+	// AnnotationLabels on a DiscoveredNode has the labels that follow from the record and spec.labels, as Rollcall wrote them last, so that
+	// it can tell them from the labels of others. Rollcall writes it where the NodeRegistry has spec.labels.
+	AnnotationLabels = "rollcall.dev/labels"
+
 	// ManagedBy is the value of the label endpointslice.kubernetes.io/managed-by on the EndpointSlices of Rollcall.
 	ManagedBy = "rollcall.dev"
 

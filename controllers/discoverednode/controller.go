@@ -2,9 +2,10 @@
 //
 // It writes an object when something differs that an endpoint, a label or the status of a condition depends on, and else leaves
 // it alone for statusInterval, however often the node heartbeats and whatever it says of itself. What others change or delete is
-// put back at once, except what belongs to people: spec.cordoned, which the Mirror hears of from a watch, and annotations. Only a
-// display name or metadata that was changed while no manager ran, and texts and times of the status, wait for statusInterval. An
-// object that somebody deletes is written back with the cordon that the Mirror knows.
+// put back at once. What belongs to others stays: spec.cordoned, which the Mirror hears of from a watch, and the labels, annotations,
+// owner references and finalizers that are not Rollcall's. Only a display name or metadata that was changed while no manager ran, and
+// texts and times of the status, wait for statusInterval. An object that somebody deletes is written back with the cordon that the
+// Mirror knows.
 //
 // With the view Problems the nodes that a person should look at have an object, and no others; see choice. An object that a person
 // makes to cordon a node stays, also while there is no such node.
@@ -17,7 +18,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -248,7 +248,7 @@ func (c *Controller) remove(ctx context.Context, existing *rollcallv1alpha1.Disc
 	if registry == nil {
 		c.views.forget(name)
 	}
-	if registry == nil && metav1.GetControllerOfNoCopy(existing) != nil {
+	if registry == nil && owned(existing) {
 		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{}, client.IgnoreNotFound(c.client.Delete(ctx, existing, client.Preconditions{UID: &existing.UID}))

@@ -16,17 +16,14 @@ import (
 )
 
 // project returns what the DiscoveredNode of a node is to be. It starts from what exists, nil if nothing does, and leaves
-// alone what belongs to people: spec.cordoned and annotations.
+// alone what belongs to others: spec.cordoned and the metadata that is not Rollcall's.
 func project(n *mirror.Node, registry *rollcallv1alpha1.NodeRegistry, existing *rollcallv1alpha1.DiscoveredNode) *rollcallv1alpha1.DiscoveredNode {
 	dn := &rollcallv1alpha1.DiscoveredNode{ObjectMeta: metav1.ObjectMeta{Namespace: n.Namespace, Name: n.Name}}
 	dn.Spec.Cordoned = n.Cordoned // A person's word outlives the object that shows it.
 	if existing != nil {
 		dn = existing.DeepCopy()
 	}
-	dn.Labels = maps.Clone(n.Labels)
-	dn.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(registry, rollcallv1alpha1.GroupVersion.WithKind("NodeRegistry"))}
-	// A blocking owner reference needs a right on the owner's finalizers, and nothing here needs the owner to wait.
-	dn.OwnerReferences[0].BlockOwnerDeletion = nil
+	setMeta(dn, n, registry)
 	dn.Spec = specOf(n, dn.Spec.Cordoned)
 	setStatus(&dn.Status, n)
 	if known := existing != nil && meta.FindStatusCondition(existing.Status.Conditions, rollcallv1alpha1.ConditionRecordAccepted) != nil; !known || !n.Remembered {
@@ -127,7 +124,7 @@ func compare(got, want *rollcallv1alpha1.DiscoveredNode) difference {
 		return visible
 	case !sameSpec:
 		return described
-	case !sameStatus:
+	case !sameStatus, !maps.Equal(got.Annotations, want.Annotations):
 		return lazy
 	default:
 		return none
