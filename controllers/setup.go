@@ -34,9 +34,9 @@ func Setup(mgr ctrl.Manager, measured *metrics.Metrics, servers *dial.Policy, li
 	progress := endpointslice.NewProgress(clk)
 
 	slices := endpointslice.New(reader, live, store, store.Cursor(), progress, measured, clk)
-	nodes := discoverednode.New(reader, recorder, store, store.Cursor(), progress, measured, clk, limits, store.States())
+	nodes := discoverednode.New(reader, live, recorder, store, store.Cursor(), progress, measured, clk, limits, store.States())
 	pods := podregistration.New(reader, recorder, measured, o.Cluster)
-	o.Follower, o.Problems = pods, nodes
+	o.Follower, o.View = pods, nodes
 	o.Connections = natsconn.NewPool(natsconn.Options{
 		Reader: live, Clock: clk, Log: mgr.GetLogger().WithName("connection"), Policy: servers,
 	})

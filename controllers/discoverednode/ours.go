@@ -68,4 +68,6 @@ func owns(o metav1.OwnerReference) bool {
 }
 
 // owned returns true if the object goes when its NodeRegistry does, unless somebody else owns it as well.
-func owned(dn *rollcallv1alpha1.DiscoveredNode) bool { return slices.ContainsFunc(dn.OwnerReferences, owns) }
+func owned(dn *rollcallv1alpha1.DiscoveredNode) bool {
+	return slices.ContainsFunc(dn.OwnerReferences, owns)
+}

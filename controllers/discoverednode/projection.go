@@ -1,6 +1,8 @@
 package discoverednode
 
 import (
+	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
@@ -129,6 +132,24 @@ func compare(got, want *rollcallv1alpha1.DiscoveredNode) difference {
 	default:
 		return none
 	}
+}
+
+// wordOf returns a hash of what of an object is visible and Rollcall's: two that differ in nothing else have the same. labels are those
+// that are Rollcall's.
+func wordOf(dn *rollcallv1alpha1.DiscoveredNode, labels map[string]string) uint64 {
+	h := fnv.New64a()
+	for _, label := range slices.Sorted(maps.Keys(labels)) {
+		_, _ = fmt.Fprintf(h, "%s=%q,", label, dn.Labels[label])
+	}
+	for _, owner := range dn.OwnerReferences {
+		if owns(owner) {
+			_, _ = fmt.Fprintf(h, "%s/%t", owner.UID, ptr.Deref(owner.Controller, false))
+		}
+	}
+	spec := essence(dn.Spec, dn.Status.Phase == rollcallv1alpha1.NodeInvalid)
+	spec.Cordoned = false // A person's.
+	_, _ = fmt.Fprintf(h, "%q%+v", fmt.Sprintf("%+v", spec), gistOf(&dn.Status))
+	return h.Sum64()
 }
 
 // essence returns of a spec what an endpoint or a person's decision depends on. A node that is and stays invalid has no endpoint.

@@ -34,7 +34,9 @@ type observation struct {
 	mirror  mirror.State
 	// problems counts the nodes that a person should look at, with the view Problems, and notShown those without an object.
 	problems, notShown int
-	now                time.Time
+	// viewRefused says what the API server refuses of the DiscoveredNodes, and viewDisputed what somebody changes back; empty: nothing.
+	viewRefused, viewDisputed string
+	now                       time.Time
 }
 
 // recordFault is what is wrong with spec.record; its zero value: nothing.

@@ -48,20 +48,24 @@ func (r *rig) labelling(label, value string) {
 	})
 }
 
-// refusing puts a policy in force that takes a write of a DiscoveredNode of the namespace only if the CEL expression says so, and
-// returns a function that ends it.
-func (r *rig) refusing(expression, message string, operations ...admissionv1.OperationType) (end func()) {
+// refusing puts a policy in force by which an operation on a DiscoveredNode of the namespace is taken only if the CEL expression says so,
+// and returns a function that ends it.
+func (r *rig) refusing(operation admissionv1.OperationType, expression, message string) (end func()) {
 	r.Helper()
 	meta := metav1.ObjectMeta{Name: "refuse-" + r.Namespace}
+
 	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicySpec{
-		MatchConstraints: r.nodesIn(operations...),
-		// The administrator of the test may do everything: its objects tell when the policy is in force.
-		Validations: []admissionv1.Validation{{Expression: "(" + expression + ") && request.name != '" + r.sample().Name + "'", Message: message}},
+		MatchConstraints: r.nodesIn(operation, admissionv1.Create),
+		// That the sample is refused tells that the policy is in force.
+		Validations: []admissionv1.Validation{{Message: message, Expression: fmt.Sprintf(
+			"request.name != %q && (request.operation != %q || (%s))", r.sample().Name, operation, expression)}},
 	}}
 	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
 		PolicyName: meta.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
 	}}
-	return r.policy(policy, binding)
+	end = r.policy(policy, binding)
+	r.Within(patience, "the policy to be in force", func() bool { return r.dryRun(r.sample()) != nil })
+	return end
 }
 
 // sample is a DiscoveredNode of a registry that there is not.
