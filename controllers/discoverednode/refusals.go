@@ -296,7 +296,7 @@ func without(name, text string) string { return strings.ReplaceAll(text, name, "
 // cureOf says what to do about a refusal. Admission answers with any code.
 func cureOf(err error) string {
 	switch text := err.Error(); {
-	case strings.Contains(text, "webhook"):
+	case strings.Contains(text, `webhook "`):
 		return "look at the webhook, or exempt Rollcall's service account from it"
 	case strings.Contains(text, "exceeded quota"):
 		return "raise the quota"
