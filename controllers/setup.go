@@ -34,7 +34,8 @@ func Setup(mgr ctrl.Manager, measured *metrics.Metrics, servers *dial.Policy, li
 	progress := endpointslice.NewProgress(clk)
 
 	slices := endpointslice.New(reader, live, store, store.Cursor(), progress, measured, clk)
-	nodes := discoverednode.New(reader, live, recorder, store, store.Cursor(), progress, measured, clk, limits, store.States())
+	api := &discoverednode.API{Client: reader, Live: live, FieldOwner: rollcallv1alpha1.FieldOwner}
+	nodes := discoverednode.New(api, recorder, store, store.Cursor(), progress, measured, clk, limits, store.States())
 	pods := podregistration.New(reader, recorder, measured, o.Cluster)
 	o.Follower, o.View = pods, nodes
 	o.Connections = natsconn.NewPool(natsconn.Options{

@@ -102,16 +102,26 @@ type Controller struct {
 	others *todo.List
 }
 
-// New returns a Controller. The client must read from a cache, and live must not. It takes what changes from the cursor.
+// API is the way to the API server.
+type API struct {
+	// Client reads from a cache, and Live does not.
+	client.Client
+
+	Live client.Reader
+	// FieldOwner is the field manager under which the Client writes.
+	FieldOwner string
+}
+
+// New returns a Controller. It takes what changes from the cursor.
 func New(
-	c client.Client, live client.Reader, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, clk clock.Clock,
+	api *API, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, clk clock.Clock,
 	limits Limits, counts Counts,
 ) *Controller {
 	others := todo.New()
 	return &Controller{
-		client: c, recorder: recorder, nodes: nodes, cursor: cursor, slices: slices, metrics: metrics, clock: clk,
+		client: api, recorder: recorder, nodes: nodes, cursor: cursor, slices: slices, metrics: metrics, clock: clk,
 		schedule: newSchedule(), budget: newBudget(clk), views: newViews(limits, counts), others: others,
-		gate: &gate{live: live, clock: clk, refusals: newRefusals(counts, others.Add), disputes: newDisputes(counts)},
+		gate: &gate{live: api.Live, clock: clk, refusals: newRefusals(counts, others.Add), disputes: newDisputes(counts, api.FieldOwner)},
 	}
 }
 

@@ -65,7 +65,7 @@ func newRig(t *testing.T, interval time.Duration) *rig {
 			return c.Update(ctx, o, opts...)
 		},
 	}).Build()
-	r.Controller = New(c, c, r.events, r.nodes, mirror.NewCursor(), r.nodes, r.nodes, r.clock, Limits{}, todo.New())
+	r.Controller = New(&API{Client: c, Live: c, FieldOwner: "rollcall"}, r.events, r.nodes, mirror.NewCursor(), r.nodes, r.nodes, r.clock, Limits{}, todo.New())
 	r.reconcile()
 	return r
 }

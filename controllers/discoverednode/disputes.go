@@ -3,6 +3,7 @@ package discoverednode
 import (
 	"container/list"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,8 @@ const askPace = time.Minute
 // concurrent use.
 type disputes struct {
 	counts Counts
+	// own is the field manager under which Rollcall writes.
+	own string
 
 	mu     sync.Mutex
 	fights map[types.NamespacedName]*fight
@@ -48,8 +51,8 @@ type disputed struct {
 	asked   time.Time
 }
 
-func newDisputes(counts Counts) *disputes {
-	return &disputes{counts: counts, fights: map[types.NamespacedName]*fight{}, registries: map[types.NamespacedName]*disputed{}}
+func newDisputes(counts Counts, own string) *disputes {
+	return &disputes{counts: counts, own: own, fights: map[types.NamespacedName]*fight{}, registries: map[types.NamespacedName]*disputed{}}
 }
 
 // wait returns how long a repair of an object is to wait; zero: it is made now.
@@ -134,8 +137,11 @@ func (d *disputes) text(registry types.NamespacedName, now time.Time) string {
 	case known.editor == "":
 		return "somebody changes or deletes " + what + ", again and again, and Rollcall puts each back once a minute at most: the audit log of the API server says who. Endpoints do not depend on it"
 	}
-	return fmt.Sprintf("the field manager %q changes %s, again and again, and Rollcall puts each back once a minute at most: have it leave them alone. Endpoints do not depend on it",
-		record.Bounded(known.editor), what)
+	// Two installations that do so to each other say the same: they write the same condition.
+	names := []string{record.Bounded(d.own), record.Bounded(known.editor)}
+	slices.Sort(names)
+	return fmt.Sprintf("the field managers %q and %q change %s, in turn, and Rollcall puts each back once a minute at most: let one of them write. Endpoints do not depend on it",
+		names[0], names[1], what)
 }
 
 // set puts a fight where it belongs after a repair. The caller holds the lock.

@@ -14,7 +14,7 @@ import (
 
 // What somebody changes again and again is told, with who it is, until it has been calm for a while.
 func TestDisputesAreToldAndEnd(t *testing.T) {
-	d, now := newDisputes(todo.New()), began
+	d, now := newDisputes(todo.New(), "rollcall"), began
 	names := make([]types.NamespacedName, 3)
 	for i := range names {
 		names[i] = types.NamespacedName{Namespace: "fleet", Name: fmt.Sprintf("catga.web-%d", i)}
@@ -30,7 +30,7 @@ func TestDisputesAreToldAndEnd(t *testing.T) {
 		}
 		now = now.Add(5 * time.Second)
 	}
-	if text := d.text(catga, now); !strings.Contains(text, `the field manager "argocd" changes 3 DiscoveredNodes, for example catga.web-`) {
+	if text := d.text(catga, now); !strings.Contains(text, `the field managers "argocd" and "rollcall" change 3 DiscoveredNodes, for example catga.web-`) {
 		t.Errorf("it says %q", text)
 	}
 	if asked != 1 {
@@ -47,7 +47,7 @@ func TestDisputesAreToldAndEnd(t *testing.T) {
 
 // What an admission changes is told at once, and until it does not.
 func TestAnAlteredObjectIsToldAtOnce(t *testing.T) {
-	d, now := newDisputes(todo.New()), began
+	d, now := newDisputes(todo.New(), "rollcall"), began
 	name := types.NamespacedName{Namespace: "fleet", Name: "catga.web-1"}
 	d.repaired(name, catga, true, now)
 	for range 3 {
@@ -65,7 +65,7 @@ func TestAnAlteredObjectIsToldAtOnce(t *testing.T) {
 
 // One edit, or another of each object, is nothing to tell of, and is forgotten.
 func TestFewEditsAreNoDispute(t *testing.T) {
-	d := newDisputes(todo.New())
+	d := newDisputes(todo.New(), "rollcall")
 	for i := range 100 {
 		d.repaired(types.NamespacedName{Namespace: "fleet", Name: fmt.Sprint(i)}, catga, false, began)
 	}

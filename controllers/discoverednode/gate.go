@@ -84,5 +84,5 @@ func (g *gate) editor(ctx context.Context, name types.NamespacedName) string {
 	if err != nil || len(list.Items) == 0 {
 		return ""
 	}
-	return dispute.Editor(list.Items[0].ManagedFields, rollcallv1alpha1.FieldOwner)
+	return dispute.Editor(list.Items[0].ManagedFields, g.disputes.own)
 }

@@ -39,6 +39,8 @@ var restrictions = []struct {
 		o.mirror.Records.Refused, o.mirror.Records.Example = 20, "node.web-1: the Port is a string"
 	}, []string{"20 of 20 nodes write records that are refused and live on their last good ones, for example node.web-1: the Port is a string: correct"}},
 	{rollcallv1alpha1.ReasonReadingTooSlow, func(o *observation) { o.mirror.Records.TooSlow = true }, []string{"cheaper"}},
+	{rollcallv1alpha1.ReasonViewsRefused, func(o *observation) { o.viewRefused = "the writes of 3 DiscoveredNodes" }, []string{"the writes of 3 DiscoveredNodes"}},
+	{rollcallv1alpha1.ReasonViewsDisputed, func(o *observation) { o.viewDisputed = "somebody changes 3" }, []string{"somebody changes 3"}},
 	{rollcallv1alpha1.ReasonFlapping, func(o *observation) {
 		o.mirror.Records.Flapping, o.mirror.Records.Flaps = 2, "node.web-1"
 	}, []string{"2 nodes change more often than once a second", `"node.web-1"`}},
@@ -68,7 +70,7 @@ func TestDegraded(t *testing.T) {
 				other.state(o)
 			}
 		}
-		if r.reason != rollcallv1alpha1.ReasonNoExpiry && i < 9 {
+		if r.reason != rollcallv1alpha1.ReasonNoExpiry && i < 11 {
 			o.spec.Liveness.StaleAfter = nil
 		}
 		c := o.degraded()

@@ -197,16 +197,16 @@ func TestNobodyFightsOverNodes(t *testing.T) {
 	}{
 		"a label": {func(r *rig, dn *rollcallv1alpha1.DiscoveredNode) error {
 			return r.editAs("argocd", dn, dn.Labels["role"] == "web", `{"metadata":{"labels":{"role":"db"}}}`)
-		}, `the field manager "argocd"`},
+		}, `the field managers "argocd" and `},
 		"the spec": {func(r *rig, dn *rollcallv1alpha1.DiscoveredNode) error {
 			return r.editAs("argocd", dn, dn.Spec.Ports[0].Port == 8080, `{"spec":{"ports":[{"name":"http","port":1}]}}`)
-		}, `the field manager "argocd"`},
+		}, `the field managers "argocd" and `},
 		"the metadata": {func(r *rig, dn *rollcallv1alpha1.DiscoveredNode) error {
 			return r.editAs("argocd", dn, dn.Spec.Metadata["role"] == "web", `{"spec":{"metadata":{"role":"db"}}}`)
-		}, `the field manager "argocd"`},
+		}, `the field managers "argocd" and `},
 		"the status": {func(r *rig, dn *rollcallv1alpha1.DiscoveredNode) error {
 			return r.editAs("argocd", dn, dn.Status.Phase == rollcallv1alpha1.NodeReady, `{"status":{"phase":"Stale"}}`)
-		}, `the field manager "argocd"`},
+		}, `the field managers "argocd" and `},
 		"deletion": {func(r *rig, dn *rollcallv1alpha1.DiscoveredNode) error {
 			return r.API.Delete(r.Context(), dn)
 		}, "changes or deletes"},

@@ -41,7 +41,7 @@ func (r *rig) labelling(label, value string) {
 		}},
 	}}
 	binding := &admissionv1.MutatingAdmissionPolicyBinding{ObjectMeta: meta, Spec: admissionv1.MutatingAdmissionPolicyBindingSpec{PolicyName: meta.Name}}
-	r.policy(policy, binding)
+	r.inForce(policy, binding)
 	r.Within(patience, "the policy to be in force", func() bool {
 		dn := r.sample()
 		return r.dryRun(dn) == nil && dn.Labels[label] == value
@@ -63,7 +63,7 @@ func (r *rig) refusing(operation admissionv1.OperationType, expression, message 
 	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
 		PolicyName: meta.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
 	}}
-	end = r.policy(policy, binding)
+	end = r.inForce(policy, binding)
 	r.Within(patience, "the policy to be in force", func() bool { return r.dryRun(r.sample()) != nil })
 	return end
 }
@@ -80,8 +80,8 @@ func (r *rig) dryRun(dn *rollcallv1alpha1.DiscoveredNode) error {
 	return r.API.Create(r.Context(), dn, client.DryRunAll)
 }
 
-// policy creates the objects of a policy, which end with the test or with the function that it returns.
-func (r *rig) policy(objects ...client.Object) (end func()) {
+// inForce creates the objects of a policy, which end with the test or with the function that it returns.
+func (r *rig) inForce(objects ...client.Object) (end func()) {
 	r.Helper()
 	for _, object := range objects {
 		r.Create(object)
