@@ -28,8 +28,8 @@ func (r *rig) nodesIn(operations ...admissionv1.OperationType) *admissionv1.Matc
 	}
 }
 
-// labelling puts a mutating policy in force that adds a label to every DiscoveredNode of the namespace.
-func (r *rig) labelling(label, value string) {
+// labelling puts a mutating policy in force that adds a label to every DiscoveredNode of the namespace, and returns a function that ends it.
+func (r *rig) labelling(label, value string) (end func()) {
 	r.Helper()
 	meta := metav1.ObjectMeta{Name: "label-" + r.Namespace}
 	policy := &admissionv1.MutatingAdmissionPolicy{ObjectMeta: meta, Spec: admissionv1.MutatingAdmissionPolicySpec{
@@ -41,11 +41,12 @@ func (r *rig) labelling(label, value string) {
 		}},
 	}}
 	binding := &admissionv1.MutatingAdmissionPolicyBinding{ObjectMeta: meta, Spec: admissionv1.MutatingAdmissionPolicyBindingSpec{PolicyName: meta.Name}}
-	r.inForce(policy, binding)
+	end = r.inForce(policy, binding)
 	r.Within(patience, "the policy to be in force", func() bool {
 		dn := r.sample()
 		return r.dryRun(dn) == nil && dn.Labels[label] == value
 	})
+	return end
 }
 
 // refusing puts a policy in force by which an operation on a DiscoveredNode of the namespace is taken only if the CEL expression says so,
@@ -178,4 +179,38 @@ func (r *rig) wantLabels(count int, label, value string) {
 	if labelled != count {
 		r.Errorf("%d nodes have the label %s=%s, want %d", labelled, label, value, count)
 	}
+}
+
+// What an admission policy makes of what Rollcall writes is said, and not written against; nodes are selected by what their records say.
+func TestAPolicyThatChangesNodes(t *testing.T) {
+	const count = 20
+	r := newRig(t)
+	r.bucket(time.Hour)
+	r.registry()
+	r.service("web")
+	m := r.startReady()
+	r.move(0, count, "a")
+	r.Within(patience, "all nodes", func() bool { return r.inZone("a") == count })
+	end := r.labelling("role", "forced")
+	r.move(0, count, "b")
+	r.Within(patience, "all nodes to move", func() bool { return r.inZone("b") == count })
+	r.saysOfViews(rollcallv1alpha1.ReasonViewsDisputed, "an admission policy or webhook changes", fmt.Sprintf("%d DiscoveredNodes", count))
+	m.Quiet(patience)
+	m.Stop()
+	m = r.startReady()
+	m.Quiet(patience)
+	r.wantLabels(count, "role", "forced")
+	if !r.serves(0, count)() {
+		t.Errorf("%d endpoints are ready", len(r.ready("web")))
+	}
+	end()
+	r.Within(patience, "the policy to end", func() bool {
+		dn := r.sample()
+		return r.dryRun(dn) == nil && dn.Labels["role"] == ""
+	})
+	r.move(0, count, "c")
+	r.Within(patience, "the labels to be back", func() bool {
+		return !slices.ContainsFunc(r.nodes(), func(dn rollcallv1alpha1.DiscoveredNode) bool { return dn.Labels["role"] != "web" })
+	})
+	r.Within(patience, "the registry to say so", func() bool { return r.condition("Degraded") == "False/AsExpected" })
 }
