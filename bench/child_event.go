@@ -81,7 +81,7 @@ func newSimulation(c *child) *simulation {
 	s := &simulation{
 		child:  c,
 		slices: endpointslice.New(api, api, store, store.Cursor(), progress, measured, clk, sliceOptions()),
-		nodes:  discoverednode.New(api, &events.FakeRecorder{}, store, store.Cursor(), progress, measured, clk, discoverednode.Limits{}, store.States()),
+		nodes:  discoverednode.New(&discoverednode.API{Client: api, Live: api}, &events.FakeRecorder{}, store, store.Cursor(), progress, measured, clk, discoverednode.Limits{}, store.States()),
 	}
 	s.Mirror = store.Add(simulatedRegistry, mirror.Policy{
 		Record: record.Policy{KeyPrefix: keyPrefix, Labels: map[string]string{"role": "role"}},

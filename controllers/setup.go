@@ -37,9 +37,10 @@ func Setup(mgr ctrl.Manager, owner string, measured *metrics.Metrics, servers *d
 	slices := endpointslice.New(reader, live, store, store.Cursor(), progress, measured, clk, endpointslice.Options{
 		FieldOwner: owner, Recorder: recorder, Disputes: disputes,
 	})
-	nodes := discoverednode.New(reader, recorder, store, store.Cursor(), progress, measured, clk, limits, store.States())
+	api := &discoverednode.API{Client: reader, Live: live, FieldOwner: owner}
+	nodes := discoverednode.New(api, recorder, store, store.Cursor(), progress, measured, clk, limits, store.States())
 	pods := podregistration.New(reader, recorder, measured, o.Cluster)
-	o.Follower, o.Problems, o.Disputes = pods, nodes, disputes
+	o.Follower, o.View, o.Disputes = pods, nodes, disputes
 	o.Connections = natsconn.NewPool(natsconn.Options{
 		Reader: live, Clock: clk, Log: mgr.GetLogger().WithName("connection"), Policy: servers,
 	})

@@ -299,6 +299,18 @@ const (
 	// counts them and quotes one; correct the service that writes the entries, or spec.record.
 	ReasonRecordsRefused = "RecordsRefused"
 
+	// ReasonViewsRefused means that the API server refuses to create, update or delete DiscoveredNodes: an admission policy or webhook,
+	// a quota, a missing right or the validation does not take them. They show what was so before; endpoints do not depend on them.
+	// The message counts them and has the API server's words. One write a cause is tried again, after 1 s to 5 min, and all of them once
+	// it succeeds.
+	ReasonViewsRefused = "ViewsRefused"
+
+	// ReasonViewsDisputed means that somebody changes or deletes DiscoveredNodes again and again, which Rollcall puts back: each
+	// once a minute at most, while a change of its node is written at once. The message names the field manager, or says that an
+	// admission policy or webhook does it. Have it leave the DiscoveredNodes alone. Labels other than those of spec.labels, annotations and
+	// owner references are free to everybody.
+	ReasonViewsDisputed = "ViewsDisputed"
+
 	// ReasonLabelNotFound means that no record has the metadata that an entry of spec.labels names, so no node has that label.
 	// The message names them; correct spec.labels, or the services that write the entries.
 	ReasonLabelNotFound = "LabelNotFound"

@@ -24,6 +24,10 @@ const (
 	// the Service loses go. All other labels are left alone. Rollcall sets it.
 	AnnotationServiceLabels = "rollcall.dev/service-labels"
 
+	// AnnotationLabels on a DiscoveredNode has the labels that follow from the record and spec.labels, as Rollcall wrote them last, so that
+	// it can tell them from the labels of others. Rollcall writes it where the NodeRegistry has spec.labels.
+	AnnotationLabels = "rollcall.dev/labels"
+
 	// ManagedBy is the value of the label endpointslice.kubernetes.io/managed-by on the EndpointSlices of Rollcall.
 	ManagedBy = "rollcall.dev"
 

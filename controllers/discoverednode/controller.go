@@ -2,9 +2,10 @@
 //
 // It writes an object when something differs that an endpoint, a label or the status of a condition depends on, and else leaves
 // it alone for statusInterval, however often the node heartbeats and whatever it says of itself. What others change or delete is
-// put back at once, except what belongs to people: spec.cordoned, which the Mirror hears of from a watch, and annotations. Only a
-// display name or metadata that was changed while no manager ran, and texts and times of the status, wait for statusInterval. An
-// object that somebody deletes is written back with the cordon that the Mirror knows.
+// put back at once. What belongs to others stays: spec.cordoned, which the Mirror hears of from a watch, and the labels, annotations,
+// owner references and finalizers that are not Rollcall's. Only a display name or metadata that was changed while no manager ran, and
+// texts and times of the status, wait for statusInterval. An object that somebody deletes is written back with the cordon that the
+// Mirror knows.
 //
 // With the view Problems the nodes that a person should look at have an object, and no others; see choice. An object that a person
 // makes to cordon a node stays, also while there is no such node.
@@ -17,7 +18,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -97,19 +97,43 @@ type Controller struct {
 	schedule *schedule
 	budget   *budget
 	views    *views
+	gate     *gate
 	// others are nodes that have an object now, or have none any more, for the sake of another node.
 	others *todo.List
 }
 
-// New returns a Controller. The client must read from a cache. It takes what changes from the cursor.
+// API is the way to the API server.
+type API struct {
+	// Client reads from a cache, and Live does not.
+	client.Client
+
+	Live client.Reader
+	// FieldOwner is the field manager under which the Client writes.
+	FieldOwner string
+}
+
+// New returns a Controller. It takes what changes from the cursor.
 func New(
-	c client.Client, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, clk clock.Clock,
+	api *API, recorder events.EventRecorder, nodes Nodes, cursor *mirror.Cursor, slices Slices, metrics Metrics, clk clock.Clock,
 	limits Limits, counts Counts,
 ) *Controller {
+	others := todo.New()
 	return &Controller{
-		client: c, recorder: recorder, nodes: nodes, cursor: cursor, slices: slices, metrics: metrics, clock: clk,
-		schedule: newSchedule(), budget: newBudget(clk), views: newViews(limits, counts), others: todo.New(),
+		client: api, recorder: recorder, nodes: nodes, cursor: cursor, slices: slices, metrics: metrics, clock: clk,
+		schedule: newSchedule(), budget: newBudget(clk), views: newViews(limits, counts), others: others,
+		gate: &gate{live: api.Live, clock: clk, refusals: newRefusals(counts, others.Add), disputes: newDisputes(counts, api.FieldOwner)},
 	}
+}
+
+// Refused says what the API server does not let be written of a registry's objects, and Disputed what somebody else changes back;
+// empty: nothing. They do not block.
+func (c *Controller) Refused(registry types.NamespacedName) string {
+	return c.gate.refusals.text(registry)
+}
+
+// Disputed says what somebody changes back of what was written of a registry.
+func (c *Controller) Disputed(registry types.NamespacedName) string {
+	return c.gate.disputes.text(registry, c.clock.Now())
 }
 
 // Problems counts the nodes of a registry that a person should look at, and those of them that have no object; ok is false if all
@@ -145,6 +169,7 @@ func (c *Controller) Changes() source.Source {
 				}
 				c.follow(ctx)
 				for _, name := range c.views.change(c.cursor.Take().Nodes, c.clock.Now()) {
+					c.gate.refusals.change(name, c.clock.Now())
 					queue.Add(reconcile.Request{NamespacedName: name})
 				}
 			}
@@ -182,12 +207,11 @@ func (c *Controller) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	if existing != nil && !existing.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, nil // Its end is an event of its own.
+		return c.nothing(req.NamespacedName) // Its end is an event of its own.
 	}
 	node := c.nodes.Node(req.Namespace, req.Name)
 	if node == nil {
-		c.schedule.forget(req.NamespacedName)
-		return c.remove(ctx, existing)
+		return c.remove(ctx, req.NamespacedName, existing)
 	}
 	registry, err := c.registry(ctx, client.ObjectKey{Namespace: node.Namespace, Name: node.Registry})
 	if registry == nil {
@@ -197,29 +221,50 @@ func (c *Controller) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	shown, rest, others := c.views.shows(node, c.clock.Now())
 	c.others.Add(others...)
 	if !shown && (existing == nil || !existing.Spec.Cordoned) { // What a person has just written, the Mirror may not know yet.
-		return c.hide(ctx, existing)
+		return c.hide(ctx, req.NamespacedName, existing)
 	}
 	result, err := c.write(ctx, node, registry, existing)
 	result.RequeueAfter = sooner(result.RequeueAfter, rest)
 	return result, err
 }
 
+// nothing notes that there is nothing to write.
+func (c *Controller) nothing(name types.NamespacedName) (ctrl.Result, error) {
+	c.gate.settle(name)
+	return ctrl.Result{}, nil
+}
+
 // hide deletes an object whose node lives on and needs none, in its turn.
-func (c *Controller) hide(ctx context.Context, existing *rollcallv1alpha1.DiscoveredNode) (ctrl.Result, error) {
+func (c *Controller) hide(ctx context.Context, name types.NamespacedName, existing *rollcallv1alpha1.DiscoveredNode) (ctrl.Result, error) {
 	if existing == nil {
-		return ctrl.Result{}, nil
+		return c.nothing(name)
 	}
-	name := client.ObjectKeyFromObject(existing)
 	if wait := c.views.turn(name, c.clock.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	// Of that version: a person may be about to cordon the node.
-	err := c.client.Delete(ctx, existing, client.Preconditions{UID: &existing.UID, ResourceVersion: &existing.ResourceVersion})
+	result, err := c.delete(ctx, existing, client.Preconditions{UID: &existing.UID, ResourceVersion: &existing.ResourceVersion})
 	if apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: retry}, nil
 	}
-	c.schedule.forget(name)
-	return ctrl.Result{}, client.IgnoreNotFound(err)
+	return result, err
+}
+
+// delete deletes an object. One that was not written since start and is there again, somebody else has made.
+func (c *Controller) delete(ctx context.Context, existing *rollcallv1alpha1.DiscoveredNode, of client.Preconditions) (ctrl.Result, error) {
+	name := client.ObjectKeyFromObject(existing)
+	out, err := c.gate.try(ctx, &write{
+		name: name, registry: client.ObjectKey{Namespace: name.Namespace, Name: record.RegistryOf(name.Name)}, does: remove,
+		repairs: !c.schedule.knows(name),
+		send: func() (bool, error) {
+			err := client.IgnoreNotFound(c.client.Delete(ctx, existing, of))
+			if err == nil {
+				c.schedule.forget(name)
+			}
+			return false, err
+		},
+	})
+	return ctrl.Result{RequeueAfter: out.again}, err
 }
 
 // registry returns the NodeRegistry of that name, nil if there is none, or it is about to go.
@@ -233,11 +278,12 @@ func (c *Controller) registry(ctx context.Context, name client.ObjectKey) (*roll
 
 // remove deletes an object whose node is gone. One whose registry is gone too is left to the garbage collector, unless
 // somebody had it orphaned. One that a person made, to cordon a node that is to come, is the person's.
-func (c *Controller) remove(ctx context.Context, existing *rollcallv1alpha1.DiscoveredNode) (ctrl.Result, error) {
+func (c *Controller) remove(ctx context.Context, object types.NamespacedName, existing *rollcallv1alpha1.DiscoveredNode) (ctrl.Result, error) {
 	if existing == nil || existing.Status.Phase == "" && existing.Spec.Cordoned {
-		return ctrl.Result{}, nil
+		c.schedule.forget(object)
+		return c.nothing(object)
 	}
-	name := client.ObjectKey{Namespace: existing.Namespace, Name: record.RegistryOf(existing.Name)}
+	name := client.ObjectKey{Namespace: object.Namespace, Name: record.RegistryOf(object.Name)}
 	registry, err := c.registry(ctx, name)
 	if err != nil {
 		return ctrl.Result{}, err
@@ -248,10 +294,11 @@ func (c *Controller) remove(ctx context.Context, existing *rollcallv1alpha1.Disc
 	if registry == nil {
 		c.views.forget(name)
 	}
-	if registry == nil && metav1.GetControllerOfNoCopy(existing) != nil {
-		return ctrl.Result{}, nil
+	if registry == nil && owned(existing) {
+		c.schedule.forget(object)
+		return c.nothing(object)
 	}
-	return ctrl.Result{}, client.IgnoreNotFound(c.client.Delete(ctx, existing, client.Preconditions{UID: &existing.UID}))
+	return c.delete(ctx, existing, client.Preconditions{UID: &existing.UID})
 }
 
 // nodesOf returns the nodes of a NodeRegistry.
@@ -298,43 +345,79 @@ func relevant() predicate.Predicate {
 	}
 }
 
+// draft is what an object is to be.
+type draft struct {
+	node *mirror.Node
+	// existing is nil if there is no object.
+	existing, want *rollcallv1alpha1.DiscoveredNode
+	found          difference
+	// edited is true if somebody else has written the object since it was last accepted.
+	edited   bool
+	interval time.Duration
+}
+
 // write sends the difference, if there is one and its time has come.
 func (c *Controller) write(ctx context.Context, node *mirror.Node, registry *rollcallv1alpha1.NodeRegistry, existing *rollcallv1alpha1.DiscoveredNode) (ctrl.Result, error) {
-	want, interval := project(node, registry, existing), interval(registry)
+	d := &draft{node: node, existing: existing, want: project(node, registry, existing), found: visible, interval: interval(registry)}
 	if existing == nil {
-		err := c.client.Create(ctx, want)
-		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-			return ctrl.Result{}, nil
-		}
-		return c.after(node, want, interval, err)
+		result, _, err := c.send(ctx, d)
+		return result, err
+	}
+	name := client.ObjectKeyFromObject(existing)
+	d.found, d.edited = compare(existing, d.want), c.schedule.changed(name, existing.ResourceVersion)
+	if node.Flapping && d.found != none && !d.edited && gistOf(&existing.Status).waits(gistOf(&d.want.Status)) {
+		d.found = lazy
 	}
 	sharedWait := c.emitShared(registry, node, existing)
-	if wait := c.unchanged(node, existing, want, interval); wait > 0 {
+	if wait := c.unchanged(name, d); wait > 0 {
+		c.gate.settle(name)
 		return ctrl.Result{RequeueAfter: sooner(wait, sharedWait)}, nil
 	}
-	if err := c.client.Update(ctx, want); err != nil {
-		return c.after(node, want, interval, err)
+	result, sent, err := c.send(ctx, d)
+	if sent {
+		result.RequeueAfter = sooner(result.RequeueAfter, c.emit(registry, existing, d.want))
 	}
-	result, err := c.after(node, want, interval, nil)
-	result.RequeueAfter = sooner(result.RequeueAfter, c.emit(registry, existing, want), sharedWait)
+	result.RequeueAfter = sooner(result.RequeueAfter, sharedWait)
 	return result, err
 }
 
 // unchanged returns how long an object may stay as it is; zero or less: it is to be written now.
-func (c *Controller) unchanged(node *mirror.Node, existing, want *rollcallv1alpha1.DiscoveredNode, interval time.Duration) time.Duration {
-	name, now, found := client.ObjectKeyFromObject(want), c.clock.Now(), compare(existing, want)
-	if node.Flapping && found != none && !c.schedule.changed(name, existing.ResourceVersion) && gistOf(&existing.Status).waits(gistOf(&want.Status)) {
-		found = lazy
-	}
-	if found == visible || found == described && c.schedule.changed(name, existing.ResourceVersion) {
+func (c *Controller) unchanged(name types.NamespacedName, d *draft) time.Duration {
+	if d.found == visible || d.found == described && d.edited {
 		return 0
 	}
-	c.schedule.accept(name, existing.ResourceVersion)
-	c.schedule.shows(name, node.Changed)
-	if found == none {
-		return c.schedule.written(name, interval, now)
+	c.schedule.accept(name, d.existing.ResourceVersion)
+	c.schedule.shows(name, d.node.Changed)
+	if d.found == none {
+		return c.schedule.written(name, d.interval, c.clock.Now())
 	}
-	return c.schedule.next(name, interval, now)
+	return c.schedule.next(name, d.interval, c.clock.Now())
+}
+
+// send creates or updates an object, if it is time for it.
+func (c *Controller) send(ctx context.Context, d *draft) (result ctrl.Result, sent bool, err error) {
+	name, word := client.ObjectKeyFromObject(d.want), wordOf(d.want, d.node.Labels)
+	w := &write{name: name, registry: client.ObjectKey{Namespace: d.node.Namespace, Name: d.node.Registry}, does: update}
+	// What was written last is what is to be written: if that is not there, it is somebody's doing.
+	w.repairs = d.found == visible && c.schedule.said(name) == word || d.found == described && d.edited
+	push := func() error { return c.client.Update(ctx, d.want) }
+	if d.existing == nil {
+		w.does, push = create, func() error { return c.client.Create(ctx, d.want) }
+	}
+	w.send = func() (bool, error) {
+		err := push()
+		return wordOf(d.want, d.node.Labels) != word, err
+	}
+	out, err := c.gate.try(ctx, w)
+	switch {
+	case out.held, apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return ctrl.Result{RequeueAfter: out.again}, false, nil
+	case err == nil:
+		c.schedule.say(name, word)
+	}
+	result, wrong := c.after(d, err)
+	result.RequeueAfter = sooner(result.RequeueAfter, out.again)
+	return result, err == nil, wrong
 }
 
 // sooner returns the least of the durations that are above zero.
@@ -348,22 +431,22 @@ func sooner(d time.Duration, others ...time.Duration) time.Duration {
 }
 
 // after says when to look at the object again after a write that ended with err.
-func (c *Controller) after(node *mirror.Node, written *rollcallv1alpha1.DiscoveredNode, interval time.Duration, err error) (ctrl.Result, error) {
-	name := types.NamespacedName{Namespace: node.Namespace, Name: node.Name}
+func (c *Controller) after(d *draft, err error) (ctrl.Result, error) {
+	name := client.ObjectKeyFromObject(d.want)
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
 		// The cache is behind. What it lacks is an event of its own, unless it is what was written here; else this is for one that was
 		// merged into another.
-		if c.schedule.behind(name, written.ResourceVersion) {
+		if c.schedule.behind(name, d.want.ResourceVersion) {
 			return ctrl.Result{RequeueAfter: echo}, nil
 		}
 		return ctrl.Result{RequeueAfter: retry}, nil
 	case err != nil:
 		return ctrl.Result{}, err
 	}
-	c.schedule.accept(name, written.ResourceVersion)
-	if c.schedule.shows(name, node.Changed) {
-		c.metrics.NodeWritten(node)
+	c.schedule.accept(name, d.want.ResourceVersion)
+	if c.schedule.shows(name, d.node.Changed) {
+		c.metrics.NodeWritten(d.node)
 	}
-	return ctrl.Result{RequeueAfter: c.schedule.written(name, interval, c.clock.Now())}, nil
+	return ctrl.Result{RequeueAfter: c.schedule.written(name, d.interval, c.clock.Now())}, nil
 }

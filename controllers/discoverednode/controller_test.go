@@ -65,7 +65,7 @@ func newRig(t *testing.T, interval time.Duration) *rig {
 			return c.Update(ctx, o, opts...)
 		},
 	}).Build()
-	r.Controller = New(c, r.events, r.nodes, mirror.NewCursor(), r.nodes, r.nodes, r.clock, Limits{}, todo.New())
+	r.Controller = New(&API{Client: c, Live: c, FieldOwner: "rollcall"}, r.events, r.nodes, mirror.NewCursor(), r.nodes, r.nodes, r.clock, Limits{}, todo.New())
 	r.reconcile()
 	return r
 }
@@ -280,7 +280,7 @@ func TestAnObjectIsHiddenAsItWasSeen(t *testing.T) {
 	r := newRig(t, time.Hour)
 	seen := r.object()
 	r.edit(func(dn *rollcallv1alpha1.DiscoveredNode) { dn.Spec.Cordoned = true })
-	if result, err := r.hide(t.Context(), seen); err != nil || result.RequeueAfter != retry {
+	if result, err := r.hide(t.Context(), client.ObjectKeyFromObject(seen), seen); err != nil || result.RequeueAfter != retry {
 		t.Errorf("it ends with %+v, %v", result, err)
 	}
 	if !r.there() {

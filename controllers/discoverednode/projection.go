@@ -1,6 +1,8 @@
 package discoverednode
 
 import (
+	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
@@ -16,17 +19,14 @@ import (
 )
 
 // project returns what the DiscoveredNode of a node is to be. It starts from what exists, nil if nothing does, and leaves
-// alone what belongs to people: spec.cordoned and annotations.
+// alone what belongs to others: spec.cordoned and the metadata that is not Rollcall's.
 func project(n *mirror.Node, registry *rollcallv1alpha1.NodeRegistry, existing *rollcallv1alpha1.DiscoveredNode) *rollcallv1alpha1.DiscoveredNode {
 	dn := &rollcallv1alpha1.DiscoveredNode{ObjectMeta: metav1.ObjectMeta{Namespace: n.Namespace, Name: n.Name}}
 	dn.Spec.Cordoned = n.Cordoned // A person's word outlives the object that shows it.
 	if existing != nil {
 		dn = existing.DeepCopy()
 	}
-	dn.Labels = maps.Clone(n.Labels)
-	dn.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(registry, rollcallv1alpha1.GroupVersion.WithKind("NodeRegistry"))}
-	// A blocking owner reference needs a right on the owner's finalizers, and nothing here needs the owner to wait.
-	dn.OwnerReferences[0].BlockOwnerDeletion = nil
+	setMeta(dn, n, registry)
 	dn.Spec = specOf(n, dn.Spec.Cordoned)
 	setStatus(&dn.Status, n)
 	if known := existing != nil && meta.FindStatusCondition(existing.Status.Conditions, rollcallv1alpha1.ConditionRecordAccepted) != nil; !known || !n.Remembered {
@@ -127,11 +127,29 @@ func compare(got, want *rollcallv1alpha1.DiscoveredNode) difference {
 		return visible
 	case !sameSpec:
 		return described
-	case !sameStatus:
+	case !sameStatus, !maps.Equal(got.Annotations, want.Annotations):
 		return lazy
 	default:
 		return none
 	}
+}
+
+// wordOf returns a hash of what of an object is visible and Rollcall's: two that differ in nothing else have the same. labels are those
+// that are Rollcall's.
+func wordOf(dn *rollcallv1alpha1.DiscoveredNode, labels map[string]string) uint64 {
+	h := fnv.New64a()
+	for _, label := range slices.Sorted(maps.Keys(labels)) {
+		_, _ = fmt.Fprintf(h, "%s=%q,", label, dn.Labels[label])
+	}
+	for _, owner := range dn.OwnerReferences {
+		if owns(owner) {
+			_, _ = fmt.Fprintf(h, "%s/%t", owner.UID, ptr.Deref(owner.Controller, false))
+		}
+	}
+	spec := essence(dn.Spec, dn.Status.Phase == rollcallv1alpha1.NodeInvalid)
+	spec.Cordoned = false // A person's.
+	_, _ = fmt.Fprintf(h, "%q%+v", fmt.Sprintf("%+v", spec), gistOf(&dn.Status))
+	return h.Sum64()
 }
 
 // essence returns of a spec what an endpoint or a person's decision depends on. A node that is and stays invalid has no endpoint.

@@ -21,6 +21,8 @@ type turn struct {
 	due, shown time.Time
 	// version is the resource version; empty: none was seen since start.
 	version string
+	// word is what the object was last written with that is visible; zero: it was not written since start.
+	word uint64
 	// shared is true once an Event has said that the node's key has two writers, until it has one again.
 	shared bool
 }
@@ -51,6 +53,22 @@ func (s *schedule) written(name types.NamespacedName, interval time.Duration, no
 	return interval
 }
 
+// said returns what the object was last written with that is visible; zero: it was not written since start.
+func (s *schedule) said(name types.NamespacedName) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.objects[name].word
+}
+
+// say notes what the object was written with that is visible.
+func (s *schedule) say(name types.NamespacedName, word uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	object := s.objects[name]
+	object.word = word
+	s.objects[name] = object
+}
+
 // accept notes that this version of the object needs no write at once. One that is older than another is what a cache shows that
 // is behind.
 func (s *schedule) accept(name types.NamespacedName, version string) {
@@ -68,6 +86,13 @@ func (s *schedule) accepted(name types.NamespacedName, version string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.objects[name].version == version
+}
+
+// knows returns true if a version of the object was accepted since start.
+func (s *schedule) knows(name types.NamespacedName) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.objects[name].version != ""
 }
 
 // changed returns true if somebody else has written the object since its last accepted version; false if none was accepted since

@@ -33,7 +33,7 @@ func (t *table) seed(nodes []*rollcallv1alpha1.DiscoveredNode) {
 		}
 		e.facts.Anonymous = byKey && e.facts.ID == e.key
 		e.junior = byKey && !e.facts.Anonymous
-		e.facts.Judge(t.labels, &t.policy.Record, dn.Labels)
+		e.facts.Judge(t.labels, &t.policy.Record, record.WrittenLabels(dn))
 		t.guard.active = t.guard.active || e.silence == held
 		t.insert(e)
 	}

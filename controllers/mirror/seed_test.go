@@ -11,13 +11,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // written returns the DiscoveredNode that was written down of a node.
 func written(n *Node, created time.Time) *rollcallv1alpha1.DiscoveredNode {
 	dn := &rollcallv1alpha1.DiscoveredNode{
-		ObjectMeta: metav1.ObjectMeta{Namespace: n.Namespace, Name: n.Name, Labels: n.Labels, CreationTimestamp: metav1.NewTime(created.Truncate(time.Second))},
+		ObjectMeta: metav1.ObjectMeta{Namespace: n.Namespace, Name: n.Name, Labels: n.Labels, CreationTimestamp: metav1.NewTime(created.Truncate(time.Second)),
+			Annotations: map[string]string{rollcallv1alpha1.AnnotationLabels: record.FormatLabels(n.Labels)}},
 		Spec: rollcallv1alpha1.DiscoveredNodeSpec{
 			RegistryName: n.Registry, Key: n.Key, NodeID: n.ID, DisplayName: n.DisplayName, Zone: n.Zone, Metadata: n.Metadata, Cordoned: n.Cordoned,
 		},
@@ -150,5 +152,25 @@ func TestSeedTakesNoForeignObject(t *testing.T) {
 	}}, f.clock, f)
 	if nodes := f.Nodes(); len(nodes) != 0 {
 		t.Errorf("seeded %+v", nodes[0])
+	}
+}
+
+// A label of somebody else on a DiscoveredNode is none of the node's after a restart, whatever its key.
+func TestLabelsOfOthersAreNotRemembered(t *testing.T) {
+	p := testPolicy
+	p.Record.Labels = map[string]string{"role": "role", "zone": "zone"}
+	f := newFleet(t, p)
+	f.put("node.n1", `{"NodeId":"n1","Endpoint":"http://10.1.0.1:8080","Metadata":{"role":"no label value!","zone":"a"}}`)
+	n := f.Node("reg.n1")
+	dn := written(n, n.FirstSeen)
+	for annotation, want := range map[string]string{record.FormatLabels(n.Labels): "", "role=web,zone=a": "web"} {
+		dn.Labels = map[string]string{"role": "db", "zone": "b", "team": "x", rollcallv1alpha1.LabelOrigin: rollcallv1alpha1.OriginExternal}
+		dn.Annotations[rollcallv1alpha1.AnnotationLabels] = annotation
+		g := &fleet{T: t, clock: clocktesting.NewFakeClock(f.clock.Now())}
+		g.Mirror = newMirror(types.NamespacedName{Namespace: "ns", Name: "reg"}, p, nil, []*rollcallv1alpha1.DiscoveredNode{dn}, g.clock, g)
+		labels := g.Node("reg.n1").Labels
+		if labels["role"] != want || labels["zone"] != "a" || labels["team"] != "" {
+			t.Errorf("with the annotation %q the node has the labels %v", annotation, labels)
+		}
 	}
 }

@@ -44,8 +44,8 @@ type Options struct {
 	Refused []netip.Addr
 	// Denied are addresses that no node may have because the manager's flags say so.
 	Denied []netip.Prefix
-	// Problems counts what the view Problems shows; nil: nobody does.
-	Problems Problems
+	// View tells of the DiscoveredNodes; nil: nobody does.
+	View View
 	// Disputes counts the Services that somebody else writes as well; nil: nobody does.
 	Disputes Disputes
 	// Follower sees the buckets beside the Mirrors; nil: nobody does.
@@ -54,10 +54,15 @@ type Options struct {
 	Connections *natsconn.Pool
 }
 
-// Problems counts the nodes of a registry that a person should look at, and those of them that have no DiscoveredNode; ok is false if
-// all nodes have one. It must not block.
-type Problems interface {
+// View tells of the DiscoveredNodes of a registry. Its methods must not block.
+type View interface {
+	// Problems counts the nodes that a person should look at, and those of them that have no DiscoveredNode; ok is false if all nodes
+	// have one.
 	Problems(registry types.NamespacedName) (problems, notShown int, ok bool)
+	// Refused says what the API server does not let be written; empty: nothing.
+	Refused(registry types.NamespacedName) string
+	// Disputed says what somebody changes back of what was written; empty: nothing.
+	Disputed(registry types.NamespacedName) string
 }
 
 // Disputes counts the Services with nodes of a registry whose EndpointSlices somebody else changes back, names one of them, and says

@@ -19,7 +19,7 @@ func (o *observation) degraded() metav1.Condition {
 	const kind = rollcallv1alpha1.ConditionDegraded
 	for _, find := range []func() restriction{
 		o.recordOutdated, o.held, o.storeRefuses, o.connectionOutdated, o.permissionMissing, o.tooManyNodes,
-		o.expressionFailed, o.recordsRefused, o.readingTooSlow, o.contested, o.flapping,
+		o.expressionFailed, o.recordsRefused, o.readingTooSlow, o.contested, o.viewsRefused, o.viewsDisputed, o.flapping,
 		o.noExpiry, o.staleAfterTooShort, o.labelNotFound, o.bucketUnfit,
 	} {
 		if found := find(); found.reason != "" {
@@ -42,6 +42,22 @@ func (o *observation) storeRefuses() restriction {
 		return restriction{}
 	}
 	return restriction{string(store.Refusal), storeTrouble(rollcallv1alpha1.HeldReason(store.Refusal), store) + ": no node is removed for its silence"}
+}
+
+// viewsRefused finds that the API server does not take the DiscoveredNodes.
+func (o *observation) viewsRefused() restriction {
+	if o.viewRefused == "" {
+		return restriction{}
+	}
+	return restriction{rollcallv1alpha1.ReasonViewsRefused, o.viewRefused}
+}
+
+// viewsDisputed finds that somebody changes back what is written to the DiscoveredNodes.
+func (o *observation) viewsDisputed() restriction {
+	if o.viewDisputed == "" {
+		return restriction{}
+	}
+	return restriction{rollcallv1alpha1.ReasonViewsDisputed, o.viewDisputed}
 }
 
 func (o *observation) connectionOutdated() restriction {

@@ -42,6 +42,8 @@ var restrictions = []struct {
 	{rollcallv1alpha1.ReasonChangedBack, func(o *observation) {
 		o.contest = contest{services: 2, example: "web", remark: `let one of them write: "a", "b"`}
 	}, []string{`2 Services, for example web: let one of them write: "a", "b"`}},
+	{rollcallv1alpha1.ReasonViewsRefused, func(o *observation) { o.viewRefused = "the writes of 3 DiscoveredNodes" }, []string{"the writes of 3 DiscoveredNodes"}},
+	{rollcallv1alpha1.ReasonViewsDisputed, func(o *observation) { o.viewDisputed = "somebody changes 3" }, []string{"somebody changes 3"}},
 	{rollcallv1alpha1.ReasonFlapping, func(o *observation) {
 		o.mirror.Records.Flapping, o.mirror.Records.Flaps = 2, "node.web-1"
 	}, []string{"2 nodes change more often than once a second", `"node.web-1"`}},
@@ -71,7 +73,7 @@ func TestDegraded(t *testing.T) {
 				other.state(o)
 			}
 		}
-		if r.reason != rollcallv1alpha1.ReasonNoExpiry && i < 10 {
+		if r.reason != rollcallv1alpha1.ReasonNoExpiry && i < 12 {
 			o.spec.Liveness.StaleAfter = nil
 		}
 		c := o.degraded()

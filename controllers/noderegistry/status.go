@@ -34,8 +34,10 @@ type observation struct {
 	mirror  mirror.State
 	// problems counts the nodes that a person should look at, with the view Problems, and notShown those without an object.
 	problems, notShown int
-	contest            contest
-	now                time.Time
+	// viewRefused says what the API server refuses of the DiscoveredNodes, and viewDisputed what somebody changes back; empty: nothing.
+	viewRefused, viewDisputed string
+	contest                   contest
+	now                       time.Time
 }
 
 // contest is how many Services with nodes of the registry somebody else writes as well, and what the condition of one of them says.

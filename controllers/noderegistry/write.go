@@ -26,8 +26,9 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 	if session := c.sessions.get(name); session != nil {
 		o.session = session.snapshot()
 	}
-	if c.options.Problems != nil {
-		o.problems, o.notShown, _ = c.options.Problems.Problems(name)
+	if view := c.options.View; view != nil {
+		o.problems, o.notShown, _ = view.Problems(name)
+		o.viewRefused, o.viewDisputed = view.Refused(name), view.Disputed(name)
 	}
 	if c := c.options.Disputes; c != nil {
 		o.contest.services, o.contest.example, o.contest.remark = c.Contested(name)

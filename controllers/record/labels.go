@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -85,4 +86,37 @@ func (l *Labeller) make(origin string, metadata map[string]string) labelling {
 	made.labels[rollcallv1alpha1.LabelRegistry] = l.registry
 	made.labels[rollcallv1alpha1.LabelOrigin] = labelValue(origin)
 	return made
+}
+
+// FormatLabels returns labels as the annotation rollcall.dev/labels holds them, without those that every DiscoveredNode has.
+func FormatLabels(labels map[string]string) string {
+	var text strings.Builder
+	for _, label := range slices.Sorted(maps.Keys(labels)) {
+		if label == rollcallv1alpha1.LabelRegistry || label == rollcallv1alpha1.LabelOrigin {
+			continue
+		}
+		if text.Len() > 0 {
+			text.WriteByte(',')
+		}
+		text.WriteString(label)
+		text.WriteByte('=')
+		text.WriteString(labels[label])
+	}
+	return text.String()
+}
+
+// WrittenLabels returns the labels that Rollcall has given a DiscoveredNode for spec.labels. Others may have labelled it as well. One
+// without the annotation was last written by a version of Rollcall that let it have no other labels.
+func WrittenLabels(dn *rollcallv1alpha1.DiscoveredNode) map[string]string {
+	text, known := dn.Annotations[rollcallv1alpha1.AnnotationLabels]
+	if !known {
+		return dn.Labels
+	}
+	written := map[string]string{}
+	for item := range strings.SplitSeq(text, ",") {
+		if label, value, found := strings.Cut(item, "="); found {
+			written[label] = value
+		}
+	}
+	return written
 }

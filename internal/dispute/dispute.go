@@ -1,7 +1,7 @@
 // Package dispute is what to do about somebody who changes back what Rollcall writes: not to fight, and to say who it is.
 //
-// A write is a repair if somebody's change is its only cause. The first repair is made at once, each further one waits twice as long as
-// the one before it, up to a minute. What Rollcall itself has to say is no repair and waits for nothing; it carries the rest along.
+// A write is a repair if somebody's change is its only cause. The first two repairs are made at once, as edits by hand are to be, and each
+// further one waits twice as long as the one before it, up to a minute. What Rollcall itself has to say is no repair and waits for nothing; it carries the rest along.
 package dispute
 
 import (
@@ -40,9 +40,9 @@ func (f *Fight) Repaired(now time.Time) {
 		f.repairs = 0
 	}
 	f.repairs++
-	wait := Most
-	if doubled := f.repairs - 1; doubled < 6 {
-		wait = min(Least<<doubled, Most)
+	wait := time.Duration(0)
+	if f.repairs > 1 {
+		wait = min(Least<<min(f.repairs-2, 6), Most)
 	}
 	f.next, f.calms = now.Add(wait), now.Add(Calm)
 }

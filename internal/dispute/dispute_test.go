@@ -33,14 +33,14 @@ func TestRepairsAgainstAnEditorThatNeverGivesUp(t *testing.T) {
 
 func TestEditsByHandAreRepairedAtOnce(t *testing.T) {
 	f := Fight{}
-	for i := range 3 {
-		now := began.Add(time.Duration(i) * 10 * time.Second)
+	for i, after := range []time.Duration{0, 0, 10 * time.Second} {
+		now := began.Add(after)
 		if wait := f.Wait(now); wait > 0 {
 			t.Errorf("the repair of the %d. edit waits for %s", i+1, wait)
 		}
 		f.Repaired(now)
 	}
-	if now := began.Add(20 * time.Second); f.Persists(now) || f.Left(now) != Calm {
+	if now := began.Add(10 * time.Second); f.Persists(now) || f.Left(now) != Calm {
 		t.Errorf("three edits persist: %t, and are forgotten after %s", f.Persists(now), f.Left(now))
 	}
 }
@@ -57,6 +57,7 @@ func TestAFightIsForgotten(t *testing.T) {
 	if now = now.Add(1); f.Persists(now) || !f.Over(now) || f.Wait(now) > 0 {
 		t.Error("it is not over")
 	}
+	f.Repaired(now)
 	f.Repaired(now)
 	if wait := f.Wait(now); wait != Least {
 		t.Errorf("the next fight begins with %s", wait)

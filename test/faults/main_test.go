@@ -71,7 +71,7 @@ func TestFaults(t *testing.T) {
 		for _, f := range slices.Concat(
 			faultsOfNATS(), faultsOfACluster(), faultsOfTheBucket(), faultsOfTheAPIServer(), faultsOfAdmission(), faultsOfTheOperator(), faultsOfClocks(),
 			faultsOfTheFleet(), faultsOfTheGuard(), faultsOfPods(), faultsOfListening(), faultsOfTheStore(),
-			faultsOfRecords(), faultsOfAddresses(), faultsOfServers(),
+			faultsOfRecords(), faultsOfAddresses(), faultsOfServers(), faultsOfViews(),
 		) {
 			if f.long && !*full {
 				continue
