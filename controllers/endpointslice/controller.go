@@ -96,7 +96,8 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 	}
 	switch {
 	case err == nil && service.DeletionTimestamp == nil:
-		return ctrl.Result{}, c.report(ctx, service, st, c.outcome(ctx, service.Namespace, selector, st.placement.Report()))
+		outcome := c.outcome(ctx, service.Namespace, selector, st.placement.Report()).remarking(service)
+		return ctrl.Result{}, c.report(ctx, service, st, outcome)
 	case err == nil || terminating(err):
 		// All of it is looked at again should it outlive this.
 		st.placement = nil
@@ -123,8 +124,10 @@ func (w *writer) plan(ctx context.Context, view *plan.View, selector labels.Sele
 		return nil, err
 	}
 	var operations []plan.Operation
+	// Asked before the nodes are read: of a registry that is settled, what is not among them is not there.
+	nodes.Unsettled = w.nodes.Unsettled(w.service.Namespace, selector)
 	selected := w.nodes.Select(w.service.Namespace, selector)
-	w.state.placement, operations = plan.Build(view, append(todo.exist, found...), selected, nodes, w.state.slices)
+	w.state.placement, operations = plan.Build(view, w.state.placement, append(todo.exist, found...), selected, nodes, w.state.slices)
 	return operations, nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -86,6 +87,12 @@ func (f *fakeMirror) Settled(_, name string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return !f.unsettled[record.RegistryOf(name)]
+}
+
+func (f *fakeMirror) Unsettled(string, labels.Selector) sets.Set[string] {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return sets.KeySet(f.unsettled)
 }
 
 func (f *fakeMirror) fullPasses() int {
