@@ -196,7 +196,13 @@ type operator struct {
 
 func start(t *testing.T, namespace string, f *fakeMirror) *operator {
 	t.Helper()
-	o := &operator{fakeMirror: f, t: t, namespace: namespace, writes: &writes{count: map[string]int{}}}
+	return startFailing(t, namespace, f, nil)
+}
+
+// startFailing starts a manager whose writes fail with what inject returns.
+func startFailing(t *testing.T, namespace string, f *fakeMirror, inject func(*http.Request) error) *operator {
+	t.Helper()
+	o := &operator{fakeMirror: f, t: t, namespace: namespace, writes: &writes{count: map[string]int{}, inject: inject}}
 	var err error
 	if o.client, err = client.New(env.Config, client.Options{}); err != nil {
 		t.Fatalf("make a client: %v", err)
