@@ -59,7 +59,7 @@ const (
 )
 
 // Placement is what the slices of a Service hold, and why. It is changed as if every write succeeded; after one that failed, build
-// another one.
+// another one from it.
 type Placement struct {
 	view     *View
 	families []*family
@@ -71,8 +71,8 @@ type Placement struct {
 }
 
 // Build returns the placement of a Service that has those slices and selects those nodes, and the writes that are missing from it.
-// before is the placement that there was, if all that it wrote was written or not; nil if there was none, and what the slices hold is
-// all that is known.
+// before is the placement that there was, whether or not what it led to was written; nil if there was none, and all that is known is
+// what the slices hold.
 func Build(
 	v *View, before *Placement, existing []*discoveryv1.EndpointSlice, selected iter.Seq[*mirror.Node], nodes Nodes, current Slices,
 ) (*Placement, []Operation) {
