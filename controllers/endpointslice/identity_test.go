@@ -11,14 +11,17 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
+	"github.com/rollcall-dev/rollcall/controllers/record"
 )
 
 // watched is what a consumer sees of the slices of a namespace, from one moment on.
@@ -221,4 +224,40 @@ func killHalfWay(t *testing.T, namespace string, f *fakeMirror, most int) {
 		t.Fatal("it writes nothing")
 	}
 	o.stop()
+}
+
+// TestManyPorts: a Service and its nodes may have 1,000 ports, and the API server takes them in one slice.
+func TestManyPorts(t *testing.T) {
+	node := fixture.But(fixture.Node("catga", "a", "10.0.0.1"), func(n *mirror.Node) { n.Ports = nil })
+	var ports []corev1.ServicePort
+	for i := range rollcallv1alpha1.MaxPorts {
+		name := fmt.Sprintf("p%d", i)
+		node.Ports = append(node.Ports, record.Port{Name: name, Port: int32(10_000 + i), Protocol: corev1.ProtocolTCP})
+		ports = append(ports, corev1.ServicePort{Name: name, Port: int32(i + 1), TargetPort: intstr.FromString(name)})
+	}
+	o := startWith(t, node)
+	o.service(fixture.Ports(ports...))
+	o.hasAddresses("10.0.0.1")
+	o.hasReason(rollcallv1alpha1.ReasonSynced)
+	if list := o.slices(); len(list) != 1 || len(list[0].Ports) != rollcallv1alpha1.MaxPorts {
+		t.Errorf("there are %d slices, the first with %d ports", len(list), len(list[0].Ports))
+	}
+}
+
+// TestCordoned: an endpoint of a cordoned node is what no consumer sends to, and none takes for one that goes.
+func TestCordoned(t *testing.T) {
+	o := startWith(t, fixture.Node("catga", "a", "10.0.0.1"), fixture.Node("catga", "b", "10.0.0.2"))
+	o.service()
+	o.hasAddresses("10.0.0.1", "10.0.0.2")
+	for _, also := range []func(*mirror.Node){func(*mirror.Node) {}, fixture.Draining} {
+		o.set(fixture.But(o.Node("", "catga.a"), fixture.All(also, fixture.Cordoned)))
+		o.hasAddresses("10.0.0.2")
+		for _, e := range o.slices()[0].Endpoints {
+			if cordoned := e.Addresses[0] == "10.0.0.1"; cordoned && (!*e.Conditions.Serving || *e.Conditions.Terminating) {
+				t.Errorf("it is serving %t, terminating %t", *e.Conditions.Serving, *e.Conditions.Terminating)
+			}
+		}
+		o.set(in(o.namespace, fixture.Node("catga", "a", "10.0.0.1")))
+		o.hasAddresses("10.0.0.1", "10.0.0.2")
+	}
 }
