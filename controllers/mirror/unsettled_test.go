@@ -16,7 +16,7 @@ import (
 
 // TestUnsettled: what nobody knows may be removed once every registry is settled that the selector can select.
 func TestUnsettled(t *testing.T) {
-	present := sets.New("absent") // It exists, and has no Mirror yet.
+	present := sets.New("absent", "foreign") // They exist, and have no Mirror there.
 	store := NewStore(testclock.NewFakeClock(time.Unix(0, 0)), func(name types.NamespacedName) bool { return present.Has(name.Name) })
 	for name, settled := range map[string]bool{"listed": true, "unlisted": false} {
 		m := store.Add(types.NamespacedName{Namespace: "fleet", Name: name}, Policy{Record: record.Policy{KeyPrefix: "node."}}, nil, nil)

@@ -136,6 +136,24 @@ func TestTwoRemember(t *testing.T) {
 	}
 }
 
+// TestHeardBeforeRemembered: who was heard of at an address comes before who is remembered there, however old, and is not forgotten for
+// him again.
+func TestHeardBeforeRemembered(t *testing.T) {
+	old := fixture.But(fixture.Node("catga", "old", "10.0.0.1"), fixture.Older)
+	c := left(t, fixture.Service(), fixture.But(old, fixture.Stale))
+	c.know(fixture.But(old, fixture.Remembered))
+	c.full()
+	next := fixture.Node("catga", "new", "10.0.0.1")
+	c.change([]*mirror.Node{next})
+	if diff := cmp.Diff(at8080("ready serving"), c.endpoints()); diff != "" || c.shown()[next.Name] == nil {
+		t.Errorf("shown are %v (-want +got):\n%s", c.shown(), diff)
+	}
+	c.unsettled.Clear()
+	if c.change(nil, next.Name); len(c.endpoints()) > 0 {
+		t.Errorf("the endpoints are %v, though who had it is gone", c.endpoints())
+	}
+}
+
 // TestWhoLeavesIsNotKept: once somebody heard of has an endpoint, it goes with him, whatever is not known of others.
 func TestWhoLeavesIsNotKept(t *testing.T) {
 	nodes := fixture.Fleet(3)
