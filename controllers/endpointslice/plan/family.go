@@ -76,25 +76,9 @@ type fact struct {
 // learn brings the node's candidate up to date. It returns true if an endpoint is kept as it was found.
 func (f *family) learn(n fact) (stays bool) {
 	c := f.candidates[n.name]
-	var next candidate
-	if n.node != nil && (len(n.ports) > 0 || len(f.view.ports) == 0) {
-		if _, found := addressOf(n.node, f.kind); found {
-			next.node = n.node
-		}
-	}
+	node, k := f.shows(c, &n)
 	switch {
-	case n.node != nil && n.node.Remembered:
-		next.kept = f.remembered(c, &n)
-		if next.kept != nil {
-			next.node = n.node
-		} else if !n.adds && (c == nil || c.node == nil) && !f.trusted(n.name) {
-			next.node = nil
-		}
-	case n.node == nil && n.keep:
-		next.kept = f.left(c, &n)
-	}
-	switch {
-	case c == nil && next == candidate{}:
+	case c == nil && node == nil && k == nil:
 		return false
 	case c == nil:
 		c = &candidate{}
@@ -102,9 +86,30 @@ func (f *family) learn(n fact) (stays bool) {
 	}
 	f.mark(c, n.name, n.cause)
 	f.leave(c, n.cause)
-	c.node, c.kept = next.node, next.kept
+	c.node, c.kept = node, k
 	f.enter(c, n.ports, n.cause)
-	return next.kept != nil
+	return k != nil
+}
+
+// shows returns what a node that is known, or was, has an endpoint by: what is known of it, or what was found.
+func (f *family) shows(c *candidate, n *fact) (*mirror.Node, *kept) {
+	switch {
+	case n.node == nil && n.keep:
+		return nil, f.left(c, n)
+	case n.node == nil:
+		return nil, nil
+	case n.node.Remembered:
+		if k := f.remembered(c, n); k != nil {
+			return n.node, k
+		}
+		if shown := c != nil && c.node != nil; !n.adds && !shown && !f.trusted(n.name) {
+			return nil, nil
+		}
+	}
+	if _, found := addressOf(n.node, f.kind); !found || len(n.ports) == 0 && len(f.view.ports) > 0 {
+		return nil, nil
+	}
+	return n.node, nil
 }
 
 // trusted returns true if the node was shown before on no other evidence than that it is remembered.
