@@ -16,7 +16,6 @@ import (
 	discoveryclient "k8s.io/client-go/kubernetes/typed/discovery/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
-	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/discovery"
 )
 
@@ -113,7 +112,7 @@ func runBareRelay(ctx context.Context, args []string, c *child) error {
 	}
 	places := map[string]int{}
 	for i := range slice.Endpoints {
-		places[slice.Endpoints[i].TargetRef.Name] = i
+		places[*slice.Endpoints[i].Hostname] = i
 	}
 	return watchBare(ctx, b, c, func(node discovery.Node) error {
 		addresses, _, err := node.Reach()
@@ -166,7 +165,7 @@ func runBareStorm(ctx context.Context, args []string, c *child) error {
 func index(places map[string]*discoveryv1.Endpoint, slices []*discoveryv1.EndpointSlice) {
 	for _, slice := range slices {
 		for i := range slice.Endpoints {
-			places[slice.Endpoints[i].TargetRef.Name] = &slice.Endpoints[i]
+			places[*slice.Endpoints[i].Hostname] = &slice.Endpoints[i]
 		}
 	}
 }
@@ -213,8 +212,5 @@ func bareEndpoint(n, moves int) discoveryv1.Endpoint {
 		Conditions: discoveryv1.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)},
 		Hostname:   &node.ID,
 		Zone:       &node.Zone,
-		TargetRef: &corev1.ObjectReference{
-			APIVersion: rollcallv1alpha1.GroupVersion.String(), Kind: "DiscoveredNode", Name: node.ID,
-		},
 	}
 }

@@ -60,9 +60,6 @@ func (g *rig) newBucket(ctx context.Context, name string) (jetstream.KeyValue, e
 // nodeID returns the ID of the nth node.
 func nodeID(n int) string { return fmt.Sprintf("web-%05d", n) }
 
-// name returns the name of the nth node's DiscoveredNode.
-func (f *fleet) name(n int) string { return f.registry + "." + nodeID(n) }
-
 // address returns the address of the nth node after so many moves.
 func address(n, moves int) string {
 	return netip.AddrFrom4([4]byte{byte(10 + n>>16), byte(moves), byte(n >> 8), byte(n)}).String()

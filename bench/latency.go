@@ -83,7 +83,7 @@ func (f *fleet) changed(v *view) trial {
 	return func(ctx context.Context) (time.Duration, error) {
 		turn++
 		n := turn * 7919 % f.size
-		seen := v.expect(at(f.service, f.name(n), address(n, f.moves[n]+1)))
+		seen := v.expect(at(f.service, nodeID(n), address(n, f.moves[n]+1)))
 		return timed(ctx, seen, func() error { return f.move(ctx, n) })
 	}
 }

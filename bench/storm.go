@@ -140,24 +140,23 @@ func (s *storm) nodes() []int {
 
 // strike lets the nodes move at once. It returns how long it took until the last was seen, and how many slices they are in.
 func (s *storm) strike(ctx context.Context, nodes []int) (took time.Duration, touched int, err error) {
-	took, err = s.fleet.moveAll(ctx, s.view, nodes, s.fleet.name)
+	took, err = s.fleet.moveAll(ctx, s.view, nodes)
 	s.view.mu.Lock()
 	defer s.view.mu.Unlock()
 	var names []string
 	for _, n := range nodes {
-		names = append(names, s.view.services[s.fleet.service][s.fleet.name(n)].slice)
+		names = append(names, s.view.services[s.fleet.service][nodeID(n)].slice)
 	}
 	slices.Sort(names)
 	return took, len(slices.Compact(names)), err
 }
 
-// moveAll lets the nodes move at once, and returns how long it took until the last was seen in an endpoint of the name that
-// called gives it.
-func (f *fleet) moveAll(ctx context.Context, v *view, nodes []int, called func(n int) string) (time.Duration, error) {
+// moveAll lets the nodes move at once, and returns how long it took until the last was seen.
+func (f *fleet) moveAll(ctx context.Context, v *view, nodes []int) (time.Duration, error) {
 	want := map[string]string{}
 	for _, n := range nodes {
 		f.moves[n]++
-		want[called(n)] = address(n, f.moves[n])
+		want[nodeID(n)] = address(n, f.moves[n])
 	}
 	seen := v.expect(func(v *view) bool {
 		for name, address := range want {
@@ -199,7 +198,7 @@ func (g *rig) watchedStorm(ctx context.Context, v *view, f *fleet) (*watchedFloo
 
 // strike lets the nodes of the floor move at once, and returns how long it took until the last was seen.
 func (w *watchedFloor) strike(ctx context.Context, v *view, nodes []int) (time.Duration, error) {
-	return w.moveAll(ctx, v, nodes, nodeID)
+	return w.moveAll(ctx, v, nodes)
 }
 
 // bare writes so many slices in a loop, and returns how long it took until the last was seen.
@@ -217,7 +216,7 @@ func (s *storm) bare(ctx context.Context, count, moves int) (time.Duration, erro
 	seen := s.view.expect(func(v *view) bool {
 		for _, slice := range final {
 			e := &slice.Endpoints[0]
-			if v.services[bareStorm][e.TargetRef.Name].address != e.Addresses[0] {
+			if v.services[bareStorm][*e.Hostname].address != e.Addresses[0] {
 				return false
 			}
 		}

@@ -85,10 +85,8 @@ func (v *view) take(kind watch.EventType, slice *discoveryv1.EndpointSlice, now 
 		v.sizes[name][slice.Name] = len(slice.Endpoints)
 		for i := range slice.Endpoints {
 			e := &slice.Endpoints[i]
-			if e.TargetRef != nil {
-				v.services[name][e.TargetRef.Name] = endpoint{
-					slice: slice.Name, address: e.Addresses[0], ready: ptr.Deref(e.Conditions.Ready, true),
-				}
+			v.services[name][standsFor(e)] = endpoint{
+				slice: slice.Name, address: e.Addresses[0], ready: ptr.Deref(e.Conditions.Ready, true),
 			}
 		}
 	}
@@ -101,6 +99,14 @@ func (v *view) take(kind watch.EventType, slice *discoveryv1.EndpointSlice, now 
 		waiting = append(waiting, w)
 	}
 	v.waiters = waiting
+}
+
+// standsFor returns the name of the pod that an endpoint stands for, or else the ID of the node.
+func standsFor(e *discoveryv1.Endpoint) string {
+	if e.TargetRef != nil {
+		return e.TargetRef.Name
+	}
+	return ptr.Deref(e.Hostname, "")
 }
 
 // expect has it noted when something is seen that is about to happen. holds is called with the view locked.

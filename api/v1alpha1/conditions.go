@@ -359,6 +359,10 @@ const (
 	// EndpointSlices stay as they are; correct the annotation.
 	ReasonInvalidSelector = "InvalidSelector"
 
+	// ReasonInvalidTargetRef means that the annotation rollcall.dev/target-ref has a value that Rollcall does not know. The
+	// EndpointSlices are written as if there were none: their endpoints have no targetRef. Set it to DiscoveredNode, or remove it.
+	ReasonInvalidTargetRef = "InvalidTargetRef"
+
 	// ReasonUnsupportedService means that the Service can't have endpoints from Rollcall: it has a selector of its own or
 	// is of type ExternalName. Remove the selector, or the annotation.
 	ReasonUnsupportedService = "UnsupportedService"

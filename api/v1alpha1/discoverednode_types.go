@@ -95,8 +95,8 @@ type DiscoveredNodeSpec struct {
 	// +kubebuilder:validation:MaxProperties=1024
 	Metadata map[string]string `json:"metadata,omitempty"`
 
-	// cordoned takes the node out of rotation: it stays registered and visible, but takes no traffic. This field belongs
-	// to people; Rollcall never writes it.
+	// cordoned takes the node out of rotation: it stays registered and visible, but takes no traffic. Its endpoints are
+	// serving, and neither ready nor terminating. This field belongs to people; Rollcall never writes it.
 	// +optional
 	Cordoned bool `json:"cordoned,omitempty"`
 }

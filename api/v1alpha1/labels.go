@@ -15,6 +15,14 @@ const (
 	// is a label selector over the DiscoveredNodes of the Service's namespace.
 	AnnotationNodeSelector = "rollcall.dev/node-selector"
 
+	// AnnotationTargetRef on a Service that Rollcall writes the EndpointSlices of makes their endpoints say which node they stand
+	// for. Its one value is TargetRefDiscoveredNode: then targetRef of each endpoint names the node's DiscoveredNode. Without it
+	// endpoints have no targetRef, since some consumers drop endpoints whose targetRef is of a kind that they do not know.
+	AnnotationTargetRef = "rollcall.dev/target-ref"
+
+	// TargetRefDiscoveredNode is the value of AnnotationTargetRef.
+	TargetRefDiscoveredNode = "DiscoveredNode"
+
 	// AnnotationAcceptExpiry on a NodeRegistry lets go the nodes that are kept although they are silent. A person sets it after
 	// making sure that the machines really are gone. Its value must be status.held.since as it is printed there, in RFC 3339;
 	// any other value lets nothing go and stays. Rollcall removes the annotation once it has let the nodes go.

@@ -41,16 +41,21 @@ func pack(endpoints []discoveryv1.Endpoint) []discoveryv1.Endpoint {
 	endpoints = slices.Clone(endpoints)
 	for i := range endpoints {
 		e := &endpoints[i]
-		p := part{hostname: ptr.Deref(e.Hostname, ""), zone: ptr.Deref(e.Zone, ""), ref: ptr.Deref(e.TargetRef, corev1.ObjectReference{})}
+		p := part{hostname: ptr.Deref(e.Hostname, ""), zone: ptr.Deref(e.Zone, "")}
 		single := len(e.Addresses) == 1
 		if single {
 			p.addresses[0] = e.Addresses[0]
 		}
-		shared := parts.share(p)
+		shared := parts.share(p, func(p *part) []*string { return []*string{&p.zone} })
 		if single {
 			e.Addresses = shared.addresses[:]
 		}
-		e.Hostname, e.Zone, e.TargetRef = to(&shared.hostname, e.Hostname), to(&shared.zone, e.Zone), to(&shared.ref, e.TargetRef)
+		e.Hostname, e.Zone = to(&shared.hostname, e.Hostname), to(&shared.zone, e.Zone)
+		if e.TargetRef != nil {
+			e.TargetRef = refs.share(*e.TargetRef, func(r *corev1.ObjectReference) []*string {
+				return []*string{&r.Kind, &r.Namespace, &r.APIVersion}
+			})
+		}
 		for _, condition := range []**bool{&e.Conditions.Ready, &e.Conditions.Serving, &e.Conditions.Terminating} {
 			*condition = to(bools[ptr.Deref(*condition, false)], *condition)
 		}
@@ -67,47 +72,51 @@ func to[T any](shared, own *T) *T {
 }
 
 var (
-	parts = sharing{seed: maphash.MakeSeed(), parts: map[uint64]weak.Pointer[part]{}}
+	parts = newSharing[part]()
+	refs  = newSharing[corev1.ObjectReference]()
 	bools = map[bool]*bool{false: new(false), true: new(true)}
 )
 
-// part is what the endpoints of one node point to. It is never written to.
+// part is what the endpoints at one address point to. It is never written to.
 type part struct {
 	addresses      [1]string
 	hostname, zone string
-	ref            corev1.ObjectReference
 }
 
-// sharing has the parts that somebody holds, by their hashes. It is safe for concurrent use.
-type sharing struct {
+// sharing has the values that somebody holds, by their hashes. It is safe for concurrent use.
+type sharing[T comparable] struct {
 	seed maphash.Seed
 
-	mu    sync.Mutex
-	parts map[uint64]weak.Pointer[part]
+	mu     sync.Mutex
+	values map[uint64]weak.Pointer[T]
 }
 
-// share returns the one copy of a part.
-func (s *sharing) share(p part) *part {
-	key := maphash.Comparable(s.seed, p)
+func newSharing[T comparable]() *sharing[T] {
+	return &sharing[T]{seed: maphash.MakeSeed(), values: map[uint64]weak.Pointer[T]{}}
+}
+
+// share returns the one copy of a value. common returns the texts in it that it has in common with others.
+func (s *sharing[T]) share(value T, common func(*T) []*string) *T {
+	key := maphash.Comparable(s.seed, value)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known := s.parts[key].Value(); known != nil && *known == p {
+	if known := s.values[key].Value(); known != nil && *known == value {
 		return known
 	}
-	for _, common := range []*string{&p.zone, &p.ref.Kind, &p.ref.Namespace, &p.ref.APIVersion} {
-		*common = unique.Make(*common).Value()
+	fresh := new(value)
+	for _, text := range common(fresh) {
+		*text = unique.Make(*text).Value()
 	}
-	fresh := new(p)
-	s.parts[key] = weak.Make(fresh)
+	s.values[key] = weak.Make(fresh)
 	runtime.AddCleanup(fresh, s.forget, key)
 	return fresh
 }
 
-// forget drops a part that nobody holds any more.
-func (s *sharing) forget(key uint64) {
+// forget drops a value that nobody holds any more.
+func (s *sharing[T]) forget(key uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.parts[key].Value() == nil {
-		delete(s.parts, key)
+	if s.values[key].Value() == nil {
+		delete(s.values, key)
 	}
 }

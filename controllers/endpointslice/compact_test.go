@@ -37,8 +37,8 @@ func TestCompact(t *testing.T) {
 	}
 }
 
-// decoded returns a slice as the decoder makes it.
-func decoded() *discoveryv1.EndpointSlice {
+// decoded returns a slice as the decoder makes it, with or without the targets of its endpoints.
+func decoded(targets bool) *discoveryv1.EndpointSlice {
 	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: fixture.Namespace, Name: "web-1"}}
 	for n := range plan.MaxEndpoints {
 		name := fmt.Sprintf("web-%d", n)
@@ -46,21 +46,19 @@ func decoded() *discoveryv1.EndpointSlice {
 			Addresses:  []string{fmt.Sprintf("10.0.0.%d", n)},
 			Conditions: discoveryv1.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)},
 			Hostname:   &name, Zone: new("eu-1a"),
-			TargetRef: &corev1.ObjectReference{Kind: "DiscoveredNode", Namespace: fixture.Namespace, Name: "catga." + name},
 		})
+		if targets {
+			slice.Endpoints[n].TargetRef = &corev1.ObjectReference{Kind: "DiscoveredNode", Namespace: fixture.Namespace, Name: "catga." + name}
+		}
 	}
 	return slice
 }
 
 // The slices of several Services share what they say of one node, for as long as one of them is there.
 func TestCompactShares(t *testing.T) {
-	size := func() int {
-		parts.mu.Lock()
-		defer parts.mu.Unlock()
-		return len(parts.parts)
-	}
+	size := func() int { return parts.len() + refs.len() }
 	before := size()
-	first, second := decoded(), decoded()
+	first, second := decoded(true), decoded(true)
 	first.Endpoints = pack(first.Endpoints)
 	if allocated := testing.AllocsPerRun(10, func() { second.Endpoints = pack(second.Endpoints) }); allocated > 1 {
 		t.Errorf("what is known is packed into %g new pieces", allocated)
@@ -70,7 +68,7 @@ func TestCompactShares(t *testing.T) {
 			t.Fatalf("endpoint %d shares nothing", i)
 		}
 	}
-	if got := size(); got < plan.MaxEndpoints {
+	if got := size(); got < 2*plan.MaxEndpoints {
 		t.Errorf("%d parts are there", got)
 	}
 	runtime.KeepAlive(first)
@@ -84,13 +82,27 @@ func TestCompactShares(t *testing.T) {
 	})
 }
 
+// len returns how many values somebody holds.
+func (s *sharing[T]) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.values)
+}
+
 // TestCompactMemory: an endpoint that other Services show as well costs no more than what it consists of.
 func TestCompactMemory(t *testing.T) {
+	for _, targets := range []bool{false, true} {
+		t.Run(fmt.Sprintf("targets %t", targets), func(t *testing.T) { compactMemory(t, targets) })
+	}
+}
+
+func compactMemory(t *testing.T, targets bool) {
+	t.Helper()
 	const services = 1000
 	list := make([]*discoveryv1.EndpointSlice, 0, services)
 	before := heap()
 	for range services {
-		slice := decoded()
+		slice := decoded(targets)
 		if _, err := Compact(slice); err != nil {
 			t.Fatal(err)
 		}

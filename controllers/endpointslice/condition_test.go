@@ -19,7 +19,7 @@ import (
 
 // placed returns what there is to say of a Service that is new and selects those nodes.
 func placed(service *corev1.Service, nodes ...*mirror.Node) plan.Report {
-	p, _ := plan.Build(plan.NewView(service), nil, slices.Values(nodes), plan.Nodes{}, newTracker())
+	p, _ := plan.Build(plan.NewView(service), nil, nil, slices.Values(nodes), plan.Nodes{}, newTracker())
 	return p.Report()
 }
 
@@ -121,7 +121,7 @@ func TestManyNodes(t *testing.T) {
 			nodes := map[string]*mirror.Node{}
 			lookup := func(name string) (*mirror.Node, bool) { return nodes[name], false }
 			all := newTracker()
-			p, _ := plan.Build(plan.NewView(fixture.Service()), nil, slices.Values([]*mirror.Node{}), plan.Nodes{}, all)
+			p, _ := plan.Build(plan.NewView(fixture.Service()), nil, nil, slices.Values([]*mirror.Node{}), plan.Nodes{}, all)
 			messages := map[string]struct{}{}
 			for i := range 2000 {
 				node := test.node(i)

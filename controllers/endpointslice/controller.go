@@ -164,7 +164,7 @@ func (w *writer) schedule(view *plan.View, operations []plan.Operation, full boo
 // written says what there is to say once all was written that may be and that the API server takes, and looks again after the rest,
 // unless that is zero.
 func (c *Controller) written(ctx context.Context, service *corev1.Service, st *state, selector labels.Selector, rest time.Duration) (ctrl.Result, error) {
-	o, now := c.outcome(ctx, service.Namespace, selector, st.placement.Report()), c.clock.Now()
+	o, now := c.outcome(ctx, service.Namespace, selector, st.placement.Report()).remarking(service), c.clock.Now()
 	if rest == 0 {
 		st.slices.settle()
 		st.view = st.placement.View()
@@ -234,8 +234,10 @@ func (w *writer) plan(ctx context.Context, view *plan.View, selector labels.Sele
 		return nil, err
 	}
 	var operations []plan.Operation
+	// Asked before the nodes are read: of a registry that is settled, what is not among them is not there.
+	nodes.Unsettled = w.nodes.Unsettled(w.service.Namespace, selector)
 	selected := w.nodes.Select(w.service.Namespace, selector)
-	w.state.placement, operations = plan.Build(view, append(todo.exist, found...), selected, nodes, w.state.slices)
+	w.state.placement, operations = plan.Build(view, w.state.placement, append(todo.exist, found...), selected, nodes, w.state.slices)
 	return operations, nil
 }
 

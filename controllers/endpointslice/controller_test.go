@@ -465,7 +465,7 @@ func TestStorm(t *testing.T) {
 				return fmt.Errorf("%s has the labels %v", slice.Name, slice.Labels)
 			}
 			for _, endpoint := range slice.Endpoints {
-				got[fmt.Sprintf("%s %s %d %t", endpoint.TargetRef.Name, endpoint.Addresses[0], *slice.Ports[0].Port, *endpoint.Conditions.Ready)]++
+				got[fmt.Sprintf("catga.%s %s %d %t", *endpoint.Hostname, endpoint.Addresses[0], *slice.Ports[0].Port, *endpoint.Conditions.Ready)]++
 			}
 		}
 		for i, node := range nodes {

@@ -48,6 +48,7 @@
 //
 // # What is never removed
 //
-// An endpoint whose node the Mirror does not know stays as it is until the node's registry has been listed completely. A
-// node that is known takes the address and port of such an endpoint over.
+// Endpoints name no node, unless the Service asks for it: they are found again by address and ports. One that no node explains
+// stays as it is until every registry is settled that the Service can select. A node that is heard of takes the address and port of
+// such an endpoint over; one that is only remembered confirms it, and adds none, unless the Service has no slices.
 package endpointslice

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -88,6 +89,12 @@ func (f *fakeMirror) Settled(_, name string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return !f.unsettled[record.RegistryOf(name)]
+}
+
+func (f *fakeMirror) Unsettled(string, labels.Selector) sets.Set[string] {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return sets.KeySet(f.unsettled)
 }
 
 func (f *fakeMirror) fullPasses() int {
@@ -192,7 +199,13 @@ type operator struct {
 
 func start(t *testing.T, namespace string, f *fakeMirror) *operator {
 	t.Helper()
-	o := &operator{fakeMirror: f, t: t, namespace: namespace, writes: &writes{count: map[string]int{}}, events: events.NewFakeRecorder(100)}
+	return startFailing(t, namespace, f, nil)
+}
+
+// startFailing starts a manager whose writes fail with what inject returns.
+func startFailing(t *testing.T, namespace string, f *fakeMirror, inject func(*http.Request) error) *operator {
+	t.Helper()
+	o := &operator{fakeMirror: f, t: t, namespace: namespace, writes: &writes{count: map[string]int{}, inject: inject}, events: events.NewFakeRecorder(100)}
 	var err error
 	if o.client, err = client.New(env.Config, client.Options{}); err != nil {
 		t.Fatalf("make a client: %v", err)

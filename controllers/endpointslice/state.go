@@ -35,7 +35,7 @@ type state struct {
 
 	// Only the reconcile of the Service, of which there is one at a time, uses these.
 
-	// placement is nil while it must be built.
+	// placement is nil before the first full pass. After a write that failed it is what was to be written.
 	placement *plan.Placement
 	reported  reported
 	contest   contest
@@ -142,7 +142,7 @@ func (s *states) pause(st *state) {
 func (s *states) retry(st *state, failed work) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.placement, st.full = nil, true
+	st.full = true
 	nodes := make(batch, 0, len(failed.changed))
 	for name, at := range failed.changed {
 		nodes = append(nodes, changed{name: name, at: at}) // The pass reads what the node is.

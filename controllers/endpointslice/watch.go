@@ -11,6 +11,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -43,6 +44,10 @@ type Nodes interface {
 	// Settled says whether an endpoint of the node of that name may be removed because the node is not known: true once
 	// its registry has been listed completely since start, and where there is no such NodeRegistry.
 	Settled(namespace, name string) bool
+
+	// Unsettled returns the registries of the namespace of which the selector may select nodes that are not known yet. While
+	// there are any, no endpoint may be removed because nobody knows whose it is.
+	Unsettled(namespace string, selector labels.Selector) sets.Set[string]
 }
 
 // SetupWithManager makes the manager run the controller. Its cache needs to hold no EndpointSlices but those with the

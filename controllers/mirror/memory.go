@@ -80,3 +80,10 @@ func (m *Mirror) Settled(name string) bool {
 	defer m.mu.RUnlock()
 	return m.memory.settled || m.memory.begun && m.memory.left.Has(name)
 }
+
+// complete returns true if what there is of any node that the Mirror does not know may be removed.
+func (m *Mirror) complete() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.memory.settled
+}

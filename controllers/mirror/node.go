@@ -78,7 +78,8 @@ type Traffic uint8
 const (
 	// TrafficNone means that the node has no endpoint: it is Expired or Invalid.
 	TrafficNone Traffic = iota
-	// TrafficNotReady means an endpoint that is neither ready nor serving: the node is cordoned, or Stale and not held.
+	// TrafficNotReady means an endpoint that is not ready: the node is cordoned, or Stale and not held. Whether it is serving says
+	// Node.Serving.
 	TrafficNotReady
 	// TrafficTerminating means an endpoint that is serving and terminating: the node is Draining.
 	TrafficTerminating
@@ -94,12 +95,25 @@ func (n *Node) Traffic() Traffic {
 	return n.earned()
 }
 
-// earned returns the traffic that the node has by its phase.
+// Serving returns true if the node answers, whether or not it is given traffic: one that a person has cordoned does.
+func (n *Node) Serving() bool {
+	return n.Traffic() >= TrafficTerminating || n.Cordoned && n.Traffic() != TrafficNone && n.able() >= TrafficTerminating
+}
+
+// earned returns the traffic that the node has by its phase, if no person has taken it out of rotation.
 func (n *Node) earned() Traffic {
+	if n.Cordoned {
+		return min(n.able(), TrafficNotReady)
+	}
+	return n.able()
+}
+
+// able returns the traffic that the node has by its phase.
+func (n *Node) able() Traffic {
 	switch {
 	case n.Phase == rollcallv1alpha1.NodeExpired || n.Phase == rollcallv1alpha1.NodeInvalid:
 		return TrafficNone
-	case n.Cordoned, n.Phase == rollcallv1alpha1.NodeStale && n.Reason != rollcallv1alpha1.ReasonHeld:
+	case n.Phase == rollcallv1alpha1.NodeStale && n.Reason != rollcallv1alpha1.ReasonHeld:
 		return TrafficNotReady
 	case n.Phase == rollcallv1alpha1.NodeDraining:
 		return TrafficTerminating

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
@@ -172,6 +174,53 @@ func (s *Store) Settled(namespace, name string) bool {
 		return m.Settled(name)
 	}
 	return !s.exists(registry)
+}
+
+// Unsettled returns the registries of the namespace of which the selector may select nodes that are not known yet: Settled does not
+// hold for every one of their names. Those that nobody knows to be gone for good count as one without a name. It has to be asked before
+// nodes are read.
+func (s *Store) Unsettled(namespace string, selector labels.Selector) sets.Set[string] {
+	registries, unsettled := s.registriesOf(namespace, selector), sets.New[string]()
+	for name := range registries {
+		if !s.complete(types.NamespacedName{Namespace: namespace, Name: name}) {
+			unsettled.Insert(name)
+		}
+	}
+	return unsettled
+}
+
+// complete returns true if all nodes of the registry are known.
+func (s *Store) complete(registry types.NamespacedName) bool {
+	if m := s.Mirror(registry); m != nil {
+		return m.complete()
+	}
+	return !s.exists(registry)
+}
+
+// registriesOf returns the registries whose nodes the selector may select: those that it names, else all that it does not rule out.
+func (s *Store) registriesOf(namespace string, selector labels.Selector) sets.Set[string] {
+	registries := sets.New("")
+	for name := range s.All() {
+		if name.Namespace == namespace {
+			registries.Insert(name.Name)
+		}
+	}
+	requirements, _ := selector.Requirements()
+	for _, r := range requirements {
+		if r.Key() != rollcallv1alpha1.LabelRegistry {
+			continue
+		}
+		switch r.Operator() {
+		case selection.Equals, selection.DoubleEquals, selection.In:
+			return sets.New(r.Values().UnsortedList()...)
+		}
+		for name := range registries {
+			if name != "" && !r.Matches(labels.Set{rollcallv1alpha1.LabelRegistry: name}) {
+				registries.Delete(name)
+			}
+		}
+	}
+	return registries
 }
 
 // publish gives what f puts the next revision.

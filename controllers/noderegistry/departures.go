@@ -48,7 +48,8 @@ func (d *Departures) Await(ctx context.Context, f func()) error {
 	return nil
 }
 
-// Present reports whether there is a NodeRegistry of that name, or there may be again. It does not block.
+// Present reports whether there is a NodeRegistry of that name, or there may be again; without a name, whether there may be one again
+// that nobody knows of any more. It does not block.
 func (d *Departures) Present(name types.NamespacedName) bool {
 	found := &rollcallv1alpha1.NodeRegistry{}
 	err := d.reader.Get(context.Background(), name, found)

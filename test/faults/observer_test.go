@@ -195,8 +195,8 @@ func (o *observer) entities(object client.Object) []string {
 	case *discoveryv1.EndpointSlice:
 		var all []string
 		for _, e := range object.Endpoints {
-			if ptr.Deref(e.Conditions.Ready, true) && e.TargetRef != nil {
-				all = append(all, o.named.of(e.TargetRef.Name[len(registryName)+1:], e.Addresses[0]))
+			if ptr.Deref(e.Conditions.Ready, true) {
+				all = append(all, o.named.of(ptr.Deref(e.Hostname, ""), e.Addresses[0]))
 			}
 		}
 		return all

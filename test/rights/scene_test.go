@@ -268,7 +268,11 @@ func (s *scene) node(id, address, role string) {
 func (s *scene) service(name, role string) *corev1.Service {
 	s.Helper()
 	service := &corev1.Service{ObjectMeta: s.meta(name), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
-	service.Annotations = map[string]string{rollcallv1alpha1.AnnotationNodeSelector: "role=" + role}
+	service.Annotations = map[string]string{
+		rollcallv1alpha1.AnnotationNodeSelector: "role=" + role,
+		// What an endpoint leads to is said, so that it can be looked at.
+		rollcallv1alpha1.AnnotationTargetRef: rollcallv1alpha1.TargetRefDiscoveredNode,
+	}
 	s.Create(service)
 	return service
 }

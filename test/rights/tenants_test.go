@@ -113,7 +113,10 @@ func TestATenantStaysInItsNamespace(t *testing.T) {
 
 	// Every node there is.
 	greedy := &corev1.Service{ObjectMeta: mine.meta("greedy"), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
-	greedy.Annotations = map[string]string{rollcallv1alpha1.AnnotationNodeSelector: rollcallv1alpha1.LabelRegistry}
+	greedy.Annotations = map[string]string{
+		rollcallv1alpha1.AnnotationNodeSelector: rollcallv1alpha1.LabelRegistry,
+		rollcallv1alpha1.AnnotationTargetRef:    rollcallv1alpha1.TargetRefDiscoveredNode,
+	}
 	must(t, tenant.Create(t.Context(), greedy))
 	mine.Within(patience, "the greedy Service to be served", func() bool { return len(mine.addresses("greedy")) > 0 })
 	for _, name := range []string{registry, "eavesdropper"} {

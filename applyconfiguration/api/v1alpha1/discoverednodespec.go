@@ -23,8 +23,8 @@ type DiscoveredNodeSpecApplyConfiguration struct {
 	Zone *string `json:"zone,omitempty"`
 	// metadata is what else the node says of itself. A NodeRegistry can turn entries into labels with spec.labels.
 	Metadata map[string]string `json:"metadata,omitempty"`
-	// cordoned takes the node out of rotation: it stays registered and visible, but takes no traffic. This field belongs
-	// to people; Rollcall never writes it.
+	// cordoned takes the node out of rotation: it stays registered and visible, but takes no traffic. Its endpoints are
+	// serving, and neither ready nor terminating. This field belongs to people; Rollcall never writes it.
 	Cordoned *bool `json:"cordoned,omitempty"`
 }
 

@@ -57,7 +57,7 @@ func BenchmarkFull(b *testing.B) {
 			c.full()
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, operations := c.build(c.selected()); len(operations) > 0 {
+				if _, operations := c.build(nil, c.selected()); len(operations) > 0 {
 					b.Fatalf("%d operations", len(operations))
 				}
 			}

@@ -15,9 +15,9 @@ import (
 type candidate struct {
 	// node is the candidate's node; nil if it is not known.
 	node *mirror.Node
-	// kept is the endpoint as it was found, where its node is not known and it may not be removed yet. With neither a node nor
-	// this the candidate goes at the end of the step.
-	kept *discoveryv1.Endpoint
+	// kept is the endpoint as it was found, where its node is not known and it may not be removed yet, or nothing has been heard of
+	// it. With neither a node nor this the candidate goes at the end of the step.
+	kept *kept
 	// ports are those that the candidate has, shown those of them that no other candidate has a better claim to: nil if there is
 	// nothing to show.
 	ports, shown *group
@@ -27,12 +27,20 @@ type candidate struct {
 	desired *desired
 }
 
+// kept is an endpoint that stays as it was found.
+type kept struct {
+	endpoint *discoveryv1.Endpoint
+	// name is what its candidate is found by: the name of its node, or, if nobody knows whose it is, one that no node has.
+	name     string
+	nameless bool
+}
+
 func (c *candidate) name() string {
 	switch {
 	case c.node != nil:
 		return c.node.Name
 	case c.kept != nil:
-		return c.kept.TargetRef.Name
+		return c.kept.name
 	}
 	return c.desired.name
 }
@@ -40,10 +48,10 @@ func (c *candidate) name() string {
 // address returns where the candidate is reached; false if it is about to go.
 func (c *candidate) address(family discoveryv1.AddressType) (netip.Addr, bool) {
 	switch {
+	case c.kept != nil:
+		return addressIn(c.kept.endpoint)
 	case c.node != nil:
 		return addressOf(c.node, family)
-	case c.kept != nil:
-		return addressIn(c.kept)
 	}
 	return netip.Addr{}, false
 }
@@ -54,7 +62,7 @@ func addressIn(endpoint *discoveryv1.Endpoint) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	addr, err := netip.ParseAddr(endpoint.Addresses[0])
-	return addr, err == nil
+	return addr, err == nil && addr.Zone() == ""
 }
 
 // standing is the first part of a candidate's rank: of those that make the same claim the least is the winner.
@@ -73,8 +81,13 @@ const (
 	unknown
 )
 
-// ready returns true if the candidate takes traffic. One that was found is taken to.
-func (c *candidate) ready() bool { return c.node == nil || c.node.Traffic() == mirror.TrafficReady }
+// ready returns true if the candidate takes traffic.
+func (c *candidate) ready() bool {
+	if c.kept != nil {
+		return lookOf(c.kept.endpoint).by(c.node).ready
+	}
+	return c.node != nil && c.node.Traffic() == mirror.TrafficReady
+}
 
 func (c *candidate) standing() standing {
 	switch {
@@ -90,12 +103,20 @@ func (c *candidate) standing() standing {
 	return serving
 }
 
-// rank orders the candidates that make the same claim: the first is the winner. Of two doubtful ones that which takes traffic is
-// before that which takes none; then the older node comes first.
+// rank orders the candidates that make the same claim: the first is the winner. One that was heard of is before one that is kept. Of
+// two doubtful ones that which takes traffic is before that which takes none; then the older node comes first.
 func (c *candidate) rank(o *candidate) int {
 	byName := strings.Compare(c.name(), o.name())
-	if order := cmp.Compare(c.standing(), o.standing()); order != 0 || c.node == nil {
+	if order := cmp.Or(cmp.Compare(c.doubts(), o.doubts()), cmp.Compare(c.standing(), o.standing())); order != 0 || c.node == nil {
 		return cmp.Or(order, byName)
 	}
 	return cmp.Or(cmp.Compare(o.node.Traffic(), c.node.Traffic()), c.node.FirstSeen.Compare(o.node.FirstSeen), byName)
+}
+
+// doubts returns 1 for a candidate that is kept.
+func (c *candidate) doubts() int {
+	if c.kept != nil {
+		return 1
+	}
+	return 0
 }

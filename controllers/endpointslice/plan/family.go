@@ -15,7 +15,7 @@ import (
 type family struct {
 	view *View
 	kind discoveryv1.AddressType
-	// candidates are by the name of their node.
+	// candidates are by the name of their node, or of what is kept.
 	candidates map[string]*candidate
 	// first has one candidate of each address. Of a family its bytes say all; a netip.Addr takes half as much again.
 	first map[[16]byte]*candidate
@@ -28,6 +28,16 @@ type family struct {
 	desired []*desired
 	// adopted are the slices that were found, and that no step has looked at.
 	adopted []*slice
+	// before is the family as it was before this one was built, nil if there was none, and found what is in adopted slices by address.
+	// Both are there while the Placement is built.
+	before *family
+	found  map[[16]byte][]place
+}
+
+// place is an endpoint in a slice that was adopted.
+type place struct {
+	slice    *slice
+	endpoint *discoveryv1.Endpoint
 }
 
 // conflict is an address that several candidates give.
@@ -44,38 +54,31 @@ type Conflict struct {
 	Winner, Loser string
 }
 
-func newFamily(v *View, kind discoveryv1.AddressType) *family {
+func newFamily(v *View, kind discoveryv1.AddressType, before *family) *family {
 	return &family{
-		view: v, kind: kind,
+		view: v, kind: kind, before: before, found: map[[16]byte][]place{},
 		candidates: map[string]*candidate{}, first: map[[16]byte]*candidate{},
 		conflicts: map[netip.Addr]*conflict{}, disputed: map[netip.Addr]time.Time{}, groups: map[string]*group{},
 	}
 }
 
 // fact is what is known of a node: nil if it has no endpoints, and then, whether one that is there must stay because the node may
-// be there all the same. ports are those of the Service that the node has.
+// be there all the same. A node that nothing has been heard of gets an endpoint where it has none only if it adds. ports are those of
+// the Service that the node has.
 type fact struct {
-	name  string
-	node  *mirror.Node
-	ports []discoveryv1.EndpointPort
-	keep  bool
-	cause time.Time
+	name       string
+	node       *mirror.Node
+	ports      []discoveryv1.EndpointPort
+	keep, adds bool
+	cause      time.Time
 }
 
 // learn brings the node's candidate up to date. It returns true if an endpoint is kept as it was found.
-func (f *family) learn(n fact, current Slices) (kept bool) {
+func (f *family) learn(n fact) (stays bool) {
 	c := f.candidates[n.name]
-	var next candidate
-	if n.node != nil && (len(n.ports) > 0 || len(f.view.ports) == 0) {
-		if _, found := addressOf(n.node, f.kind); found {
-			next.node = n.node
-		}
-	}
-	if found := f.placed(c, &n, current); found != nil {
-		next.node, next.kept = nil, found
-	}
+	node, k := f.shows(c, &n)
 	switch {
-	case c == nil && next == candidate{}:
+	case c == nil && node == nil && k == nil:
 		return false
 	case c == nil:
 		c = &candidate{}
@@ -83,53 +86,169 @@ func (f *family) learn(n fact, current Slices) (kept bool) {
 	}
 	f.mark(c, n.name, n.cause)
 	f.leave(c, n.cause)
-	c.node, c.kept = next.node, next.kept
+	c.node, c.kept = node, k
 	f.enter(c, n.ports, n.cause)
-	return next.kept != nil
+	return k != nil
 }
 
-// placed returns the endpoint as it is in its slice if it stays as it is, with the ports that it has there; nil if it does not.
-func (f *family) placed(c *candidate, n *fact, current Slices) *discoveryv1.Endpoint {
-	if c == nil || c.slice == nil || !n.keep && (n.node == nil || !n.node.Remembered) {
-		return nil
-	}
-	endpoints := current.Current(c.slice.name).Endpoints
-	for i := range endpoints {
-		if name, ours := f.view.nodeOf(&endpoints[i]); ours && name == n.name {
-			if addr, found := addressIn(&endpoints[i]); found && f.keeps(n, addr, c.slice.group) {
-				return &endpoints[i]
-			}
+// shows returns what a node that is known, or was, has an endpoint by: what is known of it, or what was found.
+func (f *family) shows(c *candidate, n *fact) (*mirror.Node, *kept) {
+	switch {
+	case n.node == nil && n.keep:
+		return nil, f.left(c, n)
+	case n.node == nil:
+		return nil, nil
+	case n.node.Remembered:
+		if k := f.remembered(c, n); k != nil {
+			return n.node, k
+		}
+		if shown := c != nil && c.node != nil; !n.adds && !shown && !f.trusted(n.name) {
+			return nil, nil
 		}
 	}
-	return nil
+	if _, found := addressOf(n.node, f.kind); !found || len(n.ports) == 0 && len(f.view.ports) > 0 {
+		return nil, nil
+	}
+	return n.node, nil
 }
 
-// keeps returns true if an endpoint that was found at the address, with the ports of g, stays as it is: where a node is only
-// remembered and was elsewhere, the endpoint was written later; and what is remembered may lack what the node has got since.
-// Ports that the Service does not offer are no sign of that, since it is the Service that has changed.
-func (f *family) keeps(n *fact, at netip.Addr, g *group) bool {
-	addr, found := netip.Addr{}, false
-	if n.node != nil {
-		addr, found = addressOf(n.node, f.kind)
+// trusted returns true if the node was shown before on no other evidence than that it is remembered.
+func (f *family) trusted(name string) bool {
+	if f.before == nil {
+		return false
 	}
-	switch {
-	case n.node == nil:
-		n.ports = g.ports
-		return true
-	case !found || len(n.ports) == 0 && len(f.view.ports) > 0:
-		n.ports = g.ports
-		return g.offered
-	case g.offered && g.key != portsKey(n.ports):
-		n.ports = g.ports
-		return true
+	c := f.before.candidates[name]
+	return c != nil && c.node != nil && c.kept == nil
+}
+
+// remembered returns the endpoint of a node that nothing has been heard of, as it was found at the node's address; nil if it has none.
+// Slices are written before the DiscoveredNode, so the endpoint knows better.
+func (f *family) remembered(c *candidate, n *fact) *kept {
+	if f.before != nil {
+		c = f.before.candidates[n.name]
 	}
-	return addr != at
+	if c != nil && c.kept != nil {
+		return f.keptAs(c.kept.endpoint, c.ports, n)
+	}
+	addr, found := addressOf(n.node, f.kind)
+	if !found {
+		return nil
+	}
+	key := portsKey(n.ports)
+	if places := f.found[addr.As16()]; len(places) > 0 {
+		at := max(0, slices.IndexFunc(places, func(p place) bool { return p.slice.group.key == key }))
+		return f.keptAs(places[at].endpoint, places[at].slice.group, n)
+	}
+	other := f.among(addr, func(c *candidate) bool { return c.kept != nil && c.ports.key == key })
+	if other == nil {
+		other = f.among(addr, func(c *candidate) bool { return c.kept != nil })
+	}
+	if other == nil {
+		return nil
+	}
+	return f.keptAs(other.kept.endpoint, other.ports, n)
+}
+
+// keptAs returns an endpoint that was found as that of a node, and gives the node the ports that the endpoint has: they may have been
+// written later than what is known of the node. Ports that the Service does not offer are no sign of that, since it is the Service
+// that has changed.
+func (f *family) keptAs(endpoint *discoveryv1.Endpoint, g *group, n *fact) *kept {
+	if f.offers(g) {
+		n.ports = g.ports
+	}
+	if len(n.ports) == 0 && len(f.view.ports) > 0 {
+		return nil
+	}
+	return &kept{endpoint: endpoint, name: n.name}
+}
+
+// left returns the endpoint of a node that is not known any more, which stays as it is; nil if it has none.
+func (f *family) left(c *candidate, n *fact) *kept {
+	from := f
+	if f.before != nil {
+		from, c = f.before, f.before.candidates[n.name]
+	}
+	if c == nil || c.shown == nil {
+		return nil
+	}
+	n.ports = f.restated(c.shown)
+	if c.kept != nil {
+		return &kept{endpoint: c.kept.endpoint, name: n.name}
+	}
+	addr, _ := c.address(f.kind)
+	return &kept{endpoint: new(from.view.endpoint(c.node, addr)), name: n.name}
+}
+
+// offers returns true if the Service, as it is now, can have the ports of a group, which may be that of another family.
+func (f *family) offers(g *group) bool {
+	if own := f.groups[g.key]; own != nil {
+		return own.offered
+	}
+	return f.view.offers(g.ports)
+}
+
+// restated returns the ports of an endpoint that stays and that was found with those of the group.
+func (f *family) restated(found *group) []discoveryv1.EndpointPort {
+	if !f.offers(found) {
+		if ports := f.view.restate(found.ports); len(ports) > 0 {
+			return ports
+		}
+	}
+	return found.ports
+}
+
+// keepFound has the endpoints stay that nobody knows the nodes of: those that were found, and later those that stayed before.
+func (f *family) keepFound() {
+	for _, places := range f.found {
+		for _, p := range places {
+			name := p.endpoint.Addresses[0] + " " + p.slice.name
+			f.keep(&kept{endpoint: p.endpoint, name: name, nameless: true}, f.restated(p.slice.group))
+		}
+	}
+	if f.before == nil {
+		return
+	}
+	for _, c := range f.before.candidates {
+		if c.kept != nil && c.kept.nameless && c.shown != nil {
+			f.keep(c.kept, f.restated(c.shown))
+		}
+	}
+}
+
+// keep has an endpoint stay, unless it is that of a candidate.
+func (f *family) keep(k *kept, ports []discoveryv1.EndpointPort) {
+	addr, found := addressIn(k.endpoint)
+	key := portsKey(ports)
+	if !found || f.candidates[k.name] != nil || f.among(addr, func(c *candidate) bool { return c.ports.key == key }) != nil {
+		return
+	}
+	c := &candidate{kept: k}
+	f.candidates[k.name] = c
+	f.mark(c, k.name, time.Time{})
+	f.enter(c, ports, time.Time{})
+}
+
+// among returns the first candidate at the address that is as it is asked for; nil if there is none.
+func (f *family) among(addr netip.Addr, is func(*candidate) bool) *candidate {
+	if len(f.conflicts) > 0 {
+		if all := f.conflicts[addr]; all != nil {
+			if at := slices.IndexFunc(all.candidates, is); at >= 0 {
+				return all.candidates[at]
+			}
+			return nil
+		}
+	}
+	if c := f.first[addr.As16()]; c != nil && is(c) {
+		return c
+	}
+	return nil
 }
 
 // mark notes that a candidate may have to be shown differently.
 func (f *family) mark(c *candidate, name string, cause time.Time) {
 	if c.desired == nil {
 		c.desired = &desired{candidate: c, name: name}
+		c.desired.was, _ = c.address(f.kind)
 		f.desired = append(f.desired, c.desired)
 	}
 	c.desired.cause = earliest(c.desired.cause, cause)
@@ -210,7 +329,7 @@ func (f *family) award(addr netip.Addr, among *conflict, cause time.Time) {
 			winner := winners[port]
 			if winner == nil {
 				winners[port] = c
-			} else if c.node != nil && c.ready() && !c.node.Silent {
+			} else if c.kept == nil && c.ready() && !c.node.Silent {
 				// That one which is silent, drains or is cordoned gives way is as it should be.
 				among.lost = append(among.lost, Conflict{port.at(addr), winner.name(), c.name()})
 			}
@@ -240,16 +359,9 @@ func (f *family) won(c *candidate, winners map[claim]*candidate) *group {
 	return f.group(ports)
 }
 
-// winner returns who has a claim at an address of c.
-func (f *family) winner(c *candidate, addr netip.Addr, port claim) *candidate {
-	if among := f.conflicts[addr]; among != nil {
-		for _, other := range among.candidates {
-			if slices.Contains(other.ports.claims, port) {
-				return other
-			}
-		}
-	}
-	return c
+// winner returns who has a claim at an address; nil if nobody has.
+func (f *family) winner(addr netip.Addr, port claim) *candidate {
+	return f.among(addr, func(c *candidate) bool { return slices.Contains(c.ports.claims, port) })
 }
 
 // at returns the claim at the address, for example "10.0.0.5:9100/TCP".

@@ -16,7 +16,7 @@ func (st *step) convert() {
 		}
 		st.regroup(s, moving[0].group)
 		for _, d := range moving {
-			if s.size < MaxEndpoints && d.group == s.group {
+			if d.candidate.slice == nil && s.size < MaxEndpoints && d.group == s.group {
 				st.place(d, s)
 			}
 		}
@@ -31,7 +31,7 @@ func (st *step) convertible(s *slice, g *group) bool {
 		if c == nil || c.node == nil && c.kept == nil || !c.ready() {
 			return false
 		}
-		return c.desired == nil || c.desired.group != g || len(st.winners(c, left.endpoint, s.draft)) > 0
+		return c.desired == nil || c.desired.group != g || len(st.winners(left, s.draft)) > 0
 	})
 }
 
@@ -147,7 +147,7 @@ func (st *step) merge() {
 func (st *step) move(from, into *slice) {
 	source, target := from.draft, st.touch(into)
 	for i := range source.endpoints {
-		c := st.candidateOf(&source.endpoints[i])
+		c := st.holder(from, &source.endpoints[i])
 		c.slice = into
 		if !source.regrouped {
 			source.left = append(source.left, departure{c, &source.endpoints[i]})

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
@@ -34,7 +35,7 @@ type cluster struct {
 	placement *Placement
 	slices    map[string]*discoveryv1.EndpointSlice
 	nodes     map[string]*mirror.Node
-	unsettled map[string]bool
+	unsettled sets.Set[string]
 	revision  int
 	reserved  int
 }
@@ -43,7 +44,7 @@ func newCluster(t testing.TB, service *corev1.Service, nodes ...*mirror.Node) *c
 	t.Helper()
 	c := &cluster{
 		t: t, view: NewView(service),
-		slices: map[string]*discoveryv1.EndpointSlice{}, nodes: map[string]*mirror.Node{}, unsettled: map[string]bool{},
+		slices: map[string]*discoveryv1.EndpointSlice{}, nodes: map[string]*mirror.Node{}, unsettled: sets.New[string](),
 	}
 	c.know(nodes...)
 	return c
@@ -72,9 +73,9 @@ func (c *cluster) lookup(name string) (*mirror.Node, bool) {
 	node := c.nodes[name]
 	switch {
 	case node == nil:
-		return nil, c.unsettled[record.RegistryOf(name)]
+		return nil, c.unsettled.Has(record.RegistryOf(name))
 	case node.Traffic() == mirror.TrafficNone || node.Labels["role"] != "web":
-		return nil, false
+		return nil, node.Remembered && c.unsettled.Has(node.Registry)
 	}
 	return node, false
 }
@@ -89,17 +90,29 @@ func (c *cluster) selected() iter.Seq[*mirror.Node] {
 	}
 }
 
-func (c *cluster) build(selected iter.Seq[*mirror.Node]) (*Placement, []Operation) {
-	return Build(c.view, slices.Collect(maps.Values(c.slices)), selected, Nodes{Lookup: c.lookup}, c)
+// build makes a placement as after a start, when there was none before.
+func (c *cluster) build(before *Placement, selected iter.Seq[*mirror.Node]) (*Placement, []Operation) {
+	return Build(c.view, before, slices.Collect(maps.Values(c.slices)), selected, c.asNodes(nil), c)
+}
+
+func (c *cluster) asNodes(changed map[string]time.Time) Nodes {
+	return Nodes{Lookup: c.lookup, Changed: changed, Unsettled: c.unsettled}
 }
 
 // full makes a full pass and carries out its operations.
 func (c *cluster) full() []Operation {
 	c.t.Helper()
-	p, operations := c.build(c.selected())
+	p, operations := c.build(c.placement, c.selected())
 	c.placement = p
 	c.execute(operations)
 	return operations
+}
+
+// restart makes the first full pass of another process.
+func (c *cluster) restart() []Operation {
+	c.t.Helper()
+	c.placement = nil
+	return c.full()
 }
 
 // change makes the nodes known, or unknown if they are named only, and carries out what that leads to.
@@ -120,7 +133,7 @@ func (c *cluster) plan(nodes []*mirror.Node, gone ...string) []Operation {
 	for _, node := range nodes {
 		changed[node.Name] = node.Changed
 	}
-	return c.placement.Revise(Nodes{Lookup: c.lookup, Changed: changed}, c)
+	return c.placement.Revise(c.asNodes(changed), c)
 }
 
 func (c *cluster) execute(operations []Operation) {
@@ -181,13 +194,27 @@ func (c *cluster) sizes() []int {
 	return sizes
 }
 
+// nameOf returns the name of the candidate that an endpoint stands for.
+func (c *cluster) nameOf(slice *discoveryv1.EndpointSlice, e *discoveryv1.Endpoint) string {
+	addr, _ := addressIn(e)
+	for _, f := range c.placement.families {
+		if f.kind == slice.AddressType {
+			if at := f.among(addr, func(c *candidate) bool { return c.slice != nil && c.slice.name == slice.Name }); at != nil {
+				return at.name()
+			}
+		}
+	}
+	return "nobody at " + e.Addresses[0]
+}
+
 // shown returns for each node what its endpoints look like: address, ports and conditions.
 func (c *cluster) shown() map[string][]string {
 	shown := map[string][]string{}
 	for _, slice := range c.list() {
 		for i := range slice.Endpoints {
 			e := &slice.Endpoints[i]
-			shown[e.TargetRef.Name] = append(shown[e.TargetRef.Name], describe(e, slice.Ports))
+			name := c.nameOf(slice, e)
+			shown[name] = append(shown[name], describe(e, slice.Ports))
 		}
 	}
 	for _, endpoints := range shown {
@@ -216,21 +243,20 @@ func sameSlice(a, b *discoveryv1.EndpointSlice) bool {
 		slices.EqualFunc(a.Endpoints, b.Endpoints, func(x, y discoveryv1.Endpoint) bool { return sameEndpoint(&x, &y) })
 }
 
-// place is a claim at an address.
-type place struct {
+// at is a claim at an address.
+type at struct {
 	addr netip.Addr
 	claim
 }
 
-// served returns which nodes are shown as ready at an address and port.
-func (c *cluster) served() map[place][]string {
-	served := map[place][]string{}
+// served returns in how many slices there is somebody ready at an address and port.
+func (c *cluster) served() map[at]int {
+	served := map[at]int{}
 	for _, slice := range c.list() {
 		for i := range slice.Endpoints {
 			if e := &slice.Endpoints[i]; *e.Conditions.Ready {
 				for _, port := range slice.Ports {
-					at := place{netip.MustParseAddr(e.Addresses[0]), claimOf(&port)}
-					served[at] = append(served[at], e.TargetRef.Name)
+					served[at{netip.MustParseAddr(e.Addresses[0]), claimOf(&port)}]++
 				}
 			}
 		}

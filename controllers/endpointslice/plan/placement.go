@@ -8,6 +8,7 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
@@ -31,6 +32,9 @@ type Nodes struct {
 	Lookup func(name string) (node *mirror.Node, keep bool)
 	// Changed are the nodes that changed, with the time of the change.
 	Changed map[string]time.Time
+	// Unsettled are the registries of which the Service may select nodes that are not known yet. While there are any, an endpoint that
+	// no node explains stays.
+	Unsettled sets.Set[string]
 }
 
 // Operation is one write.
@@ -55,36 +59,80 @@ const (
 )
 
 // Placement is what the slices of a Service hold, and why. It is changed as if every write succeeded; after one that failed, build
-// another one.
+// another one from it.
 type Placement struct {
 	view     *View
 	families []*family
+	// blank is true if the Service had no slices when it was first looked at.
+	blank     bool
+	unsettled sets.Set[string]
 	// portless are the nodes that have none of the Service's ports.
 	portless map[string]struct{}
 }
 
 // Build returns the placement of a Service that has those slices and selects those nodes, and the writes that are missing from it.
-func Build(v *View, existing []*discoveryv1.EndpointSlice, selected iter.Seq[*mirror.Node], nodes Nodes, current Slices) (*Placement, []Operation) {
-	p := &Placement{view: v, portless: map[string]struct{}{}}
+// before is the placement that there was, whether or not what it led to was written; nil if there was none, and all that is known is
+// what the slices hold.
+func Build(
+	v *View, before *Placement, existing []*discoveryv1.EndpointSlice, selected iter.Seq[*mirror.Node], nodes Nodes, current Slices,
+) (*Placement, []Operation) {
+	if before != nil && before.view.owner.UID != v.owner.UID {
+		before = nil
+	}
+	p := &Placement{view: v, portless: map[string]struct{}{}, unsettled: nodes.Unsettled}
 	for _, kind := range v.families {
-		p.families = append(p.families, newFamily(v, kind))
+		p.families = append(p.families, newFamily(v, kind, before.family(kind)))
 	}
 	foreign := p.adopt(existing)
+	p.blank = before == nil && len(foreign) == len(existing) || before != nil && before.blank
 	for node := range selected {
 		if node.Traffic() != mirror.TrafficNone {
-			p.learn(fact{name: node.Name, node: node, cause: nodes.Changed[node.Name]}, current)
+			p.learn(p.fact(node.Name, node, nodes.Changed[node.Name]))
 		}
 	}
+	p.remember(nodes)
 	for _, f := range p.families {
-		for name, c := range f.candidates {
-			if c.desired == nil {
-				// It may have become known since: then it is no reason to take its endpoint away for a moment.
-				node, keep := nodes.Lookup(name)
-				p.learn(fact{name: name, node: node, keep: keep, cause: nodes.Changed[name]}, current)
+		if len(nodes.Unsettled) > 0 {
+			f.keepFound()
+		}
+		f.before, f.found = nil, nil
+	}
+	return p, append(foreign, p.step(current)...)
+}
+
+// family returns the family of that kind, nil if there is none.
+func (p *Placement) family(kind discoveryv1.AddressType) *family {
+	if p != nil {
+		for _, f := range p.families {
+			if f.kind == kind {
+				return f
 			}
 		}
 	}
-	return p, append(foreign, p.step(current)...)
+	return nil
+}
+
+// remember takes in what is known of the nodes that had endpoints before and are not selected any more. One may have become known
+// since: then it is no reason to take its endpoint away for a moment.
+func (p *Placement) remember(nodes Nodes) {
+	for _, f := range p.families {
+		if f.before == nil {
+			continue
+		}
+		for name, c := range f.before.candidates {
+			if f.candidates[name] == nil && (c.kept == nil || !c.kept.nameless) {
+				node, keep := nodes.Lookup(name)
+				n := p.fact(name, node, nodes.Changed[name])
+				n.keep = keep
+				p.learn(n)
+			}
+		}
+	}
+}
+
+// fact returns what is known of a node.
+func (p *Placement) fact(name string, node *mirror.Node, cause time.Time) fact {
+	return fact{name: name, node: node, adds: node == nil || p.blank || !p.unsettled.Has(node.Registry), cause: cause}
 }
 
 // Revise brings the placement up to date with the nodes that changed, and returns the writes for that.
@@ -94,7 +142,9 @@ func (p *Placement) Revise(nodes Nodes, current Slices) []Operation {
 		if node != nil && p.defers(node) {
 			node = nil
 		}
-		p.learn(fact{name: name, node: node, keep: keep, cause: cause}, current)
+		n := p.fact(name, node, cause)
+		n.keep = keep
+		p.learn(n)
 	}
 	return p.step(current)
 }
@@ -108,22 +158,21 @@ func (p *Placement) defers(node *mirror.Node) bool {
 	return !portless && !slices.ContainsFunc(p.families, func(f *family) bool { return f.candidates[node.Name] != nil })
 }
 
-// adopt takes the slices as they stand, and returns the writes that delete those which are not the Service's. Where an endpoint is found
-// twice the step decides.
+// adopt takes the slices as they stand, and returns the writes that delete those which are not the Service's. Whose their endpoints
+// are the step finds out, by their addresses.
 func (p *Placement) adopt(existing []*discoveryv1.EndpointSlice) (foreign []Operation) {
 	for _, found := range existing {
-		at := slices.IndexFunc(p.families, func(f *family) bool { return f.kind == found.AddressType })
-		if at < 0 || !p.view.owns(found) {
+		f := p.family(found.AddressType)
+		if f == nil || !p.view.owns(found) {
 			foreign = append(foreign, Operation{Verb: Delete, Slice: found})
 			continue
 		}
-		f := p.families[at]
 		s := &slice{name: found.Name}
 		s.join(f.group(found.Ports))
 		f.adopted = append(f.adopted, s)
 		for i := range found.Endpoints {
-			if name, ours := p.view.nodeOf(&found.Endpoints[i]); ours && f.candidates[name] == nil {
-				f.candidates[name] = &candidate{slice: s}
+			if addr, ok := addressIn(&found.Endpoints[i]); ok && f.before == nil {
+				f.found[addr.As16()] = append(f.found[addr.As16()], place{s, &found.Endpoints[i]})
 			}
 		}
 	}
@@ -131,14 +180,14 @@ func (p *Placement) adopt(existing []*discoveryv1.EndpointSlice) (foreign []Oper
 }
 
 // learn takes in what is known of a node.
-func (p *Placement) learn(n fact, current Slices) {
+func (p *Placement) learn(n fact) {
 	lacking := false
 	if n.node != nil {
 		n.ports = p.view.resolve(n.node)
 		lacking = len(n.ports) == 0 && len(p.view.ports) > 0
 	}
 	for _, f := range p.families {
-		if f.learn(n, current) {
+		if f.learn(n) {
 			lacking = false
 		}
 	}

@@ -235,19 +235,23 @@ func TestServiceChanges(t *testing.T) {
 
 func TestEditsArePutBack(t *testing.T) {
 	edits := map[string]func(*discoveryv1.EndpointSlice){
-		"an address":                func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].Addresses = []string{"10.9.9.9"} },
-		"a condition":               func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].Conditions.Ready = new(false) },
-		"an endpoint removed":       func(s *discoveryv1.EndpointSlice) { s.Endpoints = s.Endpoints[1:] },
-		"all removed":               func(s *discoveryv1.EndpointSlice) { s.Endpoints = nil },
-		"an endpoint twice":         func(s *discoveryv1.EndpointSlice) { s.Endpoints = append(s.Endpoints, s.Endpoints[0]) },
-		"an endpoint of no node":    func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].TargetRef = nil },
-		"a node of other namespace": func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].TargetRef.Namespace = "x" },
-		"the ports":                 func(s *discoveryv1.EndpointSlice) { s.Ports[0].Port = new(int32(1)) },
-		"no ports":                  func(s *discoveryv1.EndpointSlice) { s.Ports = nil },
-		"a label of the Service":    func(s *discoveryv1.EndpointSlice) { s.Labels["team"] = "b" },
-		"the Service's name":        func(s *discoveryv1.EndpointSlice) { s.Labels[discoveryv1.LabelServiceName] = "b" },
-		"the owner":                 func(s *discoveryv1.EndpointSlice) { s.OwnerReferences = nil },
-		"what blocks":               func(s *discoveryv1.EndpointSlice) { s.OwnerReferences[0].BlockOwnerDeletion = nil },
+		"an address":            func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].Addresses = []string{"10.9.9.9"} },
+		"a condition":           func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].Conditions.Ready = new(false) },
+		"an endpoint removed":   func(s *discoveryv1.EndpointSlice) { s.Endpoints = s.Endpoints[1:] },
+		"all removed":           func(s *discoveryv1.EndpointSlice) { s.Endpoints = nil },
+		"an endpoint twice":     func(s *discoveryv1.EndpointSlice) { s.Endpoints = append(s.Endpoints, s.Endpoints[0]) },
+		"an address of no node": func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].Addresses = []string{"010.0.0.3"} },
+		"a second address": func(s *discoveryv1.EndpointSlice) {
+			s.Endpoints[3].Addresses = []string{s.Endpoints[3].Addresses[0], "10.9.9.9"}
+		},
+		"a target":               func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].TargetRef = &corev1.ObjectReference{Name: "x"} },
+		"a host name":            func(s *discoveryv1.EndpointSlice) { s.Endpoints[3].Hostname = new("x") },
+		"the ports":              func(s *discoveryv1.EndpointSlice) { s.Ports[0].Port = new(int32(1)) },
+		"no ports":               func(s *discoveryv1.EndpointSlice) { s.Ports = nil },
+		"a label of the Service": func(s *discoveryv1.EndpointSlice) { s.Labels["team"] = "b" },
+		"the Service's name":     func(s *discoveryv1.EndpointSlice) { s.Labels[discoveryv1.LabelServiceName] = "b" },
+		"the owner":              func(s *discoveryv1.EndpointSlice) { s.OwnerReferences = nil },
+		"what blocks":            func(s *discoveryv1.EndpointSlice) { s.OwnerReferences[0].BlockOwnerDeletion = nil },
 	}
 	for name, edit := range edits {
 		t.Run(name, func(t *testing.T) {
@@ -339,7 +343,7 @@ func TestUnsettled(t *testing.T) {
 		before := newCluster(t, fixture.Service(), nodes...)
 		before.full()
 		c := newCluster(t, fixture.Service())
-		c.unsettled["catga"] = true
+		c.unsettled.Insert("catga")
 		for _, slice := range before.list() {
 			c.adopt(slice.DeepCopy())
 		}
@@ -362,7 +366,7 @@ func TestUnsettled(t *testing.T) {
 		if got := c.change(each(nodes[120:121], fixture.Phase(rollcallv1alpha1.NodeStale))); verbs(got)[Update] != 1 {
 			t.Errorf("a node that comes back stale costs %v", verbs(got))
 		}
-		c.unsettled["catga"] = false
+		c.unsettled.Delete("catga")
 		c.full()
 		if got := len(c.shown()); got != 121 {
 			t.Errorf("%d nodes have endpoints after the listing, want 121", got)
@@ -372,6 +376,11 @@ func TestUnsettled(t *testing.T) {
 	t.Run("a known node without traffic goes", func(t *testing.T) {
 		c := start(t)
 		c.full()
+		c.change(each(nodes[:1], fixture.Phase(rollcallv1alpha1.NodeExpired)))
+		if len(c.shown()) != 150 {
+			t.Errorf("%d nodes have endpoints: whose one is nobody knows that was never seen to take traffic", len(c.shown()))
+		}
+		c.change(nodes[:1])
 		c.change(each(nodes[:1], fixture.Phase(rollcallv1alpha1.NodeExpired)))
 		if _, found := c.shown()[nodes[0].Name]; found || len(c.shown()) != 149 {
 			t.Errorf("%d nodes have endpoints; the expired one: %t", len(c.shown()), found)
@@ -384,7 +393,7 @@ func TestUnsettled(t *testing.T) {
 		if got := c.change(nil, nodes[0].Name); len(got) > 0 {
 			t.Errorf("it costs %v", verbs(got))
 		}
-		c.unsettled["catga"] = false
+		c.unsettled.Delete("catga")
 		c.full()
 		if got := len(c.shown()); got != 149 {
 			t.Errorf("%d nodes have endpoints after the listing, want 149", got)
@@ -409,15 +418,23 @@ func TestUnsettled(t *testing.T) {
 			t.Errorf("it costs %v and leaves %d nodes", verbs(got), len(c.shown()))
 		}
 	})
-	t.Run("another registry is settled", func(t *testing.T) {
+	t.Run("an endpoint of nobody waits for every registry", func(t *testing.T) {
 		c := start(t)
-		stranger := c.list()[0].Endpoints[0].DeepCopy()
-		stranger.TargetRef.Name, stranger.Addresses = "gone.x", []string{"10.9.9.9"}
+		c.know(nodes...)
+		c.unsettled.Insert("other")
 		slice := c.list()[1]
-		slice.Endpoints = append(slice.Endpoints, *stranger)
+		slice.Endpoints = append(slice.Endpoints, *slice.Endpoints[0].DeepCopy())
+		slice.Endpoints[len(slice.Endpoints)-1].Addresses = []string{"10.9.9.9"}
+		for _, registry := range []string{"catga", "other"} {
+			if got := c.full(); len(got) > 0 || len(c.shown()) != 151 {
+				t.Errorf("before %s is settled it costs %v and leaves %d nodes", registry, verbs(got), len(c.shown()))
+			}
+			c.unsettled.Delete(registry)
+		}
 		if got := c.full(); verbs(got)[Update] != 1 || len(c.shown()) != 150 {
 			t.Errorf("it costs %v and leaves %d nodes", verbs(got), len(c.shown()))
 		}
+		c.verify()
 	})
 }
 
@@ -425,7 +442,7 @@ func TestUnsettled(t *testing.T) {
 func TestJoinedMeanwhile(t *testing.T) {
 	c := newCluster(t, fixture.Service(), fixture.Fleet(10)...)
 	c.full()
-	if _, got := c.build(func(func(*mirror.Node) bool) {}); len(got) > 0 {
+	if _, got := c.build(c.placement, func(func(*mirror.Node) bool) {}); len(got) > 0 {
 		t.Errorf("it costs %v", verbs(got))
 	}
 }
@@ -511,8 +528,8 @@ func TestRemovalsWaitForNothing(t *testing.T) {
 			}
 			last := slices.DeleteFunc(slices.Clone(operations), func(op Operation) bool { return !op.Yields })
 			c.execute(slices.DeleteFunc(operations, func(op Operation) bool { return op.Yields }))
-			for at, names := range c.served() {
-				if node := c.nodes[nodes[1].Name]; slices.Contains(names, nodes[1].Name) && (node == nil || node.Silent) {
+			for at := range c.served() {
+				if node := c.nodes[nodes[1].Name]; at.addr == nodes[1].Addresses[0] && (node == nil || node.Silent) {
 					t.Errorf("%s takes no traffic and is still ready at %v", nodes[1].Name, at)
 				}
 			}

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
@@ -40,24 +41,31 @@ func (c *cluster) verify() {
 			c.t.Fatalf("%s is not the Service's: %+v", slice.Name, slice.ObjectMeta)
 		}
 		for i := range slice.Endpoints {
+			e := &slice.Endpoints[i]
+			name := c.nameOf(slice, e)
+			if want := c.view.endpoint(c.nodes[name], netip.MustParseAddr(e.Addresses[0])); !sameEndpoint(e, &want) {
+				c.t.Fatalf("the endpoint of %s is %+v, want %+v", name, *e, want)
+			}
 			for _, port := range slice.Ports {
-				place := fmt.Sprintf("%s %s %d", slice.Endpoints[i].Addresses[0], *port.Protocol, *port.Port)
-				if other := taken[place]; other != "" && other != slice.Endpoints[i].TargetRef.Name {
-					c.t.Fatalf("%s and %s are both at %s", other, slice.Endpoints[i].TargetRef.Name, place)
+				where := fmt.Sprintf("%s %s %d", e.Addresses[0], *port.Protocol, *port.Port)
+				if other := taken[where]; other != "" && other != slice.Name+" "+name {
+					c.t.Fatalf("%s and %s %s are both at %s", other, slice.Name, name, where)
 				}
-				taken[place] = slice.Endpoints[i].TargetRef.Name
+				taken[where] = slice.Name + " " + name
 			}
 		}
 	}
 	if want, got := c.lost(), lostIn(c.placement); !maps.Equal(want, got) {
 		c.t.Fatalf("the conflicts are %v, want %v", got, want)
 	}
-	anew, again := c.build(c.selected())
-	if len(again) > 0 {
-		c.t.Fatalf("a full pass still writes %v", verbs(again))
-	}
-	if want, got := ranks(anew), ranks(c.placement); !reflect.DeepEqual(want, got) {
-		c.t.Fatalf("who makes a claim differs from what a full pass finds (-want +got):\n%s", gocmp.Diff(want, got))
+	for _, before := range []*Placement{nil, c.placement} {
+		anew, again := c.build(before, c.selected())
+		if len(again) > 0 {
+			c.t.Fatalf("a full pass still writes %v", verbs(again))
+		}
+		if want, got := ranks(anew), ranks(c.placement); !reflect.DeepEqual(want, got) {
+			c.t.Fatalf("who makes a claim differs from what a full pass finds (-want +got):\n%s", gocmp.Diff(want, got))
+		}
 	}
 }
 
@@ -117,7 +125,7 @@ func (c *cluster) expected() map[string][]string {
 	ranked := slices.SortedFunc(maps.Values(c.nodes), func(a, b *mirror.Node) int {
 		return slices.Compare(precedes(a), precedes(b))
 	})
-	taken := map[place]bool{}
+	taken := map[at]bool{}
 	expected := map[string][]string{}
 	for _, node := range ranked {
 		if selected, _ := c.lookup(node.Name); selected == nil {
@@ -129,12 +137,11 @@ func (c *cluster) expected() map[string][]string {
 				continue
 			}
 			var free []discoveryv1.EndpointPort
-			mine := map[place]bool{}
+			mine := map[at]bool{}
 			for _, port := range c.view.resolve(node) {
-				at := place{addr, claimOf(&port)}
-				if !taken[at] {
+				if where := (at{addr, claimOf(&port)}); !taken[where] {
 					free = append(free, port)
-					mine[at] = true
+					mine[where] = true
 				}
 			}
 			maps.Copy(taken, mine)
@@ -257,13 +264,20 @@ func (c *cluster) step(nodes []*mirror.Node, gone []string) {
 	c.t.Helper()
 	before := c.expected()
 	where := map[string]string{}
+	names := map[at][]string{}
 	for _, slice := range c.list() {
 		for i := range slice.Endpoints {
-			where[slice.Endpoints[i].TargetRef.Name+string(slice.AddressType)] = slice.Name
+			e := &slice.Endpoints[i]
+			name := c.nameOf(slice, e)
+			where[name+string(slice.AddressType)] = slice.Name
+			for _, port := range slice.Ports {
+				here := at{netip.MustParseAddr(e.Addresses[0]), claimOf(&port)}
+				names[here] = append(names[here], name)
+			}
 		}
 	}
 	operations := c.plan(nodes, gone...)
-	c.carryOut(operations)
+	c.carryOut(operations, names)
 	c.verify()
 
 	// A slice must be written if an endpoint in it changed; beyond that, one may be filled with what is new, of each group
@@ -307,47 +321,46 @@ func (c *cluster) step(nodes []*mirror.Node, gone []string) {
 	}
 }
 
-// carryOut carries out the operations one by one. It checks that the first half shows no node as ready any more that takes
-// no traffic, and that what is served by a node that could go on, and is served in the end, is served throughout.
-func (c *cluster) carryOut(operations []Operation) {
+// carryOut carries out the operations one by one, where those names had the endpoints before. It checks that the first half shows
+// nobody as ready any more where nobody takes traffic, and that what is served by a node that could go on, and is served in the end,
+// is served throughout.
+func (c *cluster) carryOut(operations []Operation, names map[at][]string) {
 	c.t.Helper()
 	takes := func(name string) bool {
 		node, _ := c.lookup(name)
 		return node != nil && node.Traffic() == mirror.TrafficReady
 	}
-	steps := []map[place][]string{c.served()}
+	steps := []map[at]int{c.served()}
 	slices.SortStableFunc(operations, func(a, b Operation) int { return cmp.Compare(lateness(a), lateness(b)) })
 	for i, op := range operations {
 		if op.Yields && (i == 0 || !operations[i-1].Yields) && !c.view.publishNotReady {
-			for at, names := range c.served() {
-				if i := slices.IndexFunc(names, func(name string) bool { return !takes(name) }); i >= 0 {
-					c.t.Fatalf("%s takes no traffic and is still ready at %v", names[i], at)
+			for here := range c.served() {
+				if !slices.ContainsFunc(append(c.claimants(here), names[here]...), takes) {
+					c.t.Fatalf("nobody takes traffic at %v, and it is still ready", here)
 				}
 			}
 		}
 		c.execute([]Operation{op})
 		steps = append(steps, c.served())
 	}
-	for at, names := range steps[0] {
-		still := slices.ContainsFunc(c.claimants(at), func(name string) bool {
-			return slices.Contains(names, name) && takes(name)
-		})
-		if !still || len(steps[len(steps)-1][at]) == 0 {
+	for here := range steps[0] {
+		still := slices.ContainsFunc(c.claimants(here), func(name string) bool { return slices.Contains(names[here], name) && takes(name) })
+		if !still || steps[len(steps)-1][here] == 0 {
 			continue
 		}
 		for i, step := range steps {
-			if len(step[at]) == 0 {
-				c.t.Fatalf("nobody is ready at %v after %d of %d operations", at, i, len(operations))
+			if step[here] == 0 {
+				c.t.Fatalf("nobody is ready at %v after %d of %d operations", here, i, len(operations))
 			}
 		}
 	}
 }
 
 // claimants returns the nodes that claim a place.
-func (c *cluster) claimants(at place) (names []string) {
+func (c *cluster) claimants(here at) (names []string) {
 	for _, f := range c.placement.families {
 		for name, candidate := range f.candidates {
-			if addr, found := candidate.address(f.kind); found && addr == at.addr && slices.Contains(candidate.ports.claims, at.claim) {
+			if addr, found := candidate.address(f.kind); found && addr == here.addr && slices.Contains(candidate.ports.claims, here.claim) {
 				names = append(names, name)
 			}
 		}
@@ -355,46 +368,124 @@ func (c *cluster) claimants(at place) (names []string) {
 	return names
 }
 
-// TestPropertyUnsettled is TestProperty for a start before the registries are listed: no endpoint that is there goes,
-// unless its node is known to have none, and once all is listed the outcome is the same.
+// TestPropertyUnsettled is TestProperty for a start before the registries are listed, with what was written down of some of the nodes,
+// which may be older than the slices: no endpoint goes unless a node was heard of there, none comes by memory alone, and once all is
+// listed the outcome is the same.
 func TestPropertyUnsettled(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(60) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			d := dice{Rand: rand.New(rand.NewPCG(seed, 2)), ids: []int{4, 40, 300}[seed%3]}
 			service := d.service()
-			before := newCluster(t, service)
+			written := newCluster(t, service)
 			for range d.ids {
-				before.know(d.node())
+				written.know(d.node())
 			}
-			before.full()
+			written.full()
 
 			c := newCluster(t, service)
-			c.unsettled["a"], c.unsettled["b"] = true, true
-			for _, slice := range before.list() {
+			c.unsettled.Insert("a", "b")
+			for _, slice := range written.list() {
 				c.adopt(slice.DeepCopy())
 			}
-			c.full()
-			for range 20 {
-				c.change([]*mirror.Node{d.node()})
-				served := map[string]bool{}
-				for _, slice := range c.list() {
-					for i := range slice.Endpoints {
-						served[slice.Endpoints[i].TargetRef.Name+slice.Endpoints[i].Addresses[0]] = true
-						served[slice.Endpoints[i].Addresses[0]] = true
-					}
+			m := &start{cluster: c, before: c.places(), ready: c.served(), heard: map[at]bool{}}
+			for name, node := range written.nodes {
+				if d.IntN(3) == 0 {
+					node = fixture.But(d.node(), func(n *mirror.Node) { n.Name, n.Registry = name, node.Registry })
 				}
-				for _, slice := range before.list() {
-					for i := range slice.Endpoints {
-						name, address := slice.Endpoints[i].TargetRef.Name, slice.Endpoints[i].Addresses[0]
-						if c.nodes[name] == nil && !served[name+address] && !served[address] {
-							t.Fatalf("the endpoint of %s at %s is gone", name, address)
-						}
-					}
+				if d.IntN(5) > 0 {
+					c.know(fixture.But(node, fixture.Remembered))
 				}
 			}
-			c.unsettled = map[string]bool{}
+			c.full()
+			m.check()
+			for range 20 {
+				m.hear(d.node())
+				if d.IntN(4) == 0 {
+					c.full()
+				}
+				m.check()
+			}
+			c.unsettled = sets.New[string]()
+			maps.DeleteFunc(c.nodes, func(_ string, n *mirror.Node) bool { return n.Remembered })
+			if d.IntN(2) == 0 {
+				c.restart()
+			}
 			c.full()
 			c.verify()
 		})
 	}
 }
+
+// start is a process that has just started, over the slices that another one left.
+type start struct {
+	*cluster
+	// before are the places that the slices had, and ready those that were ready.
+	before map[at]bool
+	ready  map[at]int
+	// heard are the places at which a node was heard of, or was before it was.
+	heard map[at]bool
+}
+
+// places returns what the slices hold, ready or not.
+func (c *cluster) places() map[at]bool {
+	all := map[at]bool{}
+	for _, slice := range c.list() {
+		for i := range slice.Endpoints {
+			for _, port := range slice.Ports {
+				all[at{netip.MustParseAddr(slice.Endpoints[i].Addresses[0]), claimOf(&port)}] = true
+			}
+		}
+	}
+	return all
+}
+
+// hear makes a node known, wherever it was thought to be before.
+func (m *start) hear(node *mirror.Node) {
+	for _, f := range m.placement.families {
+		if c := f.candidates[node.Name]; c != nil && c.shown != nil {
+			addr, _ := c.address(f.kind)
+			m.note(addr, c.shown.ports)
+		}
+	}
+	m.change([]*mirror.Node{node})
+	if found, _ := m.lookup(node.Name); found == nil {
+		return
+	}
+	for _, family := range m.view.families {
+		if addr, found := addressOf(node, family); found {
+			m.note(addr, m.view.resolve(node))
+		}
+	}
+}
+
+func (m *start) note(addr netip.Addr, ports []discoveryv1.EndpointPort) {
+	for i := range ports {
+		m.heard[at{addr, claimOf(&ports[i])}] = true
+	}
+}
+
+func (m *start) check() {
+	m.t.Helper()
+	if len(m.before) == 0 {
+		return // Memory is all that there is.
+	}
+	now := m.places()
+	for here := range m.before {
+		if !now[here] && !m.heard[here] {
+			m.t.Fatalf("%v is gone, and nobody was heard of there", here)
+		}
+	}
+	for here := range now {
+		if !m.before[here] && !m.heard[here] {
+			m.t.Fatalf("%v has come, and nobody was heard of there", here)
+		}
+	}
+	for here := range m.served() {
+		if m.ready[here] == 0 && !m.heard[here] && !m.view.publishNotReady && !slices.ContainsFunc(m.claimants(here), m.lets) {
+			m.t.Fatalf("%v is ready, and nobody was heard of there", here)
+		}
+	}
+}
+
+// lets returns true if no person has taken the node out.
+func (m *start) lets(name string) bool { return m.nodes[name] != nil && !m.nodes[name].Cordoned }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -61,9 +62,17 @@ type departure struct {
 type desired struct {
 	candidate *candidate
 	name      string
-	cause     time.Time
-	group     *group
-	endpoint  discoveryv1.Endpoint
+	// was is the address that the candidate was shown at.
+	was      netip.Addr
+	cause    time.Time
+	group    *group
+	endpoint discoveryv1.Endpoint
+}
+
+// spot is an address in a slice.
+type spot struct {
+	slice *slice
+	addr  netip.Addr
 }
 
 // step is one run of planning in one family.
@@ -72,6 +81,8 @@ type step struct {
 	current    Slices
 	operations []Operation
 	touched    []*slice
+	// were are the desired candidates by where they were before the step.
+	were map[spot]*candidate
 	// scratch is where a slice is put together that may turn out to be as it is.
 	scratch []discoveryv1.Endpoint
 }
@@ -86,7 +97,7 @@ func (st *step) decide() {
 			continue
 		}
 		if c.kept != nil {
-			d.endpoint = *c.kept
+			d.endpoint = st.view.keep(c.kept.endpoint, c.node)
 		} else {
 			addr, _ := addressOf(c.node, st.kind)
 			d.endpoint = st.view.endpoint(c.node, addr)
@@ -97,12 +108,14 @@ func (st *step) decide() {
 // reviseAll looks at the slices that hold such candidates, and at those that were adopted. Where a candidate is, is found out there.
 func (st *step) reviseAll() {
 	concerned := map[*slice]struct{}{}
+	st.were = map[spot]*candidate{}
 	for _, s := range st.adopted {
 		concerned[s] = struct{}{}
 	}
 	for _, d := range st.desired {
 		if s := d.candidate.slice; s != nil {
 			concerned[s] = struct{}{}
+			st.were[spot{s, d.was}] = d.candidate
 			d.candidate.slice = nil
 		}
 	}
@@ -118,7 +131,7 @@ func (st *step) revise(s *slice) {
 	next := slices.Grow(st.scratch[:0], len(d.base.Endpoints)+1)
 	for i := range d.base.Endpoints {
 		found := &d.base.Endpoints[i]
-		c := st.candidateOf(found)
+		c := st.candidateOf(s, found)
 		switch {
 		case c.staysIn(s):
 			next = append(next, *found)
@@ -148,12 +161,26 @@ func (c *candidate) fits(s *slice) bool {
 	return c != nil && c.desired != nil && c.slice == nil && c.desired.group == s.group
 }
 
-// candidateOf returns the candidate of an endpoint; nil if there is none.
-func (st *step) candidateOf(endpoint *discoveryv1.Endpoint) *candidate {
-	if name, ours := st.view.nodeOf(endpoint); ours {
-		return st.candidates[name]
+// candidateOf returns the candidate of an endpoint in a slice: one at its address that is in the slice or is to be, else that which was
+// there, or that which is to be elsewhere; nil if there is none.
+func (st *step) candidateOf(s *slice, endpoint *discoveryv1.Endpoint) *candidate {
+	addr, found := addressIn(endpoint)
+	if !found {
+		return nil
 	}
-	return nil
+	if c := st.among(addr, func(c *candidate) bool { return c.staysIn(s) || c.fits(s) }); c != nil {
+		return c
+	}
+	if c := st.were[spot{s, addr}]; c != nil {
+		return c
+	}
+	return st.among(addr, func(c *candidate) bool { return c.desired != nil && c.shown != nil && c.slice == nil })
+}
+
+// holder returns the candidate that is at the address in the slice.
+func (st *step) holder(s *slice, endpoint *discoveryv1.Endpoint) *candidate {
+	addr, _ := addressIn(endpoint)
+	return st.among(addr, func(c *candidate) bool { return c.slice == s })
 }
 
 // lose notes that an endpoint leaves the slice.
@@ -180,15 +207,27 @@ func (st *step) touch(s *slice) *draft {
 	return s.draft
 }
 
-// end leaves the family as it is between steps.
+// end leaves the family as it is between steps. Of what is kept goes what others have now.
 func (st *step) end() {
 	for _, d := range st.desired {
-		d.candidate.desired = nil
-		if d.candidate.node == nil && d.candidate.kept == nil {
+		c := d.candidate
+		c.desired = nil
+		if c.kept != nil && c.shown == nil && st.succeeded(c) {
+			st.leave(c, time.Time{})
+			c.node, c.kept = nil, nil
+			st.enter(c, nil, time.Time{})
+		}
+		if c.node == nil && c.kept == nil {
 			delete(st.candidates, d.name)
 		}
 	}
 	st.desired, st.adopted = nil, nil
+}
+
+// succeeded returns true if a candidate that is kept has lost what it had to one that is known better.
+func (st *step) succeeded(c *candidate) bool {
+	addr, _ := c.address(st.kind)
+	return c.kept.nameless || st.winner(addr, c.ports.claims[0]).kept == nil
 }
 
 // emit turns the slice's draft into the operations that bring it about.
@@ -248,18 +287,19 @@ func (st *step) stays(left departure, s *slice, d *draft) bool {
 	case c.slice != nil && c.slice != s:
 		return c.ready() || !ptr.Deref(left.endpoint.Conditions.Ready, true)
 	}
-	return c.ready() && slices.ContainsFunc(st.winners(c, left.endpoint, d), func(winner *candidate) bool { return winner.slice != s })
+	return c.ready() && slices.ContainsFunc(st.winners(left, d), func(winner *candidate) bool { return winner.slice != s })
 }
 
 // winners returns the candidates that have now what the endpoint had in the slice and its candidate still claims.
-func (st *step) winners(c *candidate, left *discoveryv1.Endpoint, d *draft) (winners []*candidate) {
+func (st *step) winners(left departure, d *draft) (winners []*candidate) {
+	c := left.candidate
 	addr, _ := c.address(st.kind)
-	if !slices.Contains(left.Addresses, addr.String()) {
+	if at, found := addressIn(left.endpoint); !found || at != addr {
 		return nil
 	}
 	for _, port := range c.ports.claims {
 		had := len(d.from.ports) == 0 || slices.Contains(d.from.claims, port)
-		if winner := st.winner(c, addr, port); had && winner != c {
+		if winner := st.winner(addr, port); had && winner != c {
 			winners = append(winners, winner)
 		}
 	}

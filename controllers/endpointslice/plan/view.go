@@ -34,6 +34,8 @@ type View struct {
 	// sparing is true if a new slice is made only where those that exist have no room, apart, if no slice that exists gets other
 	// ports.
 	sparing, apart bool
+	// targetRef is true if endpoints say which DiscoveredNode they stand for.
+	targetRef bool
 }
 
 // NewView returns the view of a Service.
@@ -47,6 +49,7 @@ func NewView(service *corev1.Service) *View {
 		families:        addressFamilies(service),
 		publishNotReady: service.Spec.PublishNotReadyAddresses,
 		zoneHints:       wantsZoneHints(service.Spec.TrafficDistribution),
+		targetRef:       service.Annotations[rollcallv1alpha1.AnnotationTargetRef] == rollcallv1alpha1.TargetRefDiscoveredNode,
 	}
 	for _, port := range service.Spec.Ports {
 		port.Protocol = protocolOf(port.Protocol)
@@ -150,6 +153,27 @@ func (v *View) offers(ports []discoveryv1.EndpointPort) bool {
 	})
 }
 
+// restate returns the ports of an endpoint that nobody knows the node of as the Service has them now, as far as they follow from
+// those that were found; none if nothing does.
+func (v *View) restate(found []discoveryv1.EndpointPort) []discoveryv1.EndpointPort {
+	var ports []discoveryv1.EndpointPort
+	for i := range v.ports {
+		port := &v.ports[i]
+		number := &port.TargetPort.IntVal
+		if port.TargetPort.Type == intstr.String {
+			at := slices.IndexFunc(found, func(f discoveryv1.EndpointPort) bool {
+				return ptr.Deref(f.Name, "") == port.Name && ptr.Deref(f.Protocol, corev1.ProtocolTCP) == port.Protocol
+			})
+			if at < 0 || found[at].Port == nil {
+				continue
+			}
+			number = found[at].Port
+		}
+		ports = append(ports, discoveryv1.EndpointPort{Name: &port.Name, Protocol: &port.Protocol, Port: number, AppProtocol: port.AppProtocol})
+	}
+	return ports
+}
+
 func targetPort(port *corev1.ServicePort, node *mirror.Node) (int32, bool) {
 	if port.TargetPort.Type == intstr.Int {
 		return port.TargetPort.IntVal, true
@@ -199,38 +223,88 @@ const lettersAndDigits = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 // endpoint returns the desired endpoint of the node at the address.
 func (v *View) endpoint(node *mirror.Node, addr netip.Addr) discoveryv1.Endpoint {
-	terminating := node.Traffic() == mirror.TrafficTerminating
-	serving := terminating || node.Traffic() == mirror.TrafficReady
-	ready := v.publishNotReady || serving && !terminating
-	endpoint := discoveryv1.Endpoint{
-		Addresses:  []string{addr.String()},
-		Conditions: discoveryv1.EndpointConditions{Ready: condition(ready), Serving: condition(serving), Terminating: condition(terminating)},
-		TargetRef: &corev1.ObjectReference{
-			APIVersion: rollcallv1alpha1.GroupVersion.String(), Kind: kindDiscoveredNode,
-			Namespace: node.Namespace, Name: node.Name,
-		},
+	l := look{
+		ready: node.Traffic() == mirror.TrafficReady, serving: node.Serving(), terminating: node.Traffic() == mirror.TrafficTerminating,
 	}
 	if dnsLabel(node.ID) {
-		endpoint.Hostname = &node.ID
+		l.hostname = &node.ID
 	}
 	if node.Zone != "" {
-		endpoint.Zone = &node.Zone
-		if v.zoneHints && ready && len(validation.IsValidLabelValue(node.Zone)) == 0 {
-			endpoint.Hints = &discoveryv1.EndpointHints{ForZones: []discoveryv1.ForZone{{Name: node.Zone}}}
-		}
+		l.zone = &node.Zone
 	}
-	return endpoint
+	if v.targetRef {
+		l.ref = refTo(node)
+	}
+	return v.show(l, addr)
 }
 
-const kindDiscoveredNode = "DiscoveredNode"
-
-// nodeOf returns the name of the DiscoveredNode that the endpoint stands for, and false if it stands for none.
-func (v *View) nodeOf(endpoint *discoveryv1.Endpoint) (string, bool) {
-	ref := endpoint.TargetRef
-	if ref == nil || ref.Kind != kindDiscoveredNode || ref.Namespace != v.namespace {
-		return "", false
+func refTo(node *mirror.Node) *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		APIVersion: rollcallv1alpha1.GroupVersion.String(), Kind: rollcallv1alpha1.TargetRefDiscoveredNode,
+		Namespace: node.Namespace, Name: node.Name,
 	}
-	return ref.Name, true
+}
+
+// keep returns an endpoint as it was found, but for what people have said since: of the Service, and by a cordon of the node, which
+// is nil if nobody knows whose the endpoint is.
+func (v *View) keep(found *discoveryv1.Endpoint, node *mirror.Node) discoveryv1.Endpoint {
+	l := lookOf(found).by(node)
+	switch {
+	case !v.targetRef:
+		l.ref = nil
+	case node != nil:
+		l.ref = refTo(node)
+	}
+	addr, _ := addressIn(found)
+	return v.show(l, addr)
+}
+
+// look is what there is to say of an endpoint, whatever the Service.
+type look struct {
+	ready, serving, terminating bool
+	hostname, zone              *string
+	ref                         *corev1.ObjectReference
+}
+
+// lookOf returns the look of an endpoint that was found.
+func lookOf(e *discoveryv1.Endpoint) look {
+	ready := ptr.Deref(e.Conditions.Ready, true)
+	l := look{
+		serving: ptr.Deref(e.Conditions.Serving, ready), terminating: ptr.Deref(e.Conditions.Terminating, false),
+		hostname: e.Hostname, zone: e.Zone, ref: e.TargetRef,
+	}
+	// The Service may have published it as ready although it was not.
+	l.ready = ready && l.serving && !l.terminating
+	return l
+}
+
+// by returns the look with what a person says of its node, who may have cordoned it since or let it back in.
+func (l look) by(node *mirror.Node) look {
+	switch cordoned := l.serving && !l.terminating && !l.ready; {
+	case node == nil:
+	case node.Cordoned:
+		l.ready, l.terminating = false, false
+	case cordoned:
+		l.ready, l.serving = node.Traffic() == mirror.TrafficReady, node.Serving()
+		l.terminating = node.Traffic() == mirror.TrafficTerminating
+	}
+	return l
+}
+
+// show returns the endpoint of that look as the Service shows it at the address.
+func (v *View) show(l look, addr netip.Addr) discoveryv1.Endpoint {
+	ready := v.publishNotReady || l.ready
+	endpoint := discoveryv1.Endpoint{
+		Addresses: []string{addr.String()},
+		Conditions: discoveryv1.EndpointConditions{
+			Ready: condition(ready), Serving: condition(l.serving), Terminating: condition(l.terminating),
+		},
+		Hostname: l.hostname, Zone: l.zone, TargetRef: l.ref,
+	}
+	if l.zone != nil && v.zoneHints && ready && len(validation.IsValidLabelValue(*l.zone)) == 0 {
+		endpoint.Hints = &discoveryv1.EndpointHints{ForZones: []discoveryv1.ForZone{{Name: *l.zone}}}
+	}
+	return endpoint
 }
 
 // owns returns true if the slice belongs to the Service, not to an earlier one of the same name. One that lost its owner does:

@@ -89,7 +89,7 @@ func TestEndpoints(t *testing.T) {
 			map[string][]string{
 				"catga.stale":    {"10.0.0.1 http/TCP/8080"},
 				"catga.draining": {"10.0.0.2 http/TCP/8080 serving terminating"},
-				"catga.cordoned": {"10.0.0.3 http/TCP/8080"},
+				"catga.cordoned": {"10.0.0.3 http/TCP/8080 serving"},
 			},
 		},
 		"publishNotReadyAddresses": {
@@ -165,9 +165,6 @@ func TestSlice(t *testing.T) {
 			Conditions: discoveryv1.EndpointConditions{Ready: &yes, Serving: &yes, Terminating: &no},
 			Hostname:   new("web-1"),
 			Zone:       new("eu-1a"),
-			TargetRef: &corev1.ObjectReference{
-				APIVersion: "rollcall.dev/v1alpha1", Kind: "DiscoveredNode", Namespace: fixture.Namespace, Name: "catga.web-1",
-			},
 		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
