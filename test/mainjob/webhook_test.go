@@ -72,7 +72,7 @@ func (r *rig) webhook(denied string, code int32) *webhook {
 		Rule:       admissionv1.Rule{APIGroups: []string{"discovery.k8s.io"}, APIVersions: []string{"v1"}, Resources: []string{"endpointslices"}},
 	}
 	configuration := &admissionv1.ValidatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s.rollcall.test", r.Namespace)},
+		ObjectMeta: metav1.ObjectMeta{Name: r.Namespace + ".rollcall.test"},
 		Webhooks: []admissionv1.ValidatingWebhook{{
 			Name: "slow.rollcall.test",
 			ClientConfig: admissionv1.WebhookClientConfig{
@@ -132,7 +132,7 @@ func TestAWebhookThatHangsHoldsBackNobodyElse(t *testing.T) {
 	r.Within(patience, "the other namespace", other.serves(0, 3))
 	r.reports(rollcallv1alpha1.ReasonWriteUnanswered, "5s")
 	r.unregister(0)
-	took := r.Within(atOnce, "the node to go from the other namespace", other.serves(1, 3))
+	took := r.Within(patience, "the node to go from the other namespace", other.serves(1, 3))
 	t.Logf("out of the other namespace after %s", took)
 	if !r.serves(0, 2)() {
 		t.Errorf("the webhook did not hang: %v", r.ready("web"))
@@ -161,7 +161,7 @@ func TestAWebhookThatIsDownIsTold(t *testing.T) {
 	r.beat(2)
 	r.reports(rollcallv1alpha1.ReasonWriteFailed, "slow.rollcall.test")
 	r.unregister(0)
-	took := r.Within(atOnce, "the node to go from the other namespace", other.serves(1, 3))
+	took := r.Within(patience, "the node to go from the other namespace", other.serves(1, 3))
 	t.Logf("out of the other namespace after %s", took)
 	down.remove()
 	r.Within(patience, "all to be right without it", r.serves(1, 3))
@@ -182,7 +182,7 @@ func TestAWebhookDeniesWithAnyCode(t *testing.T) {
 			manager.Take()
 			r.beatAll(20, 22)
 			r.unregisterAll(0, 10)
-			r.Within(atOnce, "those that unregistered to go", r.servesAll([]int{10, 20}, []int{21, 22}))
+			r.Within(patience, "those that unregistered to go", r.servesAll([]int{10, 20}, []int{21, 22}))
 			r.reports("EndpointsRefused: 1 ", address(20), testrig.Refusal)
 			if n := slicesWritten(manager); n > 60 {
 				t.Errorf("it wrote %d times", n)
