@@ -69,7 +69,9 @@ func (w *writer) apply(ctx context.Context, operations []plan.Operation) error {
 	for _, op := range last {
 		if op.Verb == plan.Update {
 			// It may have been written just now, without what it loses for good.
-			op.Slice.ResourceVersion = w.state.slices.Current(op.Slice.Name).ResourceVersion
+			if current := w.state.slices.Current(op.Slice.Name); current != nil {
+				op.Slice.ResourceVersion = current.ResourceVersion
+			}
 		}
 	}
 	return w.writeAll(ctx, last)

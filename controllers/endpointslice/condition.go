@@ -153,8 +153,12 @@ func refusedOutcome(s refusal.Summary) *outcome {
 	case s.Stuck > 0:
 		return said(rollcallv1alpha1.ReasonRemovalRefused, s.Stuck, "should be gone, and the API server refuses to take them out",
 			"Let the policy or webhook that says so take updates of EndpointSlices")
-	case s.Refused == 0:
+	case s.Refused == 0 && s.Slices == 0:
 		return nil
+	case s.Refused == 0:
+		return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonWriteFailed, fmt.Sprintf(
+			"%d of the Service's EndpointSlices have the right endpoints, and the API server refuses what else there is to write, such as labels: "+
+				"%s. It is tried again within %s.", s.Slices, s.Words, within)}
 	case s.Quota:
 		return said(rollcallv1alpha1.ReasonQuotaExceeded, s.Refused, "have no room, since a quota allows no other EndpointSlice",
 			"All else is written. Raise the quota of this namespace")

@@ -139,6 +139,11 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 		return ctrl.Result{}, nil
 	}
 	c.states.retry(st, todo)
+	return c.failed(ctx, service, st, err)
+}
+
+// failed ends a reconcile that could not write all, for another reason than what is in it.
+func (c *Controller) failed(ctx context.Context, service *corev1.Service, st *state, err error) (ctrl.Result, error) {
 	if errors.Is(err, errOutdated) {
 		return ctrl.Result{RequeueAfter: again}, nil
 	}

@@ -51,13 +51,13 @@ type attempt struct {
 
 // carryOut carries out one operation as far as the API server takes it. What it refuses is put aside, and is no error.
 func (w *writer) carryOut(ctx context.Context, op plan.Operation) error {
-	a := &attempt{writer: w, op: op, base: w.state.slices.Current(op.Slice.Name)}
-	a.keep()
-	if a.op.Verb == plan.Delete && len(a.base.Endpoints) == 0 && w.state.aside.Waits(a.base.Name) {
+	if w.state.aside.Replaced(op.Slice.Name) {
+		return nil // Another pass looks at the one in its place.
+	}
+	a := w.attempt(op)
+	if a.waits() {
 		return nil
 	}
-	a.change = refusal.NewChange(a.base, a.desired())
-	a.parts = w.state.aside.Due(a.change)
 	if due := a.due(); len(due) < len(a.change.New()) {
 		if a.change.Regroups() {
 			return a.withoutRegrouping(ctx)
@@ -67,25 +67,47 @@ func (w *writer) carryOut(ctx context.Context, op plan.Operation) error {
 		}
 	}
 	err := w.write(ctx, a.op)
-	switch {
-	case err == nil:
+	if refused(err) {
+		return a.without(ctx, err)
+	}
+	if err == nil {
 		a.admitted(a.due())
-		return nil
-	case !refused(err):
-		return err
-	case a.op.Verb == plan.Create && w.state.aside.NoCreation(a.change):
+	}
+	return err
+}
+
+// attempt returns the attempt to carry out an operation.
+func (w *writer) attempt(op plan.Operation) *attempt {
+	a := &attempt{writer: w, op: op, base: w.state.slices.Current(op.Slice.Name)}
+	if a.base == nil && op.Verb != plan.Create {
+		a.base = op.Slice // It is gone, which the write will find out.
+	}
+	a.keep()
+	a.change = refusal.NewChange(a.base, a.desired())
+	a.parts = w.state.aside.Due(a.change)
+	return a
+}
+
+// waits returns true if the operation changes no endpoint, and was refused not long ago.
+func (a *attempt) waits() bool {
+	return a.base != nil && len(a.change.New()) == 0 && !a.change.Loses() && a.state.aside.Waits(a.base.Name)
+}
+
+// without carries out what there is to do of an operation that was refused.
+func (a *attempt) without(ctx context.Context, why error) error {
+	switch {
+	case a.op.Verb == plan.Create && a.state.aside.NoCreation(a.change):
 		return nil
 	case a.change.Regroups():
 		return a.withoutRegrouping(ctx)
 	}
-	if lost, failed := a.lose(ctx); failed != nil || !lost {
-		return failed
+	if lost, err := a.lose(ctx); err != nil || !lost {
+		return err
 	}
-	if a.op.Verb == plan.Delete {
-		w.state.aside.Stuck(a.change, words(err)) // It is empty by now, and deleted later.
-		return nil
+	if len(a.due()) == 0 {
+		return a.leave(ctx, why)
 	}
-	return a.search(ctx, err)
+	return a.search(ctx, why)
 }
 
 // withoutRegrouping writes what a slice loses that can't be given other ports as a whole. The rest is planned otherwise.
@@ -93,6 +115,17 @@ func (a *attempt) withoutRegrouping(ctx context.Context) error {
 	a.state.aside.NoRegrouping(a.change)
 	_, err := a.lose(ctx)
 	return err
+}
+
+// leave leaves for later what changes no endpoint: other labels, or that an empty slice goes.
+func (a *attempt) leave(ctx context.Context, why error) error {
+	if a.op.Verb == plan.Update {
+		if err := a.replace(ctx, a.op.Slice); !refused(err) {
+			return err
+		}
+	}
+	a.state.aside.Stuck(a.change, words(why))
+	return nil
 }
 
 // keep has those endpoints stay in the slice that are to be shown elsewhere by then and are not.
@@ -154,7 +187,6 @@ func (a *attempt) lose(ctx context.Context) (lost bool, err error) {
 		return true, nil
 	}
 	losing := a.change.Losing()
-	losing.ResourceVersion = a.state.slices.Current(losing.Name).ResourceVersion
 	err = a.write(ctx, plan.Operation{Verb: plan.Update, Slice: losing, Cause: a.op.Cause})
 	switch {
 	case err == nil:
@@ -175,13 +207,10 @@ func (a *attempt) search(ctx context.Context, why error) error {
 	}
 	s := refusal.NewSearch(a.parts)
 	defer func() { a.putAside(s.Refused, why) }()
-	for {
+	for items := s.Next(); items != nil; items = s.Next() {
 		if !a.state.aside.Try() {
+			s.Refuse()
 			s.Stop()
-			return nil
-		}
-		items := s.Next()
-		if items == nil {
 			break
 		}
 		err := a.write(ctx, a.as(a.change.With(append(slices.Clone(s.Admitted), items...))))
@@ -243,6 +272,9 @@ func (a *attempt) unstick(ctx context.Context, losing *discoveryv1.EndpointSlice
 // replace creates a slice in the place of the one that there is, which it deletes. It does so only if that can be deleted.
 func (a *attempt) replace(ctx context.Context, slice *discoveryv1.EndpointSlice) error {
 	current := a.state.slices.Current(a.base.Name)
+	if current == nil {
+		return errOutdated
+	}
 	if err := a.client.Delete(ctx, current.DeepCopy(), client.DryRunAll); err != nil {
 		return fmt.Errorf("delete endpoint slice %s: %w", current.Name, err)
 	}
@@ -254,6 +286,7 @@ func (a *attempt) replace(ctx context.Context, slice *discoveryv1.EndpointSlice)
 	if err := a.write(ctx, plan.Operation{Verb: plan.Create, Slice: next, Cause: a.op.Cause}); err != nil {
 		return err
 	}
+	a.state.aside.Replace(current.Name)
 	return a.write(ctx, plan.Operation{Verb: plan.Delete, Slice: current})
 }
 

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// What was refused is tried again after retryFirst, then after twice as long each time, at most after RetryLast. Up to jitter
+	// What was refused is tried again after retryFirst, then after twice as long each time, at most after retryLast. Up to jitter
 	// of that is added at random.
-	retryFirst, RetryLast = time.Second, 4 * time.Minute
+	retryFirst, retryLast = time.Second, 4 * time.Minute
 	jitter                = 0.2
 	// manyGroups is how many groups are tried again at that pace. Where there are more, each waits longer in proportion.
 	manyGroups = 16
@@ -25,7 +25,7 @@ type Aside struct {
 	mu sync.Mutex
 	// groups are by the keys of the endpoints that were refused together.
 	groups map[string]*group
-	// stuck are the slices that hold what should be gone, by name.
+	// stuck are the slices that hold what should be gone, or are otherwise not as they should be, by name.
 	stuck map[string]*group
 	// sparing is true if no slice can be created, apart, if none can be given other ports as a whole.
 	sparing, apart bool
@@ -36,6 +36,8 @@ type Aside struct {
 	seen map[string]bool
 	// missing are the addresses that are not shown as they are desired.
 	missing map[string]bool
+	// replaced are the slices in whose place there are others since the plan was made.
+	replaced map[string]bool
 	// tries is how many a search has left, filled up to the time refilled.
 	tries    int
 	refilled time.Time
@@ -61,7 +63,7 @@ func NewAside() *Aside {
 func (a *Aside) Begin(now time.Time, fresh bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.now, a.seen, a.missing, a.replan = now, map[string]bool{}, map[string]bool{}, false
+	a.now, a.seen, a.missing, a.replaced, a.replan = now, map[string]bool{}, map[string]bool{}, map[string]bool{}, false
 	if more := int(now.Sub(a.refilled) / tryEvery); more > 0 {
 		a.tries, a.refilled = min(maxTries, a.tries+more), now
 	}
@@ -202,7 +204,7 @@ func (a *Aside) Put(c *Change, items []int, words string) {
 
 // later makes a group wait for its next try.
 func (a *Aside) later(g *group) {
-	wait := min(retryFirst<<min(g.tries, 16), RetryLast)
+	wait := min(retryFirst<<min(g.tries, 16), retryLast)
 	many := map[*group]bool{g: true}
 	for _, other := range a.groups {
 		many[other] = true
@@ -212,12 +214,14 @@ func (a *Aside) later(g *group) {
 	g.due = a.now.Add(wait + time.Duration(rand.Float64()*jitter*float64(wait))) //nolint:gosec // Spreads load.
 }
 
-// Stuck notes that endpoints of a slice should be gone and can't be taken out.
+// Stuck notes that a slice is not as it should be, and may hold endpoints that should be gone.
 func (a *Aside) Stuck(c *Change, words string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	slice := c.base.Name
-	a.miss(c)
+	slice, lost := c.base.Name, c.lost()
+	if len(lost) > 0 {
+		a.miss(c)
+	}
 	a.seen[slice] = true
 	g := a.stuck[slice]
 	if g == nil {
@@ -225,7 +229,7 @@ func (a *Aside) Stuck(c *Change, words string) {
 		a.stuck[slice] = g
 	}
 	g.words, g.gone, g.example = words, 0, ""
-	for _, at := range c.lost() {
+	for _, at := range lost {
 		if g.gone++; g.example == "" || at < g.example {
 			g.example = at
 		}
@@ -294,6 +298,20 @@ func (a *Aside) miss(c *Change) {
 	}
 }
 
+// Replace notes that there is another slice in the place of one: another pass looks at it.
+func (a *Aside) Replace(slice string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.replaced[slice], a.replan = true, true
+}
+
+// Replaced returns true if there is another slice in the place of that one.
+func (a *Aside) Replaced(slice string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.replaced[slice]
+}
+
 // Missing returns true if the address is not shown as it is desired.
 func (a *Aside) Missing(address string) bool {
 	a.mu.Lock()
@@ -303,8 +321,9 @@ func (a *Aside) Missing(address string) bool {
 
 // Summary is what there is to say of what is refused.
 type Summary struct {
-	// Refused is how many endpoints are put aside, Stuck how many should be gone.
-	Refused, Stuck int
+	// Refused is how many endpoints are put aside, Stuck how many should be gone, and Slices in how many slices those are, or
+	// something else that can't be written.
+	Refused, Stuck, Slices int
 	// Example is the address of one of them, Words what the API server says of it.
 	Example, Words string
 	// Quota is true if a quota is the cause.
@@ -315,12 +334,12 @@ type Summary struct {
 func (a *Aside) Summary() (s Summary) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s.Refused = len(a.groups)
+	s.Refused, s.Slices = len(a.groups), len(a.stuck)
 	for _, g := range a.stuck {
 		s.Stuck += g.gone
 	}
 	examples := slices.Collect(maps.Values(a.stuck))
-	if s.Stuck == 0 {
+	if s.Stuck == 0 && s.Refused > 0 {
 		examples = slices.Collect(maps.Values(a.groups))
 	}
 	if len(examples) > 0 {

@@ -2,6 +2,7 @@ package refusal
 
 import (
 	"encoding/json"
+	"slices"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -144,7 +145,7 @@ func Staying(base, desired *discoveryv1.EndpointSlice, must func(address string)
 	for i := range c.desired.Endpoints {
 		wanted[address(&c.desired.Endpoints[i])] = true
 	}
-	endpoints := c.desired.Endpoints[:len(c.desired.Endpoints):len(c.desired.Endpoints)]
+	endpoints := slices.Clip(c.desired.Endpoints)
 	for i := range c.base.Endpoints {
 		if at := address(&c.base.Endpoints[i]); !wanted[at] && must(at) {
 			endpoints = append(endpoints, c.base.Endpoints[i])

@@ -13,7 +13,7 @@ import (
 // does neither, and "a:zone" for one in a zone.
 func slice(port int32, endpoints ...string) *discoveryv1.EndpointSlice {
 	s := &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Name: "web-1", Labels: map[string]string{"port": string(rune('a' + port))}},
+		ObjectMeta:  metav1.ObjectMeta{Name: "web-1", Labels: map[string]string{"port": string('a' + port)}},
 		AddressType: discoveryv1.AddressTypeIPv4, Ports: []discoveryv1.EndpointPort{{Port: &port}},
 	}
 	for _, text := range endpoints {

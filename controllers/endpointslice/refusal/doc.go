@@ -1,5 +1,5 @@
 // Package refusal decides what is written of a slice that the API server refuses: admission, a quota and validation refuse a slice
-// as a whole, whichever of its endpoints is the cause. It sees no client. What is given to it it does not change.
+// as a whole, whichever of its endpoints is the cause. It sees no client, and does not change what it is given.
 //
 //	Change   what a slice loses, and what is new in it
 //	Search   which of the new endpoints are refused, by halves
