@@ -302,7 +302,9 @@ func TestALabellingPolicyCostsNothing(t *testing.T) {
 	}
 	m.Stop()
 	again := r.startReady()
-	again.Quiet(patience)
+	r.Throughout(3*time.Second, "no write of a slice", func() bool {
+		return !slices.ContainsFunc(again.Take(), func(write string) bool { return strings.Contains(write, "/endpointslices") })
+	})
 	r.beat(3)
 	r.Within(patience, "three endpoints", r.serves(1, 4))
 }
