@@ -160,6 +160,11 @@ func (w *writer) schedule(view *plan.View, operations []plan.Operation, full boo
 		return operations, 0
 	}
 	s := st.contest.schedule(operations, st.slices.snapshot(), w.options.FieldOwner, w.clock.Now())
+	writing := map[string]bool{}
+	for _, op := range s.now {
+		writing[op.Slice.Name] = true
+	}
+	st.slices.intend(s.held, writing)
 	for name := range s.partial {
 		st.slices.writingPart(name)
 	}

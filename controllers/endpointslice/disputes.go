@@ -39,7 +39,8 @@ type contest struct {
 // schedule is what may be written now, and what is left for later.
 type schedule struct {
 	now []plan.Operation
-	// partial are the names of slices that are not put right by that.
+	// held are the operations that wait. Of those with names in partial, what takes traffic does not.
+	held    []plan.Operation
 	partial sets.Set[string]
 	// rest is after how long to look again; zero: nothing is left.
 	rest time.Duration
@@ -68,11 +69,11 @@ func (c *contest) schedule(operations []plan.Operation, known snapshot, own stri
 		case relieves && !op.Yields && ease <= 0:
 			s.now, repaired, c.relieved = append(s.now, relief), repaired || wait <= 0, now
 			s.partial.Insert(relief.Slice.Name)
-			s.hold(max(wait, dispute.BriskLeast))
+			s.hold(op, max(wait, dispute.BriskLeast))
 		case relieves && !op.Yields:
-			s.hold(ease)
+			s.hold(op, ease)
 		default:
-			s.hold(wait)
+			s.hold(op, wait)
 		}
 	}
 	if repaired {
@@ -80,13 +81,19 @@ func (c *contest) schedule(operations []plan.Operation, known snapshot, own stri
 		c.relieved = now
 	}
 	if s.rest > 0 {
-		s.now = slices.DeleteFunc(s.now, func(op plan.Operation) bool { return op.Yields })
+		s.now = slices.DeleteFunc(s.now, func(op plan.Operation) bool {
+			if op.Yields {
+				s.held = append(s.held, op)
+			}
+			return op.Yields
+		})
 	}
 	return s
 }
 
-// hold has the rest looked at after the wait, or a little later, so that two who wait for each other do not meet.
-func (s *schedule) hold(wait time.Duration) {
+// hold has the operation wait, or a little longer, so that two who wait for each other do not meet.
+func (s *schedule) hold(op plan.Operation, wait time.Duration) {
+	s.held = append(s.held, op)
 	wait += rand.N(wait/8 + 1) //nolint:gosec // It spreads writes: nothing depends on it being unforeseeable.
 	if s.rest == 0 || wait < s.rest {
 		s.rest = wait

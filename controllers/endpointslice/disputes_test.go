@@ -241,3 +241,52 @@ func TestDisputes(t *testing.T) {
 	d.Forget(in("db"))
 	check("catga", "1 web by x")
 }
+
+// TestANodeThatComesBack: what a node changes in the course of a fight is told from what the fight is about.
+func TestANodeThatComesBack(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	held := func(revision string, addresses ...string) *discoveryv1.EndpointSlice {
+		slice := holding("web-1", addresses...)
+		slice.ResourceVersion = revision
+		return slice
+	}
+	tracker := &tracker{slices: map[string]*tracked{"web-1": {current: held("10", "1", "2")}}}
+	tracker.observe(held("11", "1"))
+	tracker.catchUp()
+	c := contest{}
+	c.fight.Repaired(now)
+	for _, step := range []struct {
+		what    string
+		desired []string
+		want    int
+	}{
+		{"somebody took 2 out", []string{"1", "2"}, 0},
+		{"2 is gone", nil, 0},
+		{"2 comes back", []string{"1", "2"}, 1},
+	} {
+		var operations []plan.Operation
+		if step.desired != nil {
+			operations = append(operations, plan.Operation{Verb: plan.Update, Slice: held("11", step.desired...)})
+		}
+		s := c.schedule(operations, tracker.snapshot(), own, now)
+		tracker.intend(s.held, map[string]bool{"web-1": len(s.now) > 0})
+		for _, op := range s.now {
+			tracker.wrote(op.Slice)
+		}
+		if len(s.now) != step.want {
+			t.Errorf("%s: %d operations are carried out at once, want %d", step.what, len(s.now), step.want)
+		}
+	}
+
+	// A slice that is to be created again is as good as the one that was deleted.
+	tracker.observeDeleted(held("12", "1"))
+	tracker.resolve("web-1", nil, "")
+	create := []plan.Operation{{Verb: plan.Create, Slice: holding("web-2", "1", "2")}}
+	for range 3 {
+		s := c.schedule(create, tracker.snapshot(), own, now)
+		tracker.intend(s.held, nil)
+		if len(s.now) > 0 {
+			t.Error("a slice that somebody deleted is created at once")
+		}
+	}
+}

@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 )
 
 // tracker has the versions of one Service's slices, by name. It is safe for concurrent use.
@@ -21,7 +23,7 @@ type tracker struct {
 	slices map[string]*tracked
 	// external is true if a slice was changed externally since the last full pass began.
 	external bool
-	// gone are the last versions of ours of slices that were deleted externally, until what they held is written again.
+	// gone are slices that were deleted externally, as we wrote them last or would write them again, until that is done.
 	gone []*discoveryv1.EndpointSlice
 }
 
@@ -35,7 +37,8 @@ type tracked struct {
 	phase   phase
 	// writing is true while a write is under way.
 	writing bool
-	// foreign is true while current was changed externally and not put right; ours is what we sent last, if we did.
+	// foreign is true while current was changed externally and not put right; ours is what we sent last, or would send if it were time;
+	// nil: nothing.
 	foreign bool
 	ours    *discoveryv1.EndpointSlice
 	// altered is true if the API server's admission changed what we sent last.
@@ -341,6 +344,26 @@ func (t *tracker) snapshot() snapshot {
 		}
 	}
 	return all
+}
+
+// intend records the operations that wait, so that what changes from then on can be told from what somebody else has changed. Slices that
+// are neither among these nor being written are as they should be.
+func (t *tracker) intend(waiting []plan.Operation, writing map[string]bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.gone = nil
+	for name, s := range t.slices {
+		if s.foreign && !writing[name] {
+			s.ours = s.current
+		}
+	}
+	for _, op := range waiting {
+		if s := t.slices[op.Slice.Name]; s != nil && s.current != nil {
+			s.foreign, s.ours = true, after(op)
+		} else if op.Verb == plan.Create {
+			t.gone = append(t.gone, op.Slice)
+		}
+	}
 }
 
 // settle records that all slices are as they should be, but for those that admission changed as we wrote them.

@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	discoveryapply "k8s.io/client-go/applyconfigurations/discovery/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -104,9 +105,8 @@ func (r *rig) serviceCondition(service string) metav1.Condition {
 	return ptr.Deref(meta.FindStatusCondition(object.Status.Conditions, rollcallv1alpha1.ConditionEndpointsSynced), metav1.Condition{})
 }
 
-// edit begins to change each slice of the namespace as soon as it is not as the editor wants it, and ends with the test. An editor that
-// deletes returns true.
-func (r *rig) edit(edit func(*discoveryv1.EndpointSlice) (deletes bool)) {
+// repeat does something every 20 ms, until the test ends.
+func (r *rig) repeat(do func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	r.Cleanup(func() { cancel(); <-done })
@@ -115,22 +115,30 @@ func (r *rig) edit(edit func(*discoveryv1.EndpointSlice) (deletes bool)) {
 		ticker := time.NewTicker(20 * time.Millisecond)
 		defer ticker.Stop()
 		for ; ctx.Err() == nil; <-ticker.C {
-			list := &discoveryv1.EndpointSliceList{}
-			if err := r.API.List(ctx, list, client.InNamespace(r.Namespace)); err != nil {
-				continue
-			}
-			for i := range list.Items {
-				slice := &list.Items[i]
-				before := slice.DeepCopy()
-				if edit(slice) {
-					_ = r.API.Delete(ctx, slice)
-				} else {
-					// A conflict is tried again; a patch that changes nothing is none.
-					_ = r.API.Patch(ctx, slice, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner("stubborn"))
-				}
-			}
+			do(ctx)
 		}
 	}()
+}
+
+// edit changes each slice of the namespace as soon as it is not as the editor wants it, until the test ends. An editor that deletes
+// returns true.
+func (r *rig) edit(edit func(*discoveryv1.EndpointSlice) (deletes bool)) {
+	r.repeat(func(ctx context.Context) {
+		list := &discoveryv1.EndpointSliceList{}
+		if err := r.API.List(ctx, list, client.InNamespace(r.Namespace)); err != nil {
+			return
+		}
+		for i := range list.Items {
+			slice := &list.Items[i]
+			before := slice.DeepCopy()
+			if edit(slice) {
+				_ = r.API.Delete(ctx, slice)
+			} else {
+				// A conflict is tried again; a patch that changes nothing is none.
+				_ = r.API.Patch(ctx, slice, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner("stubborn"))
+			}
+		}
+	})
 }
 
 // TestAnEditorThatNeverGivesUp changes what Rollcall writes as soon as it does.
@@ -184,6 +192,36 @@ func TestAnEditorThatNeverGivesUp(t *testing.T) {
 			r.Within(patience/4, "the node that is gone to lose its traffic", func() bool { return !slices.Contains(r.anywhere(), address(0)) })
 		})
 	}
+}
+
+// TestATemplateThatIsAppliedAgain: a GitOps tool applies the slice as it is in its repository, whatever Rollcall makes of it.
+func TestATemplateThatIsAppliedAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.bucket(time.Hour)
+	r.registry()
+	r.service("web")
+	m := r.startReady()
+	r.beatAll(0, 3)
+	r.Within(patience, "three endpoints", r.serves(0, 3))
+	list := &discoveryv1.EndpointSliceList{}
+	if err := r.API.List(t.Context(), list, client.InNamespace(r.Namespace)); err != nil || len(list.Items) != 1 {
+		t.Fatalf("%d slices, %v", len(list.Items), err)
+	}
+	name := list.Items[0].Name
+	r.repeat(func(ctx context.Context) {
+		template := discoveryapply.EndpointSlice(name, r.Namespace).
+			WithAddressType(discoveryv1.AddressTypeIPv4).
+			WithEndpoints(discoveryapply.Endpoint().WithAddresses(address(1)))
+		_ = r.API.Apply(ctx, template, client.ForceOwnership, client.FieldOwner("gitops"))
+	})
+	r.Within(patience, "the Service to say who does it", func() bool {
+		c := r.serviceCondition("web")
+		return c.Reason == rollcallv1alpha1.ReasonChangedBack && strings.Contains(c.Message, `"gitops", "rollcall-manager"`)
+	})
+	r.calm(m)
+	r.unregister(1)
+	r.Within(patience/4, "the node that is gone to lose its traffic", func() bool { return !slices.Contains(r.ready("web"), address(1)) })
 }
 
 // anywhere returns the addresses of the ready endpoints of all slices, whatever labels they have.
@@ -264,7 +302,9 @@ func TestALabellingPolicyCostsNothing(t *testing.T) {
 	}
 	m.Stop()
 	again := r.startReady()
-	again.Quiet(patience)
+	r.Throughout(3*time.Second, "no write of a slice", func() bool {
+		return !slices.ContainsFunc(again.Take(), func(write string) bool { return strings.Contains(write, "/endpointslices") })
+	})
 	r.beat(3)
 	r.Within(patience, "three endpoints", r.serves(1, 4))
 }
