@@ -115,6 +115,17 @@ test: controlplane ## Run all tests, with the race detector, against a real API 
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -count=1 -parallel 4 ./test/faults
 	cd hack/image && go test -race ./...
 
+.PHONY: compat
+compat: ## Try the slices with the code of those who read them; it compiles for minutes. IF_CHANGED=1 does it where they or that code changed.
+	@$(if $(IF_CHANGED),hack/changed.sh test/compat controllers/endpointslice docs/scrape-the-fleet.md || exit 0;) \
+	assets=$$(hack/controlplane/build.sh kube-controller-manager | tail -n 1); \
+	cd test/compat; \
+	echo "==> trying the slices with those who read them"; \
+	KUBEBUILDER_ASSETS="$$assets" go test -count=1 -parallel 4 ./...; \
+	echo "==> checking test/compat"; \
+	go mod tidy -diff; \
+	GOLANGCI_LINT_CACHE=$(CURDIR)/bin/golangci-lint go tool -modfile=../../hack/tools/go.mod golangci-lint run
+
 .PHONY: faults
 faults: controlplane ## Break everything, a thousand times, and print what came of it. FAULTS_SEED=<number> does the same again, FAULTS_LOGS=<folder> keeps all logs.
 	@echo "==> breaking things: about half an hour, on a machine that does nothing else"
