@@ -40,9 +40,9 @@ type outcome struct {
 func (c *Controller) outcome(ctx context.Context, namespace string, selector labels.Selector, r plan.Report) *outcome {
 	if r.Empty {
 		if registry := c.missing(ctx, namespace, selector); registry != "" {
-			return &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonRegistryNotFound, fmt.Sprintf(
+			return compose("", remark{metav1.ConditionFalse, rollcallv1alpha1.ReasonRegistryNotFound, fmt.Sprintf(
 				"The Service has no endpoint: NodeRegistry %q, which the annotation %s selects, does not exist in this namespace.",
-				registry, rollcallv1alpha1.AnnotationNodeSelector)}
+				registry, rollcallv1alpha1.AnnotationNodeSelector)})
 		}
 	}
 	return synced(r)
