@@ -80,7 +80,8 @@ func (c *Controller) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	selector, err := parseSelector(service)
 	if err != nil {
 		c.states.pause(st)
-		return ctrl.Result{}, c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonInvalidSelector, err))
+		after, err := c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonInvalidSelector, err))
+		return ctrl.Result{RequeueAfter: after}, err
 	}
 	return c.sync(ctx, service, st, selector)
 }
@@ -96,7 +97,7 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 	}
 	switch {
 	case err == nil && service.DeletionTimestamp == nil:
-		return ctrl.Result{}, c.report(ctx, service, st, c.outcome(ctx, service.Namespace, selector, st.placement.Report()))
+		return c.tell(ctx, service, st, selector, todo.full)
 	case err == nil || terminating(err):
 		// All of it is looked at again should it outlive this.
 		st.placement = nil
@@ -107,9 +108,29 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 		return ctrl.Result{RequeueAfter: again}, nil
 	}
 	if refused(err) {
-		err = errors.Join(err, c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonWriteFailed, err)))
+		_, failed := c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonWriteFailed, err))
+		err = errors.Join(err, failed)
 	}
 	return ctrl.Result{}, err
+}
+
+// tell has the condition say how things are, now that all is written, and looks for the slices of others if it is time.
+func (c *Controller) tell(ctx context.Context, service *corev1.Service, st *state, selector labels.Selector, full bool) (ctrl.Result, error) {
+	if full {
+		st.foreign.soon(c.clock.Now())
+	}
+	c.look(ctx, service, &st.foreign)
+	r := st.placement.Report()
+	around, err := c.surround(ctx, client.ObjectKeyFromObject(service), st, selector, full, r.Selected == 0)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	next := st.foreign.due.Sub(c.clock.Now())
+	after, err := c.report(ctx, service, st, compose(counts(service, &r), remarks(service, &r, around)))
+	if after > 0 {
+		next = min(next, after)
+	}
+	return ctrl.Result{RequeueAfter: max(next, again)}, err
 }
 
 // plan returns the writes that the work comes down to.
@@ -141,8 +162,12 @@ func (c *Controller) lookup(namespace string, selector labels.Selector, latest m
 		if node == nil {
 			return nil, !settled
 		}
-		if node.Traffic() == mirror.TrafficNone || !selector.Matches(labels.Set(node.Labels)) {
-			return nil, (node.Remembered || node.Forgotten) && !settled
+		keep := (node.Remembered || node.Forgotten) && !settled
+		switch {
+		case !selector.Matches(labels.Set(node.Labels)):
+			return nil, keep
+		case node.Traffic() == mirror.TrafficNone:
+			return node, keep
 		}
 		return node, false
 	}

@@ -32,6 +32,9 @@ type state struct {
 	// placement is nil while it must be built.
 	placement *plan.Placement
 	reported  reported
+	foreign   foreign
+	// unlisted are the registries of the last full pass that were not listed.
+	unlisted []string
 }
 
 // work is what a reconcile has to look at.

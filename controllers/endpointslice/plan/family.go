@@ -24,6 +24,7 @@ type family struct {
 	conflicts map[netip.Addr]*conflict
 	disputed  map[netip.Addr]time.Time
 	groups    map[string]*group
+	lost      losses
 	// desired are the candidates that may have to be shown differently.
 	desired []*desired
 	// adopted are the slices that were found, and that no step has looked at.
@@ -34,14 +35,6 @@ type family struct {
 type conflict struct {
 	// candidates are by rank, but while the address is disputed.
 	candidates []*candidate
-	lost       []Conflict
-}
-
-// Conflict is a claim that a node makes in vain.
-type Conflict struct {
-	// Claim is the address and port, for example "10.0.0.5:9100/TCP".
-	Claim         string
-	Winner, Loser string
 }
 
 func newFamily(v *View, kind discoveryv1.AddressType) *family {
@@ -53,17 +46,17 @@ func newFamily(v *View, kind discoveryv1.AddressType) *family {
 }
 
 // fact is what is known of a node: nil if it has no endpoints, and then, whether one that is there must stay because the node may
-// be there all the same. ports are those of the Service that the node has.
+// be there all the same. ports are those of the Service that the node has. It gets no endpoint for now if it is deferred.
 type fact struct {
-	name  string
-	node  *mirror.Node
-	ports []discoveryv1.EndpointPort
-	keep  bool
-	cause time.Time
+	name           string
+	node           *mirror.Node
+	ports          []discoveryv1.EndpointPort
+	keep, deferred bool
+	cause          time.Time
 }
 
-// learn brings the node's candidate up to date. It returns true if an endpoint is kept as it was found.
-func (f *family) learn(n fact, current Slices) (kept bool) {
+// learn brings the node's candidate up to date.
+func (f *family) learn(n fact, current Slices) {
 	c := f.candidates[n.name]
 	var next candidate
 	if n.node != nil && (len(n.ports) > 0 || len(f.view.ports) == 0) {
@@ -76,7 +69,7 @@ func (f *family) learn(n fact, current Slices) (kept bool) {
 	}
 	switch {
 	case c == nil && next == candidate{}:
-		return false
+		return
 	case c == nil:
 		c = &candidate{}
 		f.candidates[n.name] = c
@@ -85,7 +78,6 @@ func (f *family) learn(n fact, current Slices) (kept bool) {
 	f.leave(c, n.cause)
 	c.node, c.kept = next.node, next.kept
 	f.enter(c, n.ports, n.cause)
-	return next.kept != nil
 }
 
 // placed returns the endpoint as it is in its slice if it stays as it is, with the ports that it has there; nil if it does not.
@@ -189,22 +181,24 @@ func (f *family) leave(c *candidate, cause time.Time) {
 // resolve finds out who wins the addresses that are disputed.
 func (f *family) resolve() {
 	for addr, cause := range f.disputed {
-		if among := f.conflicts[addr]; among != nil {
-			f.award(addr, among, cause)
-			if len(among.candidates) == 1 {
-				delete(f.conflicts, addr)
-			}
+		among := f.conflicts[addr]
+		if among == nil {
+			f.lost.set(addr, nil)
+			continue
+		}
+		f.lost.set(addr, f.award(addr, among, cause))
+		if len(among.candidates) == 1 {
+			delete(f.conflicts, addr)
 		}
 	}
 	// A map never shrinks, and to go over one costs as much as it once held.
 	f.disputed = map[netip.Addr]time.Time{}
 }
 
-// award gives each claim to the first by rank that makes it.
-func (f *family) award(addr netip.Addr, among *conflict, cause time.Time) {
+// award gives each claim to the first by rank that makes it, and returns what there is to say of the others.
+func (f *family) award(addr netip.Addr, among *conflict, cause time.Time) (lost []Conflict) {
 	slices.SortFunc(among.candidates, (*candidate).rank)
 	winners := map[claim]*candidate{}
-	among.lost = nil
 	for _, c := range among.candidates {
 		for _, port := range c.ports.claims {
 			winner := winners[port]
@@ -212,7 +206,7 @@ func (f *family) award(addr netip.Addr, among *conflict, cause time.Time) {
 				winners[port] = c
 			} else if c.node != nil && c.ready() && !c.node.Silent {
 				// That one which is silent, drains or is cordoned gives way is as it should be.
-				among.lost = append(among.lost, Conflict{port.at(addr), winner.name(), c.name()})
+				lost = append(lost, Conflict{port.at(addr), winner.name(), c.name()})
 			}
 		}
 		if shown := f.won(c, winners); shown != c.shown {
@@ -220,6 +214,7 @@ func (f *family) award(addr netip.Addr, among *conflict, cause time.Time) {
 			f.mark(c, c.name(), cause)
 		}
 	}
+	return lost
 }
 
 // won returns the group of the ports of which the candidate is the winner; nil if there is none. An endpoint that is kept is kept

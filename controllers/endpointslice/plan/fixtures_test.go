@@ -73,7 +73,7 @@ func (c *cluster) lookup(name string) (*mirror.Node, bool) {
 	switch {
 	case node == nil:
 		return nil, c.unsettled[record.RegistryOf(name)]
-	case node.Traffic() == mirror.TrafficNone || node.Labels["role"] != "web":
+	case node.Labels["role"] != "web":
 		return nil, false
 	}
 	return node, false

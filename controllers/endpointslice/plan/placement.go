@@ -2,7 +2,6 @@ package plan
 
 import (
 	"iter"
-	"maps"
 	"slices"
 	"time"
 
@@ -26,7 +25,7 @@ type Slices interface {
 
 // Nodes are the nodes as they stand.
 type Nodes struct {
-	// Lookup returns a node that the Service selects and that may have endpoints, nil if there is none of the name; and then,
+	// Lookup returns a node that the Service selects, nil if there is none of the name; and, if there is none or it takes no traffic,
 	// whether an endpoint of that name must stay because the node may be there all the same.
 	Lookup func(name string) (node *mirror.Node, keep bool)
 	// Changed are the nodes that changed, with the time of the change.
@@ -59,20 +58,23 @@ const (
 type Placement struct {
 	view     *View
 	families []*family
-	// portless are the nodes that have none of the Service's ports.
-	portless map[string]struct{}
+	census   census
 }
 
 // Build returns the placement of a Service that has those slices and selects those nodes, and the writes that are missing from it.
 func Build(v *View, existing []*discoveryv1.EndpointSlice, selected iter.Seq[*mirror.Node], nodes Nodes, current Slices) (*Placement, []Operation) {
-	p := &Placement{view: v, portless: map[string]struct{}{}}
+	p := &Placement{view: v}
 	for _, kind := range v.families {
 		p.families = append(p.families, newFamily(v, kind))
 	}
 	foreign := p.adopt(existing)
 	for node := range selected {
-		if node.Traffic() != mirror.TrafficNone {
-			p.learn(fact{name: node.Name, node: node, cause: nodes.Changed[node.Name]}, current)
+		keep := false
+		if node.Traffic() == mirror.TrafficNone {
+			node, keep = nodes.Lookup(node.Name)
+		}
+		if node != nil {
+			p.learn(fact{name: node.Name, node: node, keep: keep, cause: nodes.Changed[node.Name]}, current)
 		}
 	}
 	for _, f := range p.families {
@@ -91,10 +93,7 @@ func Build(v *View, existing []*discoveryv1.EndpointSlice, selected iter.Seq[*mi
 func (p *Placement) Revise(nodes Nodes, current Slices) []Operation {
 	for name, cause := range nodes.Changed {
 		node, keep := nodes.Lookup(name)
-		if node != nil && p.defers(node) {
-			node = nil
-		}
-		p.learn(fact{name: name, node: node, keep: keep, cause: cause}, current)
+		p.learn(fact{name: name, node: node, keep: keep, deferred: node != nil && p.defers(node), cause: cause}, current)
 	}
 	return p.step(current)
 }
@@ -104,8 +103,7 @@ func (p *Placement) defers(node *mirror.Node) bool {
 	if !node.Flapping {
 		return false
 	}
-	_, portless := p.portless[node.Name]
-	return !portless && !slices.ContainsFunc(p.families, func(f *family) bool { return f.candidates[node.Name] != nil })
+	return !p.census.portless(node.Name) && !slices.ContainsFunc(p.families, func(f *family) bool { return f.candidates[node.Name] != nil })
 }
 
 // adopt takes the slices as they stand, and returns the writes that delete those which are not the Service's. Where an endpoint is found
@@ -132,21 +130,17 @@ func (p *Placement) adopt(existing []*discoveryv1.EndpointSlice) (foreign []Oper
 
 // learn takes in what is known of a node.
 func (p *Placement) learn(n fact, current Slices) {
-	lacking := false
+	selected := n.node
+	if n.node != nil && (n.deferred || n.node.Traffic() == mirror.TrafficNone) {
+		n.node = nil
+	}
 	if n.node != nil {
 		n.ports = p.view.resolve(n.node)
-		lacking = len(n.ports) == 0 && len(p.view.ports) > 0
 	}
 	for _, f := range p.families {
-		if f.learn(n, current) {
-			lacking = false
-		}
+		f.learn(n, current)
 	}
-	if lacking {
-		p.portless[n.name] = struct{}{}
-	} else {
-		delete(p.portless, n.name)
-	}
+	p.selected(n.name, selected, n.deferred)
 }
 
 // step returns the writes that show each candidate as it is desired.
@@ -161,6 +155,9 @@ func (p *Placement) step(current Slices) (operations []Operation) {
 		for _, s := range st.touched {
 			st.emit(s)
 		}
+		for _, d := range st.desired {
+			p.count(d.name)
+		}
 		st.end()
 		operations = append(operations, st.operations...)
 	}
@@ -169,25 +166,3 @@ func (p *Placement) step(current Slices) (operations []Operation) {
 
 // View returns the view of the Service.
 func (p *Placement) View() *View { return p.view }
-
-// Report is what there is to say of a Placement.
-type Report struct {
-	// Empty is true if the Service selects no node that could have an endpoint.
-	Empty bool
-	// Portless are the nodes that have none of the Service's ports.
-	Portless []string
-	// Conflicts are the claims that nodes make in vain which heartbeat and take traffic.
-	Conflicts []Conflict
-}
-
-// Report returns what there is to say.
-func (p *Placement) Report() Report {
-	r := Report{Empty: len(p.portless) == 0, Portless: slices.Sorted(maps.Keys(p.portless))}
-	for _, f := range p.families {
-		r.Empty = r.Empty && len(f.candidates) == 0
-		for _, among := range f.conflicts {
-			r.Conflicts = append(r.Conflicts, among.lost...)
-		}
-	}
-	return r
-}
