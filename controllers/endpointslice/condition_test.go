@@ -458,10 +458,10 @@ func TestForeignSlices(t *testing.T) {
 		"all of them": {
 			found: []discoveryv1.EndpointSlice{edited, foreignSlice("web-x", ofSelector, nil, "10.2.0.1"), foreignSlice("web-m", ofMirror, nil, "10.4.0.1")},
 			want: []remark{
-				*written(rollcallv1alpha1.ReasonEndpointsMirrored, "Kubernetes mirrors 1 endpoint (10.4.0.1) of the Endpoints object web, which stay ready beside the nodes: "+
-					"kubectl -n fleet delete endpoints web."),
 				*written(rollcallv1alpha1.ReasonSelectorSlicesLeft, "%s", "1 endpoint (10.2.0.1) that an earlier spec.selector left stay ready for ever beside the nodes: "+
 					"kubectl -n fleet delete endpointslices -l kubernetes.io/service-name=web,endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io."),
+				*written(rollcallv1alpha1.ReasonEndpointsMirrored, "1 endpoint (10.4.0.1) of an Endpoints object that Kubernetes mirrors stay ready for ever beside the nodes: "+
+					"kubectl -n fleet delete endpoints web."),
 				*written(rollcallv1alpha1.ReasonForeignSlices, "1 endpoint (10.3.0.1) in EndpointSlices that are not Rollcall's take traffic beside the nodes; mine is managed by "+
 					"kubectl-apply: have that stop, or kubectl -n fleet delete endpointslice mine."),
 			},

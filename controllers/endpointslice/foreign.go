@@ -112,7 +112,7 @@ func strangers(service *corev1.Service, found []discoveryv1.EndpointSlice) (all 
 		groups[reason].slices++
 	}
 	for _, reason := range []string{
-		rollcallv1alpha1.ReasonEndpointsMirrored, rollcallv1alpha1.ReasonSelectorSlicesLeft, rollcallv1alpha1.ReasonForeignSlices,
+		rollcallv1alpha1.ReasonSelectorSlicesLeft, rollcallv1alpha1.ReasonEndpointsMirrored, rollcallv1alpha1.ReasonForeignSlices,
 	} {
 		g := groups[reason]
 		if g == nil {
@@ -121,8 +121,8 @@ func strangers(service *corev1.Service, found []discoveryv1.EndpointSlice) (all 
 		count := (&words{one: "endpoint", many: "endpoints"}).of(g.endpoints)
 		switch ns, name := service.Namespace, service.Name; reason {
 		case rollcallv1alpha1.ReasonEndpointsMirrored:
-			all = append(all, *written(reason, "Kubernetes mirrors %s (%s) of the Endpoints object %s, which stay ready beside the nodes: "+
-				"kubectl -n %s delete endpoints %s.", count, g.address, name, ns, name))
+			all = append(all, *written(reason, "%s (%s) of an Endpoints object that Kubernetes mirrors stay ready for ever beside the nodes: "+
+				"kubectl -n %s delete endpoints %s.", count, g.address, ns, name))
 		case rollcallv1alpha1.ReasonSelectorSlicesLeft:
 			all = append(all, *written(reason, "%s (%s) that an earlier spec.selector left stay ready for ever beside the nodes: "+
 				"kubectl -n %s delete endpointslices -l %s=%s,%s=%s.",
