@@ -96,7 +96,9 @@ func TestTheServiceSaysWhatIsWrong(t *testing.T) {
 	}
 	r.registry()
 	r.sibling("bad")
-	r.sibling("old", func(s *rollcallv1alpha1.NodeRegistrySpec) { s.Liveness.StaleAfter = seconds(2) })
+	r.sibling("old", func(s *rollcallv1alpha1.NodeRegistrySpec) {
+		s.Liveness.StaleAfter, s.Liveness.ReconnectGrace = seconds(2), seconds(1)
+	})
 	r.sibling("dead", func(s *rollcallv1alpha1.NodeRegistrySpec) {
 		s.Bucket.Name, s.Liveness.ReconnectGrace, s.Liveness.RetainExpired = "short", seconds(1), seconds(3600)
 	})
