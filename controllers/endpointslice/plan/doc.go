@@ -13,6 +13,7 @@
 //	a slice's name and version  the tracker of the Service  the name; versions do not get in here
 //	View                        whoever plans               all of the Service that decides what slices look like
 //	Placement                   plan, for its Service       where each endpoint is, and who claims its address
+//	census                      the Placement               what there is to say of each node; none of one of which that is nothing
 //
 // A Placement is used by one goroutine at a time. It has a candidate for each node and address family: a few pointers, since what
 // the endpoint looks like is in the slice, and what it should look like follows from the node. A candidate shares its ports with
