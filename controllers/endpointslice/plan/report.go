@@ -238,26 +238,11 @@ func (f *family) live(name string) *candidate {
 
 // count takes in what the step has decided of a node.
 func (p *Placement) count(name string) {
-	var v verdict
-	var node *mirror.Node
-	for i, f := range p.families {
-		c := f.live(name)
-		if c == nil {
-			continue
-		}
-		v.first = v.first || i == 0
-		v.shown = v.shown || c.shown != nil
-		if c.kept != nil {
-			v.find(Unconfirmed)
-			v.ready = v.ready || c.shown != nil && ptr.Deref(c.kept.Conditions.Ready, true)
-		} else {
-			node = c.node
-		}
-	}
+	v, node := p.where(name)
 	if node != nil {
 		known := p.judge(node)
-		known.first, known.shown, known.ready = v.first, v.shown, v.ready || v.shown && known.ready
 		known.findings |= v.findings
+		known.first, known.shown, known.ready = v.first, v.shown, v.ready || v.shown && known.ready
 		if !v.shown && node.Traffic() == mirror.TrafficReady {
 			known.find(Displaced)
 		}
@@ -269,6 +254,25 @@ func (p *Placement) count(name string) {
 	if node != nil || v.findings != 0 {
 		p.census.put(name, &v)
 	}
+}
+
+// where returns the node of a name that has candidates, if it is known, and what there is to say of these.
+func (p *Placement) where(name string) (v verdict, node *mirror.Node) {
+	for i, f := range p.families {
+		c := f.live(name)
+		if c == nil {
+			continue
+		}
+		v.first = v.first || i == 0
+		v.shown = v.shown || c.shown != nil
+		if c.kept == nil {
+			node = c.node
+			continue
+		}
+		v.find(Unconfirmed)
+		v.ready = v.ready || c.shown != nil && ptr.Deref(c.kept.Conditions.Ready, true)
+	}
+	return v, node
 }
 
 // judge returns what there is to say of a node by itself. It is ready if it takes traffic.
@@ -295,26 +299,27 @@ func (p *Placement) judge(node *mirror.Node) verdict {
 // standingOf returns the finding that tells why the node takes no traffic, or does so only for now.
 func standingOf(node *mirror.Node) (Finding, bool) {
 	switch {
-	case node.Phase == rollcallv1alpha1.NodeExpired && node.Reason == rollcallv1alpha1.ReasonSuperseded:
-		return Superseded, true
 	case node.Phase == rollcallv1alpha1.NodeExpired:
-		return Expired, true
-	case node.Phase == rollcallv1alpha1.NodeInvalid && node.Reason == rollcallv1alpha1.ReasonAddressRefused:
-		return AddressRefused, true
+		return either(node.Reason == rollcallv1alpha1.ReasonSuperseded, Superseded, Expired), true
 	case node.Phase == rollcallv1alpha1.NodeInvalid:
-		return Refused, true
+		return either(node.Reason == rollcallv1alpha1.ReasonAddressRefused, AddressRefused, Refused), true
 	case node.Cordoned:
 		return Cordoned, true
 	case node.Flapping:
 		return Flapping, true
-	case node.Phase == rollcallv1alpha1.NodeStale && node.Reason == rollcallv1alpha1.ReasonHeld:
-		return Held, true
 	case node.Phase == rollcallv1alpha1.NodeStale:
-		return Stale, true
+		return either(node.Reason == rollcallv1alpha1.ReasonHeld, Held, Stale), true
 	case node.Phase == rollcallv1alpha1.NodeDraining:
 		return Draining, true
 	}
 	return 0, false
+}
+
+func either(first bool, a, b Finding) Finding {
+	if first {
+		return a
+	}
+	return b
 }
 
 // judgeAddresses finds the families in which the node has no address. Without a virtual address clients take what there is, and
