@@ -39,10 +39,7 @@ func (r *rig) verdict(name string) string {
 // toldOf waits until the condition of the Service begins like that, and returns all of it.
 func (r *rig) toldOf(service, want string) (condition string) {
 	r.Helper()
-	defer func() {
-		r.Helper()
-		r.Logf("%s says %s", service, condition)
-	}()
+	defer func() { r.Logf("%s says %s", service, condition) }()
 	r.Within(patience*3/2, fmt.Sprintf("%s to say %s", service, want), func() bool {
 		condition = r.verdict(service)
 		return strings.HasPrefix(condition, want)
@@ -110,7 +107,7 @@ func TestTheServiceSaysWhatIsWrong(t *testing.T) {
 	r.write(r.kv, "bad.one", `{"NodeId":"one","Endpoint":7}`)
 	r.write(r.kv, "old.one", fmt.Sprintf(full, "one", ""))
 
-	for _, test := range []struct {
+	tests := []struct {
 		name, want string
 		change     []func(*corev1.Service)
 	}{
@@ -144,9 +141,9 @@ func TestTheServiceSaysWhatIsWrong(t *testing.T) {
 		{"hidden", "True/AllRefused: 0 ready, of 0 selected. Every record is refused", []func(*corev1.Service){over("rollcall.dev/registry=bad,role=web")}},
 		{"stale", "True/AllStale: 0 ready, 1 not, of 1 selected: 1 is Stale.", []func(*corev1.Service){over("rollcall.dev/registry=old")}},
 		{"expired", "True/AllExpired: 0 ready, of 1 selected: 1 is Expired.", []func(*corev1.Service){over("rollcall.dev/registry=dead")}},
-	} {
+	}
+	for _, test := range tests {
 		r.service(test.name, test.change...)
-		defer func() { r.toldOf(test.name, test.want) }()
 	}
 	r.Start()
 	r.Within(patience, "the node to be cordoned", func() bool {
@@ -162,6 +159,9 @@ func TestTheServiceSaysWhatIsWrong(t *testing.T) {
 		r.write(short, "dead.one", fmt.Sprintf(full, "one", ""))
 		return slices.ContainsFunc(r.nodes(), func(dn rollcallv1alpha1.DiscoveredNode) bool { return dn.Name == "dead.one" })
 	})
+	for _, test := range tests {
+		r.toldOf(test.name, test.want)
+	}
 }
 
 // kubernetes starts kube-controller-manager with all of its controllers that write endpoints.
