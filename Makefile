@@ -101,8 +101,8 @@ bench-scale: ## Measure one manager with 100,000 nodes; BENCH_ALLOW_MISS=1 lets 
 ##@ Check
 
 .PHONY: controlplane
-controlplane: ## Build the API server, etcd and kubectl of the tests; the last line printed is their folder.
-	@hack/controlplane/build.sh
+controlplane: ## Build the API server, etcd, kubectl and kube-controller-manager of the tests; the last line printed is their folder.
+	@hack/controlplane/build.sh kube-controller-manager
 
 .PHONY: test
 # Most tests wait for time to pass, so more of them run at once than there are cores.

@@ -75,6 +75,9 @@ func (m *memory) Get(_ context.Context, key client.ObjectKey, into client.Object
 	return nil
 }
 
+// List implements client.Client. Nobody else writes slices, and there is nothing to say of the registry.
+func (*memory) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
+
 // Create implements client.Client.
 func (m *memory) Create(_ context.Context, o client.Object, _ ...client.CreateOption) error {
 	o.SetUID(types.UID(o.GetName()))

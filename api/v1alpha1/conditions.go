@@ -26,7 +26,8 @@ const (
 	ConditionDegraded = "Degraded"
 
 	// ConditionEndpointsSynced is the condition of an annotated Service that says whether its EndpointSlices are what the
-	// annotation asks for.
+	// annotation asks for. True means that they are written, not that they take traffic: the reason says what stands in the way, and
+	// the message counts the nodes.
 	ConditionEndpointsSynced = "rollcall.dev/EndpointsSynced"
 )
 
@@ -350,9 +351,12 @@ const (
 	ReasonClusterNameConflict = "ClusterNameConflict"
 )
 
-// Reasons of the condition rollcall.dev/EndpointsSynced of a Service.
+// Reasons of the condition rollcall.dev/EndpointsSynced of a Service. The condition is False for RegistryNotFound, RegistryNotListed,
+// InvalidSelector, UnsupportedService, EndpointsRefused, QuotaExceeded, RemovalRefused, WriteUnanswered, ChangedBack and WriteFailed, and
+// True for the others. Where several are so the gravest is the reason, and the message tells all.
 const (
-	// ReasonSynced means that the EndpointSlices are what the annotation asks for. There is nothing to do.
+	// ReasonSynced means that the EndpointSlices are what the annotation asks for, and that some endpoint is ready. There is nothing
+	// to do; the message counts the nodes of which there is something to say.
 	ReasonSynced = "Synced"
 
 	// ReasonInvalidSelector means that the annotation rollcall.dev/node-selector is no label selector. The existing
@@ -366,14 +370,6 @@ const (
 	// ReasonUnsupportedService means that the Service can't have endpoints from Rollcall: it has a selector of its own or
 	// is of type ExternalName. Remove the selector, or the annotation.
 	ReasonUnsupportedService = "UnsupportedService"
-
-	// ReasonPortNotFound means that a matching node has no port of the name that the Service's targetPort gives. Correct
-	// the targetPort, or the port names that the nodes register.
-	ReasonPortNotFound = "PortNotFound"
-
-	// ReasonAddressShared means that several nodes give the same address and port, of which the EndpointSlices show one. The
-	// message says who lost what. Nothing is wrong if they are one server, or one was replaced; else give each its own.
-	ReasonAddressShared = "AddressShared"
 
 	// ReasonEndpointsRefused means that the API server refuses some endpoints, or all: an admission policy or a webhook does not
 	// let them be in an EndpointSlice. They are left out, and all else is written. Change the nodes, or what refuses them.
@@ -399,4 +395,75 @@ const (
 	// ReasonWriteFailed means that the API server can't write an EndpointSlice, for example since an admission webhook is down. The
 	// message is the API server's; it is tried again.
 	ReasonWriteFailed = "WriteFailed"
+
+	// ReasonRegistryNotListed means that a NodeRegistry has not been listed since the manager started, so that endpoints are added and
+	// none is removed. The condition is False if no endpoint is ready. It mostly passes by itself; else the conditions of the
+	// NodeRegistry say why.
+	ReasonRegistryNotListed = "RegistryNotListed"
+
+	// ReasonNoNodes means that the annotation selects no node. Correct it, or spec.labels of the NodeRegistry.
+	ReasonNoNodes = "NoNodes"
+
+	// ReasonAddressFamilyNotFound means that no node has an address in a family of the Service. Have the nodes register one, or take the
+	// family out of the Service. The first family of a Service can't be changed: replace the Service.
+	ReasonAddressFamilyNotFound = "AddressFamilyNotFound"
+
+	// ReasonPortNotFound means that no node has a port that a targetPort of the Service names, with its protocol. Correct
+	// the targetPort, or the port names that the nodes register. In an Event of a pod it means that no container port has the name.
+	ReasonPortNotFound = "PortNotFound"
+
+	// ReasonAllStale means that no endpoint is ready because every node is Stale. Look at why the heartbeats are late.
+	ReasonAllStale = "AllStale"
+
+	// ReasonAllExpired means that there is no endpoint because every node is Expired. Start the service on the machines again.
+	ReasonAllExpired = "AllExpired"
+
+	// ReasonAllRefused means that there is no endpoint because every record, or every address, is refused. The DiscoveredNodes say why;
+	// correct the service that writes the records, or spec.record or spec.addressPolicy of the NodeRegistry.
+	ReasonAllRefused = "AllRefused"
+
+	// ReasonAllCordoned means that no endpoint is ready because every node is cordoned. Unset spec.cordoned of the DiscoveredNodes.
+	ReasonAllCordoned = "AllCordoned"
+
+	// ReasonAllDraining means that no endpoint is ready because every node is draining. It is mostly a rollout of all nodes at once;
+	// have some of them take traffic again.
+	ReasonAllDraining = "AllDraining"
+
+	// ReasonAllFlapping means that no endpoint is ready because every node changes too often. Look at what registers them.
+	ReasonAllFlapping = "AllFlapping"
+
+	// ReasonAllDisplaced means that no endpoint is ready because other nodes are shown at the address of every one, or superseded it.
+	// Give each node an address of its own, or select the nodes that are there now.
+	ReasonAllDisplaced = "AllDisplaced"
+
+	// ReasonNoReadyEndpoint means that no endpoint is ready, for several causes. The message counts them.
+	ReasonNoReadyEndpoint = "NoReadyEndpoint"
+
+	// ReasonTrafficPolicyLocal means that internalTrafficPolicy or externalTrafficPolicy is Local: kube-proxy then drops what goes to
+	// endpoints elsewhere, and the nodes are on no node of the cluster. Set it to Cluster.
+	ReasonTrafficPolicyLocal = "TrafficPolicyLocal"
+
+	// ReasonEndpointsMirrored means that Kubernetes mirrors an Endpoints object of the Service's name that somebody keeps by hand: its
+	// addresses stay ready beside the nodes, whatever becomes of them. Delete that object; the message has the command.
+	ReasonEndpointsMirrored = "EndpointsMirrored"
+
+	// ReasonSelectorSlicesLeft means that EndpointSlices are left from an earlier spec.selector of the Service: their addresses stay
+	// ready beside the nodes, whatever becomes of the pods. Delete them; the message has the command.
+	ReasonSelectorSlicesLeft = "SelectorSlicesLeft"
+
+	// ReasonForeignSlices means that EndpointSlices of the Service that somebody else writes have ready endpoints beside the nodes. Rollcall
+	// deletes none of them; the message names one, and who manages it.
+	ReasonForeignSlices = "ForeignSlices"
+
+	// ReasonZoneHintsOff means that a ready node has no zone, or one that no hint can name, so that kube-proxy follows none of the hints
+	// that spec.trafficDistribution asks for. Have each node register its zone.
+	ReasonZoneHintsOff = "ZoneHintsOff"
+
+	// ReasonAllHeld means that every ready endpoint is that of a node which is silent and held. Degraded of the NodeRegistry says why,
+	// and what to do.
+	ReasonAllHeld = "AllHeld"
+
+	// ReasonAddressShared means that several nodes give the same address and port, of which the EndpointSlices show one. The
+	// message says who lost what. Nothing is wrong if they are one server, or one was replaced; else give each its own.
+	ReasonAddressShared = "AddressShared"
 )

@@ -88,7 +88,7 @@ func (w *writer) writeAll(ctx context.Context, operations []plan.Operation) erro
 	case <-w.late:
 	}
 	if w.object != nil {
-		if err := w.report(ctx, w.object, w.state, unanswered()); err != nil {
+		if _, err := w.report(ctx, w.object, w.state, unanswered()); err != nil {
 			log.FromContext(ctx).V(1).Info("the condition does not say that a write gets no answer", "error", err.Error())
 		}
 	}

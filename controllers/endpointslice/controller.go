@@ -112,7 +112,8 @@ func (c *Controller) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	selector, err := parseSelector(service)
 	if err != nil {
 		c.states.pause(st)
-		return ctrl.Result{}, c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonInvalidSelector, err))
+		after, err := c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonInvalidSelector, err))
+		return ctrl.Result{RequeueAfter: after}, err
 	}
 	return c.sync(ctx, service, st, selector)
 }
@@ -132,7 +133,7 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 	}
 	switch {
 	case err == nil && service.DeletionTimestamp == nil:
-		return c.written(ctx, service, st, selector, rest)
+		return c.written(ctx, service, st, selector, todo.full, rest)
 	case err == nil || terminating(err):
 		// All of it is looked at again should it outlive this.
 		st.placement = nil
@@ -148,7 +149,8 @@ func (c *Controller) failed(ctx context.Context, service *corev1.Service, st *st
 		return ctrl.Result{RequeueAfter: again}, nil
 	}
 	if !outage.Unanswered(err) && !outage.Unserved(err) && ctx.Err() == nil {
-		err = errors.Join(err, c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonWriteFailed, err)))
+		_, failed := c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonWriteFailed, err))
+		err = errors.Join(err, failed)
 	}
 	return ctrl.Result{}, err
 }
@@ -173,8 +175,9 @@ func (w *writer) schedule(view *plan.View, operations []plan.Operation, full boo
 
 // written says what there is to say once all was written that may be and that the API server takes, and looks again after the rest,
 // unless that is zero.
-func (c *Controller) written(ctx context.Context, service *corev1.Service, st *state, selector labels.Selector, rest time.Duration) (ctrl.Result, error) {
-	o, now := c.outcome(ctx, service.Namespace, selector, st.placement.Report()).remarking(service), c.clock.Now()
+func (c *Controller) written(
+	ctx context.Context, service *corev1.Service, st *state, selector labels.Selector, full bool, rest time.Duration,
+) (ctrl.Result, error) {
 	if rest == 0 {
 		st.slices.settle()
 		st.view = st.placement.View()
@@ -184,21 +187,41 @@ func (c *Controller) written(ctx context.Context, service *corev1.Service, st *s
 		c.states.retry(st, work{}) // The slices are not as they were planned.
 	}
 	rest = sooner(rest, st.aside.End())
-	remark := c.contested(service, st, selector)
-	refused := refusedOutcome(st.aside.Summary())
-	switch {
-	case refused != nil:
-		o = refused
-	case remark != "":
-		o = &outcome{metav1.ConditionFalse, rollcallv1alpha1.ReasonChangedBack, remark}
-	case waits:
+	var unwritten []remark
+	if r := refusals(st.aside.Summary()); r != nil {
+		unwritten = append(unwritten, *r)
+	}
+	if text := c.contested(service, st, selector); text != "" {
+		unwritten = append(unwritten, remark{metav1.ConditionFalse, rollcallv1alpha1.ReasonChangedBack, text})
+		rest = sooner(rest, st.contest.fight.Left(c.clock.Now()))
+	}
+	if waits && len(unwritten) == 0 {
 		return ctrl.Result{RequeueAfter: rest}, nil // It is about to be written.
 	}
-	if remark != "" {
-		rest = sooner(rest, st.contest.fight.Left(now))
+	next, err := c.tell(ctx, service, st, selector, full, unwritten)
+	return ctrl.Result{RequeueAfter: sooner(rest, next)}, err
+}
+
+// tell has the condition say how things are, now that all is written but for what is said to be unwritten, and looks for the slices of
+// others if it is time. It returns when to do so again.
+func (c *Controller) tell(
+	ctx context.Context, service *corev1.Service, st *state, selector labels.Selector, full bool, unwritten []remark,
+) (next time.Duration, err error) {
+	if full {
+		st.foreign.soon(c.clock.Now())
 	}
-	err := c.report(ctx, service, st, o)
-	return ctrl.Result{RequeueAfter: sooner(rest, st.reported.fight.Wait(now))}, err
+	c.look(ctx, service, &st.foreign)
+	r := st.placement.Report()
+	around, err := c.surround(ctx, client.ObjectKeyFromObject(service), st, selector, full, r.Selected == 0)
+	if err != nil {
+		return 0, err
+	}
+	next = st.foreign.due.Sub(c.clock.Now())
+	after, err := c.report(ctx, service, st, compose(counts(service, &r), append(unwritten, remarks(service, &r, around)...)))
+	if after > 0 {
+		next = min(next, after)
+	}
+	return max(next, again), err
 }
 
 // contested returns what to say of those who change the slices back; empty if nobody does. It tells the NodeRegistries, and makes an
@@ -264,8 +287,12 @@ func (c *Controller) lookup(namespace string, selector labels.Selector, latest m
 		if node == nil {
 			return nil, !settled
 		}
-		if node.Traffic() == mirror.TrafficNone || !selector.Matches(labels.Set(node.Labels)) {
-			return nil, (node.Remembered || node.Forgotten) && !settled
+		keep := (node.Remembered || node.Forgotten) && !settled
+		switch {
+		case !selector.Matches(labels.Set(node.Labels)):
+			return nil, keep
+		case node.Traffic() == mirror.TrafficNone:
+			return node, keep
 		}
 		return node, false
 	}

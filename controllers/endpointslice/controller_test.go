@@ -24,7 +24,6 @@ import (
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/internal/fixture"
-	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
 	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
 
@@ -92,7 +91,7 @@ func TestStoredSlices(t *testing.T) {
 	o = o.restart()
 	o.set(fixture.But(o.Node("", "catga.a"), fixture.Phase(rollcallv1alpha1.NodeStale)))
 	o.hasAddresses()
-	if got := o.writes.take(); got["PUT endpointslices"] != 2 || len(got) != 1 {
+	if got := o.writes.ofSlices(); got["PUT endpointslices"] != 2 || len(got) != 1 {
 		t.Errorf("a restart and a change in two families cost %v, want two updates", got)
 	}
 }
@@ -193,11 +192,12 @@ func TestConditions(t *testing.T) {
 	}
 
 	o.set(in(o.namespace, fixture.But(fixture.Node("catga", "b", "10.0.0.2"), func(n *mirror.Node) { n.Ports = nil })))
-	o.hasReason(rollcallv1alpha1.ReasonPortNotFound)
-	if message := o.condition("web").Message; !strings.Contains(message, "catga.b") {
-		t.Errorf("message is %q", message)
-	}
+	o.says("1 ready, of 2 selected: 1 lacks port http (catga.b).")
 	o.hasAddresses("10.0.0.1")
+	o.set(in(o.namespace, fixture.But(fixture.Node("catga", "a", "10.0.0.1"), func(n *mirror.Node) { n.Ports = nil })))
+	o.hasReason(rollcallv1alpha1.ReasonPortNotFound)
+	o.set(in(o.namespace, fixture.Node("catga", "a", "10.0.0.1")))
+	o.hasReason(rollcallv1alpha1.ReasonSynced)
 	o.set(in(o.namespace, fixture.Node("catga", "b", "10.0.0.2")))
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
 
@@ -212,19 +212,23 @@ func TestConditions(t *testing.T) {
 	o.hasAddresses()
 }
 
-// TestConditionIsWrittenOnce: nodes that come, go and change cost no write of the Service.
-func TestConditionIsWrittenOnce(t *testing.T) {
-	o := startWith(t)
+// TestConditionIsWrittenLast: nodes that come, go and change cost no write of the Service until they have done so, and then one.
+func TestConditionIsWrittenLast(t *testing.T) {
+	o := startWith(t, fixture.Fleet(1)...)
 	o.service()
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
+	o.writes.take()
 	nodes := fixture.Fleet(30)
-	for i, node := range nodes {
+	began := time.Now()
+	for i, node := range nodes[1:] {
 		o.set(in(o.namespace, node))
-		o.hasEndpoints(i + 1)
+		o.hasEndpoints(i + 2)
 	}
+	took := time.Since(began)
+	o.says("30 ready, of 30 selected.")
 	got := o.writes.take()
-	if got["PATCH services/status"] != 1 || got["POST endpointslices"] != 1 || got["PUT endpointslices"] != 29 {
-		t.Errorf("30 nodes, one by one, cost %v", got)
+	if most := 1 + int(took/textPause); got["PATCH services/status"] > most || got["PUT endpointslices"] != 29 || len(got) != 2 {
+		t.Errorf("29 nodes, one by one in %s, cost %v, want at most %d patches of the status", took, got, most)
 	}
 }
 
@@ -351,7 +355,7 @@ func TestSharedAddress(t *testing.T) {
 	o.set(in(o.namespace, fixture.But(orders, fixture.Silent)))
 	o.hasReason(rollcallv1alpha1.ReasonSynced)
 	o.set(in(o.namespace, fixture.But(fixture.Node("catga", "last", "10.0.0.8"), func(n *mirror.Node) { n.Ports = nil })), in(o.namespace, orders))
-	o.hasReason(rollcallv1alpha1.ReasonPortNotFound)
+	o.hasReason(rollcallv1alpha1.ReasonAddressShared)
 }
 
 // TestAmbiguousCreate: a create that succeeded, but whose answer got lost, does not double its endpoints.
@@ -384,7 +388,7 @@ func TestAmbiguousCreate(t *testing.T) {
 func TestTerminatingNamespace(t *testing.T) {
 	o := startWith(t)
 	o.service()
-	o.hasReason(rollcallv1alpha1.ReasonSynced)
+	o.hasReason(rollcallv1alpha1.ReasonNoNodes)
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: o.namespace}}
 	if err := o.client.Delete(t.Context(), ns); err != nil {
 		t.Fatal(err)
@@ -399,7 +403,7 @@ func TestTerminatingNamespace(t *testing.T) {
 		})
 	}
 	// Had the first create been taken for a failure, the Service would have said so before the second.
-	if got := o.condition("web").Reason; got != rollcallv1alpha1.ReasonSynced {
+	if got := o.condition("web").Reason; got != rollcallv1alpha1.ReasonNoNodes {
 		t.Errorf("reason is %s", got)
 	}
 }
@@ -509,7 +513,7 @@ func TestReportBehindCache(t *testing.T) {
 	behind := service.DeepCopy()
 	st := &state{}
 	for _, seen := range []*corev1.Service{service, behind} {
-		if err := o.controller.report(t.Context(), seen, st, synced(plan.Report{})); err != nil {
+		if _, err := o.controller.report(t.Context(), seen, st, compose("3 ready.", nil)); err != nil {
 			t.Fatal(err)
 		}
 		if got := o.writes.take()["PATCH services/status"]; got != map[*corev1.Service]int{service: 1}[seen] {
@@ -599,7 +603,7 @@ func TestTenThousand(t *testing.T) {
 
 	o = startWith(t)
 	o.service()
-	o.hasReason(rollcallv1alpha1.ReasonSynced)
+	o.hasReason(rollcallv1alpha1.ReasonNoNodes)
 	for _, node := range nodes {
 		o.set(in(o.namespace, node))
 	}

@@ -31,8 +31,8 @@ func holding(name string, addresses ...string) *discoveryv1.EndpointSlice {
 	return slice
 }
 
-// slicesOf returns slices by their names.
-func slicesOf(all ...*discoveryv1.EndpointSlice) map[string]*discoveryv1.EndpointSlice {
+// byName returns slices by their names.
+func byName(all ...*discoveryv1.EndpointSlice) map[string]*discoveryv1.EndpointSlice {
 	named := map[string]*discoveryv1.EndpointSlice{}
 	for _, slice := range all {
 		named[slice.Name] = slice
@@ -40,8 +40,8 @@ func slicesOf(all ...*discoveryv1.EndpointSlice) map[string]*discoveryv1.Endpoin
 	return named
 }
 
-// said returns what an operation does, as "update a 1 2!".
-func said(op plan.Operation) string {
+// described returns what an operation does, as "update a 1 2!".
+func described(op plan.Operation) string {
 	text := string(op.Verb) + " " + op.Slice.Name
 	if op.Verb == plan.Delete {
 		return text
@@ -95,11 +95,11 @@ func TestWhatIsARepair(t *testing.T) {
 			c := contest{}
 			c.fight.Repaired(now)
 			c.fight.Repaired(now)
-			known := snapshot{current: slicesOf(test.current...), written: test.written, altered: sets.New[string]()}
+			known := snapshot{current: byName(test.current...), written: test.written, altered: sets.New[string]()}
 			s := c.schedule(test.operations, known, own, now)
 			var got []string
 			for _, op := range s.now {
-				got = append(got, said(op))
+				got = append(got, described(op))
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" || s.rest > 0 != test.held {
 				t.Errorf("held %t, and written at once (-want +got):\n%s", s.rest > 0, diff)
@@ -126,7 +126,7 @@ func TestAFightIsSlow(t *testing.T) {
 			c, now, writes := contest{}, time.Unix(1_000_000, 0), 0
 			end := now.Add(time.Hour)
 			known := snapshot{
-				current: slicesOf(test.changed), written: []*discoveryv1.EndpointSlice{test.written}, altered: sets.New[string](),
+				current: byName(test.changed), written: []*discoveryv1.EndpointSlice{test.written}, altered: sets.New[string](),
 			}
 			for now.Before(end) {
 				s := c.schedule([]plan.Operation{{Verb: plan.Update, Slice: test.written}}, known, own, now)
@@ -173,7 +173,7 @@ func TestWhoChangesTheSlices(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			current := holding("a", "1")
 			current.ManagedFields = test.fields
-			known := snapshot{current: slicesOf(current), altered: sets.New[string]()}
+			known := snapshot{current: byName(current), altered: sets.New[string]()}
 			if test.gone {
 				known.current = nil
 			}

@@ -11,6 +11,13 @@
 // slice was changed externally, when a write failed, and when a registry has been listed for the first time. Progress knows how far
 // the slices have come, so that the view of the fleet can let them go first.
 //
+// # What the condition says
+//
+// The placement of a Service counts its nodes as they change; package plan knows what there is to say of each. That, what the Service
+// itself asks for, and the slices of others make remarks, of which the gravest gives the reason. True means that the slices are
+// written. Another reason is written at once, but no sooner than a second after the last patch; a text that changes alone 10 seconds
+// after it did. The slices of others are listed live, a second after a full pass and every 10 minutes, and never touched.
+//
 // # Whose slice, which version
 //
 // The tracker of a Service has the newest version observed of each of its slices, from the answers to our writes as well as

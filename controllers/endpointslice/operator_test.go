@@ -2,6 +2,7 @@ package endpointslice
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -18,9 +19,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/sets"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -74,7 +77,9 @@ func (f *fakeMirror) Node(_, name string) *mirror.Node {
 func (f *fakeMirror) Select(_ string, selector labels.Selector) iter.Seq[*mirror.Node] {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.looks++
+	if !selector.Empty() { // What the condition asks for is no pass.
+		f.looks++
+	}
 	all := slices.Collect(maps.Values(f.nodes))
 	return func(yield func(*mirror.Node) bool) {
 		for _, node := range all {
@@ -179,6 +184,13 @@ func (w *writes) take() map[string]int {
 	return taken
 }
 
+// ofSlices returns those of them that are of slices.
+func (w *writes) ofSlices() map[string]int {
+	taken := w.take()
+	delete(taken, "PATCH services/status")
+	return taken
+}
+
 func (w *writes) fail(inject func(*http.Request) error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -212,7 +224,12 @@ func startFailing(t *testing.T, namespace string, f *fakeMirror, inject func(*ht
 	}
 	counted := rest.CopyConfig(env.Config)
 	counted.Wrap(func(next http.RoundTripper) http.RoundTripper { o.writes.next = next; return o.writes })
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), rollcallv1alpha1.AddToScheme(scheme)); err != nil {
+		t.Fatalf("make a scheme: %v", err)
+	}
 	mgr, err := ctrl.NewManager(counted, ctrl.Options{
+		Scheme:     scheme,
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 		Cache: cache.Options{
@@ -331,7 +348,7 @@ func (o *operator) condition(name string) *metav1.Condition {
 // eventually waits until the check finds nothing to complain of.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -376,6 +393,17 @@ func (o *operator) hasReason(want string) {
 		}
 		if got != want {
 			return fmt.Errorf("reason is %q, want %q", got, want)
+		}
+		return nil
+	})
+}
+
+// says waits for the message of the condition: it may take as long as a condition waits that only words its reason otherwise.
+func (o *operator) says(want string) {
+	o.t.Helper()
+	eventually(o.t, func() error {
+		if condition := o.condition("web"); condition == nil || condition.Message != want {
+			return fmt.Errorf("the condition is %+v, want %q", condition, want)
 		}
 		return nil
 	})

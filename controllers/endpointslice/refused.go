@@ -124,7 +124,7 @@ func (a *attempt) leave(ctx context.Context, why error) error {
 			return err
 		}
 	}
-	a.state.aside.Stuck(a.change, words(why))
+	a.state.aside.Stuck(a.change, answer(why))
 	return nil
 }
 
@@ -237,13 +237,13 @@ func (a *attempt) search(ctx context.Context, why error) error {
 func (a *attempt) putAside(parts [][]int, why error) {
 	for _, items := range parts {
 		if len(items) > 0 {
-			a.state.aside.Put(a.change, items, words(why))
+			a.state.aside.Put(a.change, items, answer(why))
 		}
 	}
 }
 
-// words returns what the API server says, as far as it is shown.
-func words(err error) string {
+// answer returns what the API server says, as far as it is shown.
+func answer(err error) string {
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
 		return record.Bounded(status.Status().Message)
 	}
@@ -264,7 +264,7 @@ func (a *attempt) unstick(ctx context.Context, losing *discoveryv1.EndpointSlice
 			return err
 		}
 	}
-	aside.Stuck(a.change, words(why))
+	aside.Stuck(a.change, answer(why))
 	a.putAside(a.parts, why)
 	return nil
 }
@@ -319,7 +319,7 @@ func (a *attempt) expel(ctx context.Context, losing *discoveryv1.EndpointSlice, 
 		return err
 	}
 	for _, items := range s.Refused {
-		a.state.aside.Put(c, items, words(why))
+		a.state.aside.Put(c, items, answer(why))
 	}
 	return nil
 }

@@ -38,15 +38,15 @@ func (c *Controller) release(ctx context.Context, name types.NamespacedName, ser
 			return ctrl.Result{}, err
 		}
 	}
-	switch {
-	case service == nil:
+	if service == nil {
 		return ctrl.Result{}, nil
-	case annotated(service):
-		why := problem(rollcallv1alpha1.ReasonUnsupportedService, unsupported(service))
-		return ctrl.Result{}, c.report(ctx, service, st, why)
-	default:
-		return ctrl.Result{}, c.report(ctx, service, st, nil)
 	}
+	var why *outcome
+	if annotated(service) {
+		why = problem(rollcallv1alpha1.ReasonUnsupportedService, unsupported(service))
+	}
+	after, err := c.report(ctx, service, st, why)
+	return ctrl.Result{RequeueAfter: after}, err
 }
 
 // takesNodes asks the API server itself whether the Service takes nodes: the cache may not have seen yet that there is

@@ -38,7 +38,7 @@ func TestRestartWithoutNodes(t *testing.T) {
 	o.passes(1)
 	o.set(fixture.But(first, fixture.Phase(rollcallv1alpha1.NodeStale)))
 	o.hasEndpoints(149)
-	if got := o.writes.take(); got["PUT endpointslices"] != 1 || len(got) != 1 {
+	if got := o.writes.ofSlices(); got["PUT endpointslices"] != 1 || len(got) != 1 {
 		t.Errorf("the first node that comes back costs %v, want one update", got)
 	}
 	o.settle(o.namespace, "catga")
@@ -78,7 +78,7 @@ func TestEndpointsOutrankMemory(t *testing.T) {
 	if diff := cmp.Diff([]string{"10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.3"}, o.addresses()); diff != "" {
 		t.Error(diff)
 	}
-	if got := o.writes.take(); got["PUT endpointslices"] != 1 || len(got) != 1 {
+	if got := o.writes.ofSlices(); got["PUT endpointslices"] != 1 || len(got) != 1 {
 		t.Errorf("memory costs %v, want one update: for the node that a person has cordoned", got)
 	}
 

@@ -39,6 +39,9 @@ type state struct {
 	placement *plan.Placement
 	reported  reported
 	contest   contest
+	foreign   foreign
+	// unlisted are the registries of the last full pass that were not listed.
+	unlisted []string
 	// view is what all slices were written for last; nil: it is not known that they were.
 	view *plan.View
 	// tried is the Service as the API server was last asked for it.

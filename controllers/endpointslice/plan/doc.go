@@ -13,6 +13,7 @@
 //	a slice's name and version  the tracker of the Service  the name; versions do not get in here
 //	View                        whoever plans               all of the Service that decides what slices look like
 //	Placement                   plan, for its Service       where each endpoint is, and who claims its address
+//	census                      the Placement               what there is to say of each node; none of one of which that is nothing
 //
 // Endpoints do not say whose they are: in its slice an endpoint is found by its address, and a slice by its ports. So two candidates
 // may share an address, with different ports in different slices. An endpoint that is kept has a candidate too: of a node that is

@@ -24,6 +24,7 @@ type family struct {
 	conflicts map[netip.Addr]*conflict
 	disputed  map[netip.Addr]time.Time
 	groups    map[string]*group
+	lost      losses
 	// desired are the candidates that may have to be shown differently.
 	desired []*desired
 	// adopted are the slices that were found, and that no step has looked at.
@@ -44,14 +45,6 @@ type place struct {
 type conflict struct {
 	// candidates are by rank, but while the address is disputed.
 	candidates []*candidate
-	lost       []Conflict
-}
-
-// Conflict is a claim that a node makes in vain.
-type Conflict struct {
-	// Claim is the address and port, for example "10.0.0.5:9100/TCP".
-	Claim         string
-	Winner, Loser string
 }
 
 func newFamily(v *View, kind discoveryv1.AddressType, before *family) *family {
@@ -64,22 +57,22 @@ func newFamily(v *View, kind discoveryv1.AddressType, before *family) *family {
 
 // fact is what is known of a node: nil if it has no endpoints, and then, whether one that is there must stay because the node may
 // be there all the same. A node that nothing has been heard of gets an endpoint where it has none only if it adds. ports are those of
-// the Service that the node has.
+// the Service that the node has. It gets no endpoint for now if it is deferred.
 type fact struct {
-	name       string
-	node       *mirror.Node
-	ports      []discoveryv1.EndpointPort
-	keep, adds bool
-	cause      time.Time
+	name                 string
+	node                 *mirror.Node
+	ports                []discoveryv1.EndpointPort
+	keep, adds, deferred bool
+	cause                time.Time
 }
 
-// learn brings the node's candidate up to date. It returns true if an endpoint is kept as it was found.
-func (f *family) learn(n fact) (stays bool) {
+// learn brings the node's candidate up to date.
+func (f *family) learn(n fact) {
 	c := f.candidates[n.name]
 	node, k := f.shows(c, &n)
 	switch {
 	case c == nil && node == nil && k == nil:
-		return false
+		return
 	case c == nil:
 		c = &candidate{}
 		f.candidates[n.name] = c
@@ -88,7 +81,6 @@ func (f *family) learn(n fact) (stays bool) {
 	f.leave(c, n.cause)
 	c.node, c.kept = node, k
 	f.enter(c, n.ports, n.cause)
-	return k != nil
 }
 
 // shows returns what a node that is known, or was, has an endpoint by: what is known of it, or what was found.
@@ -308,22 +300,24 @@ func (f *family) leave(c *candidate, cause time.Time) {
 // resolve finds out who wins the addresses that are disputed.
 func (f *family) resolve() {
 	for addr, cause := range f.disputed {
-		if among := f.conflicts[addr]; among != nil {
-			f.award(addr, among, cause)
-			if len(among.candidates) == 1 {
-				delete(f.conflicts, addr)
-			}
+		among := f.conflicts[addr]
+		if among == nil {
+			f.lost.set(addr, nil)
+			continue
+		}
+		f.lost.set(addr, f.award(addr, among, cause))
+		if len(among.candidates) == 1 {
+			delete(f.conflicts, addr)
 		}
 	}
 	// A map never shrinks, and to go over one costs as much as it once held.
 	f.disputed = map[netip.Addr]time.Time{}
 }
 
-// award gives each claim to the first by rank that makes it.
-func (f *family) award(addr netip.Addr, among *conflict, cause time.Time) {
+// award gives each claim to the first by rank that makes it, and returns what there is to say of the others.
+func (f *family) award(addr netip.Addr, among *conflict, cause time.Time) (lost []Conflict) {
 	slices.SortFunc(among.candidates, (*candidate).rank)
 	winners := map[claim]*candidate{}
-	among.lost = nil
 	for _, c := range among.candidates {
 		for _, port := range c.ports.claims {
 			winner := winners[port]
@@ -331,7 +325,7 @@ func (f *family) award(addr netip.Addr, among *conflict, cause time.Time) {
 				winners[port] = c
 			} else if c.kept == nil && c.ready() && !c.node.Silent {
 				// That one which is silent, drains or is cordoned gives way is as it should be.
-				among.lost = append(among.lost, Conflict{port.at(addr), winner.name(), c.name()})
+				lost = append(lost, Conflict{port.at(addr), winner.name(), c.name()})
 			}
 		}
 		if shown := f.won(c, winners); shown != c.shown {
@@ -339,6 +333,7 @@ func (f *family) award(addr netip.Addr, among *conflict, cause time.Time) {
 			f.mark(c, c.name(), cause)
 		}
 	}
+	return lost
 }
 
 // won returns the group of the ports of which the candidate is the winner; nil if there is none. An endpoint that is kept is kept

@@ -74,8 +74,10 @@ func (c *cluster) lookup(name string) (*mirror.Node, bool) {
 	switch {
 	case node == nil:
 		return nil, c.unsettled.Has(record.RegistryOf(name))
-	case node.Traffic() == mirror.TrafficNone || node.Labels["role"] != "web":
+	case node.Labels["role"] != "web":
 		return nil, node.Remembered && c.unsettled.Has(node.Registry)
+	case node.Traffic() == mirror.TrafficNone:
+		return node, node.Remembered && c.unsettled.Has(node.Registry)
 	}
 	return node, false
 }

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"iter"
-	"maps"
 	"slices"
 	"time"
 
@@ -27,7 +26,7 @@ type Slices interface {
 
 // Nodes are the nodes as they stand.
 type Nodes struct {
-	// Lookup returns a node that the Service selects and that may have endpoints, nil if there is none of the name; and then,
+	// Lookup returns a node that the Service selects, nil if there is none of the name; and, if there is none or it takes no traffic,
 	// whether an endpoint of that name must stay because the node may be there all the same.
 	Lookup func(name string) (node *mirror.Node, keep bool)
 	// Changed are the nodes that changed, with the time of the change.
@@ -66,8 +65,7 @@ type Placement struct {
 	// blank is true if the Service had no slices when it was first looked at.
 	blank     bool
 	unsettled sets.Set[string]
-	// portless are the nodes that have none of the Service's ports.
-	portless map[string]struct{}
+	census    census
 }
 
 // Build returns the placement of a Service that has those slices and selects those nodes, and the writes that are missing from it.
@@ -79,15 +77,19 @@ func Build(
 	if before != nil && before.view.owner.UID != v.owner.UID {
 		before = nil
 	}
-	p := &Placement{view: v, portless: map[string]struct{}{}, unsettled: nodes.Unsettled}
+	p := &Placement{view: v, unsettled: nodes.Unsettled}
 	for _, kind := range v.families {
 		p.families = append(p.families, newFamily(v, kind, before.family(kind)))
 	}
 	foreign := p.adopt(existing)
 	p.blank = before == nil && len(foreign) == len(existing) || before != nil && before.blank
 	for node := range selected {
-		if node.Traffic() != mirror.TrafficNone {
-			p.learn(p.fact(node.Name, node, nodes.Changed[node.Name]))
+		n := p.fact(node.Name, node, nodes.Changed[node.Name])
+		if node.Traffic() == mirror.TrafficNone {
+			n.node, n.keep = nodes.Lookup(node.Name)
+		}
+		if n.node != nil {
+			p.learn(n)
 		}
 	}
 	p.remember(nodes)
@@ -139,11 +141,8 @@ func (p *Placement) fact(name string, node *mirror.Node, cause time.Time) fact {
 func (p *Placement) Revise(nodes Nodes, current Slices) []Operation {
 	for name, cause := range nodes.Changed {
 		node, keep := nodes.Lookup(name)
-		if node != nil && p.defers(node) {
-			node = nil
-		}
 		n := p.fact(name, node, cause)
-		n.keep = keep
+		n.keep, n.deferred = keep, node != nil && p.defers(node)
 		p.learn(n)
 	}
 	return p.step(current)
@@ -154,8 +153,7 @@ func (p *Placement) defers(node *mirror.Node) bool {
 	if !node.Flapping {
 		return false
 	}
-	_, portless := p.portless[node.Name]
-	return !portless && !slices.ContainsFunc(p.families, func(f *family) bool { return f.candidates[node.Name] != nil })
+	return !p.census.portless(node.Name) && !slices.ContainsFunc(p.families, func(f *family) bool { return f.candidates[node.Name] != nil })
 }
 
 // adopt takes the slices as they stand, and returns the writes that delete those which are not the Service's. Whose their endpoints
@@ -181,21 +179,17 @@ func (p *Placement) adopt(existing []*discoveryv1.EndpointSlice) (foreign []Oper
 
 // learn takes in what is known of a node.
 func (p *Placement) learn(n fact) {
-	lacking := false
+	selected := n.node
+	if n.node != nil && (n.deferred || n.node.Traffic() == mirror.TrafficNone) {
+		n.node = nil
+	}
 	if n.node != nil {
 		n.ports = p.view.resolve(n.node)
-		lacking = len(n.ports) == 0 && len(p.view.ports) > 0
 	}
 	for _, f := range p.families {
-		if f.learn(n) {
-			lacking = false
-		}
+		f.learn(n)
 	}
-	if lacking {
-		p.portless[n.name] = struct{}{}
-	} else {
-		delete(p.portless, n.name)
-	}
+	p.selected(n.name, selected, n.deferred)
 }
 
 // step returns the writes that show each candidate as it is desired.
@@ -210,6 +204,9 @@ func (p *Placement) step(current Slices) (operations []Operation) {
 		for _, s := range st.touched {
 			st.emit(s)
 		}
+		for _, d := range st.desired {
+			p.count(d.name)
+		}
 		st.end()
 		operations = append(operations, st.operations...)
 	}
@@ -218,25 +215,3 @@ func (p *Placement) step(current Slices) (operations []Operation) {
 
 // View returns the view of the Service.
 func (p *Placement) View() *View { return p.view }
-
-// Report is what there is to say of a Placement.
-type Report struct {
-	// Empty is true if the Service selects no node that could have an endpoint.
-	Empty bool
-	// Portless are the nodes that have none of the Service's ports.
-	Portless []string
-	// Conflicts are the claims that nodes make in vain which heartbeat and take traffic.
-	Conflicts []Conflict
-}
-
-// Report returns what there is to say.
-func (p *Placement) Report() Report {
-	r := Report{Empty: len(p.portless) == 0, Portless: slices.Sorted(maps.Keys(p.portless))}
-	for _, f := range p.families {
-		r.Empty = r.Empty && len(f.candidates) == 0
-		for _, among := range f.conflicts {
-			r.Conflicts = append(r.Conflicts, among.lost...)
-		}
-	}
-	return r
-}

@@ -552,7 +552,8 @@ func TestEmptyBookkeeping(t *testing.T) {
 		c.change(nil, node.Name, rival.Name)
 	}
 	f := c.placement.families[0]
-	if n := len(f.candidates) + len(f.first) + len(f.conflicts) + len(f.disputed) + len(f.groups) + len(f.desired) + len(c.placement.portless) + len(c.slices); n > 0 {
+	if n := len(f.candidates) + len(f.first) + len(f.conflicts) + len(f.disputed) + len(f.groups) + len(f.desired) +
+		len(f.lost.lost) + len(c.placement.census.others) + len(c.slices); n > 0 {
 		t.Errorf("candidates %d, addresses %d, conflicts %d, groups %d, slices %d",
 			len(f.candidates), len(f.first), len(f.conflicts), len(f.groups), len(c.slices))
 	}

@@ -66,6 +66,34 @@ func (c *cluster) verify() {
 		if want, got := ranks(anew), ranks(c.placement); !reflect.DeepEqual(want, got) {
 			c.t.Fatalf("who makes a claim differs from what a full pass finds (-want +got):\n%s", gocmp.Diff(want, got))
 		}
+		if want, got := anew.Report(), c.placement.Report(); !reflect.DeepEqual(want, got) {
+			c.t.Fatalf("the report is %+v, and after a full pass %+v", got, want)
+		}
+	}
+	c.verifyCounts()
+}
+
+// verifyCounts compares what a Report counts with the nodes and what is shown of them.
+func (c *cluster) verifyCounts() {
+	c.t.Helper()
+	ready := map[string]bool{}
+	for _, slice := range c.list() {
+		for i := range slice.Endpoints {
+			e := &slice.Endpoints[i]
+			name := c.nameOf(slice, e)
+			ready[name] = ready[name] || *e.Conditions.Ready
+		}
+	}
+	want := Report{Selected: len(slices.Collect(c.selected()))}
+	for _, takes := range ready {
+		if takes {
+			want.Ready++
+		} else {
+			want.NotReady++
+		}
+	}
+	if got := c.placement.Report(); got.Selected != want.Selected || !c.view.publishNotReady && (got.Ready != want.Ready || got.NotReady != want.NotReady) {
+		c.t.Fatalf("the report is %+v, want %d ready, %d not, of %d selected", got, want.Ready, want.NotReady, want.Selected)
 	}
 }
 
@@ -74,8 +102,12 @@ type lostClaim struct{ claim, loser string }
 
 func lostIn(p *Placement) map[lostClaim]struct{} {
 	lost := map[lostClaim]struct{}{}
-	for _, c := range p.Report().Conflicts {
-		lost[lostClaim{c.Claim, c.Loser}] = struct{}{}
+	for _, f := range p.families {
+		for _, conflicts := range f.lost.lost {
+			for _, c := range conflicts {
+				lost[lostClaim{c.Claim, c.Loser}] = struct{}{}
+			}
+		}
 	}
 	return lost
 }
@@ -128,7 +160,7 @@ func (c *cluster) expected() map[string][]string {
 	taken := map[at]bool{}
 	expected := map[string][]string{}
 	for _, node := range ranked {
-		if selected, _ := c.lookup(node.Name); selected == nil {
+		if selected, _ := c.lookup(node.Name); selected == nil || selected.Traffic() == mirror.TrafficNone {
 			continue
 		}
 		for _, family := range c.view.families {

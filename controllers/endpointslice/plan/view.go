@@ -301,10 +301,18 @@ func (v *View) show(l look, addr netip.Addr) discoveryv1.Endpoint {
 		},
 		Hostname: l.hostname, Zone: l.zone, TargetRef: l.ref,
 	}
-	if l.zone != nil && v.zoneHints && ready && len(validation.IsValidLabelValue(*l.zone)) == 0 {
-		endpoint.Hints = &discoveryv1.EndpointHints{ForZones: []discoveryv1.ForZone{{Name: *l.zone}}}
+	if v.zoneHints && ready {
+		endpoint.Hints = hints(l.zone)
 	}
 	return endpoint
+}
+
+// hints returns which zones an endpoint in the zone is for; nil if there is none that a hint can name.
+func hints(zone *string) *discoveryv1.EndpointHints {
+	if ptr.Deref(zone, "") == "" || len(validation.IsValidLabelValue(*zone)) > 0 {
+		return nil
+	}
+	return &discoveryv1.EndpointHints{ForZones: []discoveryv1.ForZone{{Name: *zone}}}
 }
 
 // owns returns true if the slice belongs to the Service, not to an earlier one of the same name. One that lost its owner does:
