@@ -32,6 +32,7 @@ type refusalRig struct {
 }
 
 func newRefusalRig(t *testing.T, objects int, refuses func(string) error) *refusalRig {
+	t.Helper()
 	r := &refusalRig{T: t, now: began, alarm: map[types.NamespacedName]time.Time{}, refuses: refuses, written: map[types.NamespacedName]bool{}}
 	r.refusals = newRefusals(todo.New(), func(names ...types.NamespacedName) {
 		for _, name := range names {
