@@ -67,7 +67,7 @@ func TestAnAlteredObjectIsToldAtOnce(t *testing.T) {
 func TestFewEditsAreNoDispute(t *testing.T) {
 	d := newDisputes(todo.New(), "rollcall")
 	for i := range 100 {
-		d.repaired(types.NamespacedName{Namespace: "fleet", Name: fmt.Sprint(i)}, catga, false, began)
+		d.repaired(types.NamespacedName{Namespace: "fleet", Name: fmt.Sprintf("catga.web-%d", i)}, catga, false, began)
 	}
 	if text := d.text(catga, began); text != "" {
 		t.Errorf("it says %q", text)

@@ -298,6 +298,8 @@ func cureOf(err error) string {
 	switch text := err.Error(); {
 	case strings.Contains(text, `webhook "`):
 		return "look at the webhook, or exempt Rollcall's service account from it"
+	case apierrors.IsTooManyRequests(err):
+		return "give Rollcall's service account a priority level of its own"
 	case strings.Contains(text, "exceeded quota"):
 		return "raise the quota"
 	case strings.Contains(text, `" cannot `):

@@ -32,6 +32,7 @@ type refusalRig struct {
 }
 
 func newRefusalRig(t *testing.T, objects int, refuses func(string) error) *refusalRig {
+	t.Helper()
 	r := &refusalRig{T: t, now: began, alarm: map[types.NamespacedName]time.Time{}, refuses: refuses, written: map[types.NamespacedName]bool{}}
 	r.refusals = newRefusals(todo.New(), func(names ...types.NamespacedName) {
 		for _, name := range names {
@@ -189,6 +190,7 @@ func TestCuresAndKinds(t *testing.T) {
 		"quota":            {apierrors.NewForbidden(nodes, "n", errors.New("exceeded quota: q, requested: count/discoverednodes=1")), true, "quota"},
 		"no right":         {apierrors.NewForbidden(nodes, "n", errors.New(`User "u" cannot create resource "discoverednodes"`)), true, "right"},
 		"invalid":          {apierrors.NewInvalid(kind, "n", nil), true, "CustomResourceDefinitions"},
+		"too many":         {apierrors.NewTooManyRequests("later", 1), true, "priority level"},
 		"too large":        {apierrors.NewRequestEntityTooLargeError("x"), true, ""},
 		"conflict":         {apierrors.NewConflict(nodes, "n", errors.New("x")), false, ""},
 		"is there":         {apierrors.NewAlreadyExists(nodes, "n"), false, ""},

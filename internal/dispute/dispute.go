@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// Least and Most bound the time between two repairs of one object.
-	Least, Most = time.Second, time.Minute
+	// Least is the shortest time that a repair of an object waits.
+	Least = time.Second
+	// Most is the longest.
+	Most = time.Minute
 	// Calm is for how long an object has to stay as Rollcall writes it until all is forgotten.
 	Calm = 5 * time.Minute
 	// persistent is how many repairs are no coincidence.
