@@ -52,6 +52,8 @@ const (
 // next heartbeat is never at hand.
 type entry struct {
 	key string
+	// table is the one that the entry is in; nil once it was removed.
+	table *table
 
 	// timed is when the entry is looked at next. A heartbeat leaves it alone: a check that comes too early only sets the next one.
 	timed

@@ -18,7 +18,7 @@ type messages struct{ *table }
 // put applies that a message with a record has come, and has it read; it returns true if there is nothing to be read, since the message
 // repeats the one before it. While another bucket, prefix or mapping is being listed everything waits for the end of the listing.
 func (t messages) put(x *kv.Entry, c clock.PassiveClock) (repeats bool) {
-	e := t.entries[x.Key]
+	e := t.find(x)
 	if t.staged == nil && e != nil {
 		if t.hear(e, x); t.repeat(e, x) {
 			return true
@@ -46,7 +46,7 @@ func (t messages) repeat(e *entry, x *kv.Entry) bool {
 	if len(x.Value) > maxGlance || t.unread.holds(x.Key) || !e.quiet(t.timing.clock.Now(), t.timing.window()) {
 		return false
 	}
-	load, repeats := record.Repeats(x, &t.policy.Record, e.facts.Gist())
+	load, repeats := e.facts.Repeats(x, &t.policy.Record, e.load)
 	if repeats {
 		e.back, e.load, e.behind = false, load, e.node != nil
 	}

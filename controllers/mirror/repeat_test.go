@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
 
 // TestARepetitionIsNotRead: a heartbeat that says what is known already is done with when it comes. Any other waits until it was read, and
@@ -65,4 +67,41 @@ func TestARepetitionWhileItsKeyIsRead(t *testing.T) {
 		t.Errorf("%d are being read and %d wait, want one each", len(batch), len(f.table.unread.order))
 	}
 	f.pass(time.Second)
+}
+
+// TestMemo: what the Watcher keeps for a key leads to the key's entry, and never to one that is gone or another Mirror's.
+func TestMemo(t *testing.T) {
+	f, other := newFleet(t, testPolicy), newFleet(t, testPolicy)
+	memo := &kv.Memo{}
+	hear := func(f *fleet, n int, op kv.Operation) *Node {
+		x := f.raw("node.x", rec("x", n))
+		x.Memo, x.Operation = memo, op
+		f.Mirror.Entry(x)
+		f.read()
+		return f.Node("reg.x")
+	}
+	for i, step := range []struct {
+		of      *fleet
+		op      kv.Operation
+		address string
+		known   bool
+	}{
+		{f, kv.Put, "10.0.0.0", false}, // It joined after it was looked for.
+		{f, kv.Put, "10.0.0.1", true},
+		{f, kv.Unregister, "", true},
+		{f, kv.Put, "10.0.0.3", false},
+		{f, kv.Put, "10.0.0.4", true},
+		{other, kv.Put, "10.0.0.5", false},
+		{other, kv.Put, "10.0.0.6", true},
+		{f, kv.Put, "10.0.0.7", true},
+	} {
+		node := hear(step.of, i, step.op)
+		if (node == nil) != (step.address == "") || node != nil && node.Addresses[0].String() != step.address {
+			t.Errorf("step %d: %+v, want it at %q", i, node, step.address)
+		}
+		e, _ := memo.Of.(*entry)
+		if known := e != nil; known != step.known || known && step.address != "" && e != step.of.table.entries["node.x"] {
+			t.Errorf("step %d: the memo has %+v", i, e)
+		}
+	}
 }

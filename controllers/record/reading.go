@@ -39,7 +39,7 @@ type Reading struct {
 func Read(x *kv.Entry, p *Policy, last Gist) (r Reading) {
 	s := skimmedOf(x, p)
 	if s.gist != 0 && s.gist == last {
-		r.repeats, r.load = last, loadText(s.load)
+		r.repeats, r.load = last, s.shown("")
 		return r
 	}
 	r.facts.Origin = rollcallv1alpha1.OriginExternal
@@ -52,17 +52,17 @@ func Read(x *kv.Entry, p *Policy, last Gist) (r Reading) {
 	return r
 }
 
-// Repeats returns true for a message whose record repeats the one with that gist, and the load that the node says it has. It takes no
-// longer than the record is long.
-func Repeats(x *kv.Entry, p *Policy, last Gist) (load string, repeats bool) {
-	if last == 0 {
+// Repeats returns true for a message whose record repeats that of the node's Facts, and the load that the node says it has, which was
+// load. It takes no longer than the record is long.
+func (f *Facts) Repeats(x *kv.Entry, p *Policy, load string) (now string, repeats bool) {
+	if f.gist == 0 {
 		return "", false
 	}
 	s := skimmedOf(x, p)
-	if s.gist != last {
+	if s.gist != f.gist {
 		return "", false
 	}
-	return loadText(s.load), true
+	return s.shown(load), true
 }
 
 // skimmedOf returns what a message's text says as far as it is known without decoding it.

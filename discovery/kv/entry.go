@@ -54,7 +54,13 @@ type Entry struct {
 	TTL time.Duration
 	// Operation is what the message did.
 	Operation Operation
+	// Memo is the same for each message of the key, for as long as the Watcher remembers the key; nil for a message that comes another
+	// way.
+	Memo *Memo
 }
+
+// Memo is where a [Sink] may keep what it knows of a key, so that it need not look for it each time. The Watcher does not look at it.
+type Memo struct{ Of any }
 
 // The headers of NATS Key-Value: ADR-8 (operations), ADR-43 (TTLs) and ADR-48 (markers) of nats-architecture-and-design.
 const (

@@ -23,6 +23,7 @@ type keyState struct {
 	written  int64  // the server's timestamp of the last message in Unix nanoseconds
 	seen     uint32 // the last listing that held the key
 	life     life
+	memo     Memo // of the sink
 }
 
 // life is the TTL of a key's last message in seconds, or one of the values below.
@@ -117,19 +118,19 @@ func (k *keys) reset() {
 	}
 }
 
-// apply notes an entry of the consumer whose listing has that generation, and reports whether it is newer than what was
-// delivered before. A key for which there is no room is as if it were not in the bucket.
-func (k *keys) apply(e Entry, generation uint32) bool {
+// apply notes an entry of the consumer whose listing has that generation. It returns what is remembered of the key, nil if the entry
+// is not newer than what was delivered before. A key for which there is no room is as if it were not in the bucket.
+func (k *keys) apply(e Entry, generation uint32) *keyState {
 	s := k.byName[e.Key]
 	switch {
 	case s == nil && k.full(e.Key):
 		k.leftOut = true
-		return false
+		return nil
 	case s == nil:
 		s = k.add(e.Key)
 	case e.Revision <= s.revision:
 		s.seen = max(s.seen, generation)
-		return false
+		return nil
 	case s.life == gone:
 		k.removals--
 	}
@@ -137,7 +138,7 @@ func (k *keys) apply(e Entry, generation uint32) bool {
 		k.removals++
 	}
 	s.seen, s.revision, s.written = max(s.seen, generation), e.Revision, e.Written.UnixNano()
-	return true
+	return s
 }
 
 // sweep ends the listing with that generation, which is complete up to the revision upTo. It returns the live keys that

@@ -179,7 +179,11 @@ func (r *run) receive(s *session, m *nats.Msg, at time.Time) {
 
 // deliver hands the sink an entry that is newer than what it was handed before.
 func (r *run) deliver(s *session, e Entry, at time.Time) {
-	if r.o.matches(e.Key) && r.keys.apply(e, s.generation) {
+	if !r.o.matches(e.Key) {
+		return
+	}
+	if known := r.keys.apply(e, s.generation); known != nil {
+		e.Memo = &known.memo
 		r.sink.Entry(s.dated(e, at))
 	}
 }
