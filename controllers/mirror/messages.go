@@ -162,6 +162,9 @@ func (t messages) join(w *waiting) {
 	t.restore(e)
 	e.facts.Judge(t.labels, &t.policy.Record, nil)
 	t.insert(e)
+	if w.Memo != nil {
+		w.Memo.Of = e
+	}
 }
 
 // adopt takes over what was read of a known node's message. Where it changes nothing that is shown, it costs no more than a
