@@ -9,7 +9,7 @@ import (
 )
 
 // TestARepetitionIsNotRead: a heartbeat that says what is known already is done with when it comes. Any other waits until it was read, and
-// what comes after one that waits waits behind it.
+// whatever comes after it does so too.
 func TestARepetitionIsNotRead(t *testing.T) {
 	const first, again = `{"NodeId":"x","Endpoint":"http://10.0.0.1:80","Load":0.1}`, `{"NodeId":"x","Endpoint":"http://10.0.0.1:80","Load":0.25}`
 	moved := strings.Replace(again, "10.0.0.1", "10.0.0.2", 1)

@@ -258,7 +258,7 @@ func (t *table) rename(e *entry) {
 	if e.name != "" && after == e.after {
 		return
 	}
-	name := ""
+	var name string
 	if e.after = after; after != "" {
 		name = record.Name(t.registry.Name, after)
 	} else {

@@ -127,7 +127,7 @@ func parseDelivered(m *nats.Msg, subjectPrefix string) (delivered, error) {
 		return delivered{}, fmt.Errorf("a message on %q has the reply subject %q, which is none of a consumer", m.Subject, m.Reply)
 	}
 	key := strings.TrimPrefix(m.Subject, subjectPrefix)
-	return delivered{entry: newEntry(key, m.Header, m.Data, p.stream, time.Unix(0, int64(p.written))), sequence: p.consumer}, nil //nolint:gosec // A time.
+	return delivered{entry: newEntry(key, m.Header, m.Data, p.stream, time.Unix(0, int64(p.written))), sequence: p.consumer}, nil
 }
 
 // place is where a message stands, in the stream and in what its consumer has sent, and when the server got it, in Unix nanoseconds.
