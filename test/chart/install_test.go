@@ -195,12 +195,14 @@ func newRegistry(namespace, server string) *rollcallv1alpha1.NodeRegistry {
 	return registry
 }
 
+// eventually waits until something holds. The API server takes its time to finish off a definition that was just made: what fails then
+// it tries again with waits that double.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for began := time.Now(); !holds(); <-ticker.C {
-		if time.Since(began) > time.Minute {
+		if time.Since(began) > 4*time.Minute {
 			t.Fatalf("waited %s for %s", time.Since(began), what)
 		}
 	}
