@@ -17,7 +17,7 @@
 // # From an event to a slice
 //
 //  1. The Watcher delivers a kv.Entry to Mirror.Entry, on its own goroutine. That the node lives, or that its key was deleted,
-//     counts at once; the record waits to be read.
+//     counts at once; the record waits to be read, unless a look at its text tells that it repeats what is known.
 //  2. Mirror.Read, on a goroutine of the registry's session, makes a record.Reading of it, without the Mirror's lock. The Mirror
 //     compares it with what it knows. If only the heartbeat is new, that is all. Else it applies the change to one entry and
 //     marks what depends on it.

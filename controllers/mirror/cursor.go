@@ -82,11 +82,14 @@ func merge(changes []Change) map[types.NamespacedName]Change {
 // Put adds what is published with that revision.
 func (c *Cursor) Put(revision uint64, nodes []Change, settled ...types.NamespacedName) {
 	c.add(revision, func() {
+		several := len(c.changes) > 0 // What is published at once has no node twice.
 		c.changes = append(c.changes, nodes...)
 		c.settled.Insert(settled...)
 		if len(c.changes) > c.limit {
-			// One node that changes all the time must not fill the memory while the projection waits for the API server.
-			c.changes = slices.Collect(maps.Values(merge(c.changes)))
+			if several {
+				// One node that changes all the time must not fill the memory while the projection waits for the API server.
+				c.changes = slices.Collect(maps.Values(merge(c.changes)))
+			}
 			c.limit = max(cursorLimit, 2*len(c.changes))
 		}
 	})

@@ -20,7 +20,9 @@
 //
 // A message is evidence when it arrives: the node lives, or its key was deleted. What its record says counts once it was read, by
 // whoever calls Read, in the order in which the keys came, the latest message of each; see unread. A node that is silent is back
-// once its record was read. A listing is complete once everything that it has shown was read.
+// once its record was read. A listing is complete once everything that it has shown was read. A heartbeat that repeats the record
+// that is known, in a text that is short, has nothing to be read: it is done with when it comes, unless an earlier message of its key
+// waits.
 //
 // A record that is refused leaves who the node is and how it is reached as it was; see record.Reading. After a change of how
 // records are read, or of the bucket that they come from, everything is staged: what the listing shows is applied in one step at
@@ -85,7 +87,7 @@
 //
 // # Cost
 //
-// A heartbeat that repeats the last one is not decoded, and one that changes nothing makes no new Node, whatever the number of nodes;
-// it moves no timer. Reading takes a share of a processor, so that no registry slows another.
+// A heartbeat that repeats the last one is neither kept nor decoded, and one that changes nothing makes no new Node, whatever the number
+// of nodes; it moves no timer. Reading takes a share of a processor, so that no registry slows another.
 // Only a deadline that is near counts the nodes, at most once in 50 ms, and a guard that holds nodes counts once a second.
 package mirror

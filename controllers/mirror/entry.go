@@ -47,33 +47,25 @@ const (
 )
 
 // entry is what the table knows of one key. Times are on the registry's listening clock where they are durations.
+//
+// What a heartbeat looks at comes first, up to the beginning of the facts: memory is read in pieces, and of 100,000 entries that of the
+// next heartbeat is never at hand.
 type entry struct {
-	key, name string
-	// after is the node ID that the name is made of; empty: it is made of the key.
-	after string
-	facts record.Facts
-	load  string
-	// remembered is true until the first message was read: the facts are what the DiscoveredNode says.
-	remembered bool
-	// forgotten is true for an entry that may have had a good record before the Mirror began; see memory.
-	forgotten bool
-	// foreign is true for a key without the prefix of the policy, which had it under another one.
-	foreign bool
+	key string
+	// table is the one that the entry is in; nil once it was removed.
+	table *table
+
+	// timed is when the entry is looked at next. A heartbeat leaves it alone: a check that comes too early only sets the next one.
+	timed
 
 	// written is the server's timestamp of the last message, ttl the message's own TTL (zero: the bucket's, negative: none).
-	written   time.Time
-	ttl       time.Duration
-	revision  uint64
-	firstSeen time.Time
+	written  time.Time
+	ttl      time.Duration
+	revision uint64
 
-	heard   liveness.Heard
-	silence silence
-	// back is true once a silent node has been heard, until its record is read and silence ends.
-	back bool
+	heard liveness.Heard
 	// interval is how often the node heartbeats; zero while nobody knows.
 	interval time.Duration
-	// since is when the node became stale or expired.
-	since time.Duration
 	// answer is when the stream's leader had nothing newer, pending from a moment before the next deadline until then, and never
 	// as long as it need not be asked.
 	answer time.Duration
@@ -81,8 +73,36 @@ type entry struct {
 	absent time.Duration
 	// notBefore is the earliest deadline that the guard has left the node when it let go.
 	notBefore time.Duration
+	silence   silence
+	shadow    shadow
+	// back is true once a silent node has been heard, until its record is read and silence ends.
+	back bool
 	// accepted is true once a person has accepted the node's silence.
 	accepted bool
+	// remembered is true until the first message was read: the facts are what the DiscoveredNode says.
+	remembered bool
+	// behind is true while node lacks the last heartbeat: a new Node each time would fill the memory, as whoever shows the node
+	// holds the one before.
+	behind bool
+	// node is what was published last.
+	node *Node
+	load string
+
+	turns turns
+	// counted is what the entry contributes to the counts.
+	counted contribution
+	facts   record.Facts
+
+	name string
+	// after is the node ID that the name is made of; empty: it is made of the key.
+	after string
+	// forgotten is true for an entry that may have had a good record before the Mirror began; see memory.
+	forgotten bool
+	// foreign is true for a key without the prefix of the policy, which had it under another one.
+	foreign   bool
+	firstSeen time.Time
+	// since is when the node became stale or expired.
+	since time.Duration
 
 	cordoned bool
 	// duplicate is true while another entry has the same node ID and the better claim to its name; at is the entry's place
@@ -92,26 +112,16 @@ type entry struct {
 	// junior is true for a duplicate of before a restart: creation times are whole seconds, so they alone would not tell
 	// which of two is older.
 	junior bool
+	// marked is true while the entry waits for settle.
+	marked bool
 	// placed is the moment at which the node registered at its addresses.
 	placed moment
-	shadow shadow
-	turns  turns
-
-	// indexed is what the table has indexed the entry by, counted what it contributes to the counts, and node what was published
-	// last. behind is true while it lacks the last heartbeat: a new Node each time would fill the memory, as whoever shows the node
-	// holds the one before. marked is true while the entry waits for settle.
+	// indexed is what the table has indexed the entry by.
 	indexed index
-	counted contribution
-	node    *Node
-	behind  bool
-	marked  bool
 
 	// labelled is where the entry is with others whose labels are the same, place its place among them; nil while it has no node.
 	labelled *labelled
 	place    int
-
-	// timed is when the entry is looked at next. A heartbeat leaves it alone: a check that comes too early only sets the next one.
-	timed
 }
 
 // index is what a table indexes an entry by.

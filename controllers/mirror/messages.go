@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/rollcall-dev/rollcall/controllers/record"
 	"github.com/rollcall-dev/rollcall/discovery/kv"
 )
@@ -13,22 +15,42 @@ import (
 // says.
 type messages struct{ *table }
 
-// put applies that a message with a record has come, and has it read. While another bucket, prefix or mapping is being listed
-// everything waits for the end of the listing.
-func (t messages) put(x *kv.Entry, now time.Time) {
-	if t.staged == nil {
-		t.hear(x)
+// put applies that a message with a record has come, and has it read; it returns true if there is nothing to be read, since the message
+// repeats the one before it. While another bucket, prefix or mapping is being listed everything waits for the end of the listing.
+func (t messages) put(x *kv.Entry, c clock.PassiveClock) (repeats bool) {
+	e := t.find(x)
+	if t.staged == nil && e != nil {
+		if t.hear(e, x); t.repeat(e, x) {
+			return true
+		}
 	}
-	w := waiting{Entry: *x, heard: t.timing.clock.Hear(x.Age), queued: now}
+	w := waiting{Entry: *x, heard: t.timing.clock.Hear(x.Age), queued: c.Now()}
 	if len(w.Value) > record.MaxRecordSize {
 		w.Value = oversize[:]
 	}
-	if t.entries[x.Key] == nil && t.unread.bytes+w.bytes() > t.room() {
+	if e == nil && t.unread.bytes+w.bytes() > t.room() {
 		t.unread.drop(x.Key)
 		t.out.state = t.excess.put(w) || t.out.state
-		return
+		return false
 	}
 	t.unread.push(w)
+	return false
+}
+
+// maxGlance is the size of a record up to which a look at its text takes hardly longer than receiving it did.
+const maxGlance = 4 << 10
+
+// repeat applies a message whose record says what is known and shown of the node already, and returns false for any other. So most
+// heartbeats are neither kept nor read.
+func (t messages) repeat(e *entry, x *kv.Entry) bool {
+	if len(x.Value) > maxGlance || t.unread.holds(x.Key) || !e.quiet(t.timing.clock.Now(), t.timing.window()) {
+		return false
+	}
+	load, repeats := e.facts.Repeats(x, &t.policy.Record, e.load)
+	if repeats {
+		e.back, e.load, e.behind = false, load, e.node != nil
+	}
+	return repeats
 }
 
 // oversize stands for every value that is refused for its size.
@@ -50,11 +72,7 @@ func (t messages) room() int {
 }
 
 // hear applies a sign of life. A message that a listing shows again is one only for who knows the node from memory alone.
-func (t messages) hear(x *kv.Entry) {
-	e := t.entries[x.Key]
-	if e == nil {
-		return
-	}
+func (t messages) hear(e *entry, x *kv.Entry) {
 	// Another bucket counts its revisions from the beginning, so the revision alone does not name the message.
 	again := x.Revision == e.revision && (e.remembered || x.Written.Equal(e.written))
 	switch {
@@ -124,7 +142,7 @@ func (t messages) read(w *waiting) {
 		t.drop(w.Key)
 	case e != nil:
 		if w.Revision > e.revision && w.Written.After(e.written) {
-			t.hear(&w.Entry) // When it came, the first message of its key was being read.
+			t.hear(e, &w.Entry) // When it came, the first message of its key was being read.
 		}
 		t.adopt(e, w.reading)
 	case t.full():
@@ -144,6 +162,9 @@ func (t messages) join(w *waiting) {
 	t.restore(e)
 	e.facts.Judge(t.labels, &t.policy.Record, nil)
 	t.insert(e)
+	if w.Memo != nil {
+		w.Memo.Of = e
+	}
 }
 
 // adopt takes over what was read of a known node's message. Where it changes nothing that is shown, it costs no more than a
@@ -237,8 +258,8 @@ func (t messages) commit() {
 		}
 	}
 	for _, w := range t.unread.byKey {
-		if w.Operation == kv.Put {
-			t.hear(&w.Entry)
+		if e := t.entries[w.Key]; e != nil && w.Operation == kv.Put {
+			t.hear(e, &w.Entry)
 		}
 	}
 	for key, e := range t.entries {
@@ -255,7 +276,9 @@ func (t messages) shown(w *waiting) {
 		t.dropForeign(&w.Entry)
 		return
 	}
-	t.hear(&w.Entry)
+	if e := t.entries[w.Key]; e != nil {
+		t.hear(e, &w.Entry)
+	}
 	t.read(w)
 	t.settle(w.Written)
 }

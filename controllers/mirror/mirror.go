@@ -225,7 +225,10 @@ func (m *Mirror) Entry(x kv.Entry) {
 	m.tally.Events[x.Operation]++
 	switch x.Operation {
 	case kv.Put:
-		messages{&m.table}.put(&x, m.clock.Now())
+		if (messages{&m.table}).put(&x, m.clock) && !m.out.state {
+			m.mu.Unlock() // Nothing has come of it.
+			return
+		}
 	case kv.Unregister:
 		messages{&m.table}.unregister(&x)
 		m.out.settled = m.memory.unregistered(m.table.policy, m.registry.Name, x.Key) || m.out.settled

@@ -102,7 +102,7 @@ func (t silences) protect(now time.Time, over bool) {
 }
 
 // asks returns true if the leader is to be asked for the entry.
-func (t silences) asks(e *entry) bool { return e.answer == pending && t.entries[e.key] == e }
+func (t silences) asks(e *entry) bool { return e.answer == pending && e.table == t.table }
 
 // hold has the guard hold the node, and returns false if it does not.
 func (t silences) hold(e *entry) bool {

@@ -49,9 +49,25 @@ type table struct {
 	out     *outbox
 }
 
+// find returns the entry of a message's key, nil if there is none. Where the Watcher has found what it knows of the key, the entry is
+// at hand: to look for each of 100,000 keys is most of what a heartbeat costs besides receiving it.
+func (t *table) find(x *kv.Entry) *entry {
+	if x.Memo == nil {
+		return t.entries[x.Key]
+	}
+	if e, _ := x.Memo.Of.(*entry); e != nil && e.table == t {
+		return e
+	}
+	e := t.entries[x.Key]
+	if x.Memo.Of = nil; e != nil {
+		x.Memo.Of = e
+	}
+	return e
+}
+
 // insert adds an entry.
 func (t *table) insert(e *entry) {
-	e.answer, e.index = never, unqueued
+	e.answer, e.index, e.table = never, unqueued, t
 	t.entries[e.key] = e
 	if e.foreign {
 		t.foreign++
@@ -64,6 +80,7 @@ func (t *table) insert(e *entry) {
 // remove forgets an entry. Whoever waited for its name gets it.
 func (t *table) remove(e *entry) {
 	delete(t.entries, e.key)
+	e.table = nil
 	if e.foreign {
 		t.foreign--
 	}
@@ -139,13 +156,13 @@ func (t *table) settle(at time.Time) {
 		batch := t.marked
 		t.marked = nil
 		for _, e := range batch {
-			if t.entries[e.key] == e {
+			if e.table == t {
 				t.index(e)
 			}
 		}
 		marked = append(marked, batch...)
 	}
-	marked = slices.DeleteFunc(marked, func(e *entry) bool { return t.entries[e.key] != e })
+	marked = slices.DeleteFunc(marked, func(e *entry) bool { return e.table != t })
 	for _, e := range marked {
 		t.rename(e)
 	}
@@ -241,9 +258,11 @@ func (t *table) rename(e *entry) {
 	if e.name != "" && after == e.after {
 		return
 	}
-	name := record.KeyName(t.registry.Name, e.key)
+	var name string
 	if e.after = after; after != "" {
 		name = record.Name(t.registry.Name, after)
+	} else {
+		name = record.KeyName(t.registry.Name, e.key)
 	}
 	if t.names[e.name] == e {
 		delete(t.names, e.name)

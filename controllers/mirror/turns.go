@@ -12,12 +12,12 @@ const remarkShared = "two writers write the key in turn, so the endpoint jumps f
 // turns notices when two writers write one key in turn: where the node is reached goes back and forth. A node that moves, or
 // that moves and comes back once, is no such case. The zero value is ready for use.
 type turns struct {
-	// past are the places of before, the latest first, and here is the one of now.
-	past [3]uint64
-	here uint64
 	// back counts how often the node was back at a place of before, without a pause of one window. last is when that was last.
 	back int
 	last time.Duration
+	// past are the places of before, the latest first, and here is the one of now.
+	past [3]uint64
+	here uint64
 }
 
 // often is how many times a node is back at a place of before until somebody should know.

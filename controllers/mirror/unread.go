@@ -107,6 +107,11 @@ func (u *unread) give(batch []*waiting) {
 // read returns true once everything before that place has been read.
 func (u *unread) read(place int) bool { return u.done >= place && len(u.reading) == 0 }
 
+// holds returns true for a key of which a message waits, or is being read.
+func (u *unread) holds(key string) bool {
+	return len(u.byKey) > 0 && u.byKey[key] != nil || len(u.reading) > 0 && u.reading[key] != nil
+}
+
 // drop forgets what is known of the key. A later message of the key gets its place.
 func (u *unread) drop(key string) {
 	if w := u.byKey[key]; w != nil {

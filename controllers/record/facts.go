@@ -16,6 +16,13 @@ import (
 // Facts are what is known of a node, as far as a projection shows it. A heartbeat leaves them as they are. Their maps and
 // slices are shared and must not be written to.
 type Facts struct {
+	// gist is that of the record that the facts come from; zero if what repeats it would say something else.
+	gist Gist
+	// source is the fingerprint of the Reading that the facts come from; zero if they come from what was written down.
+	source fingerprint
+	// Refusal is why the last record was refused; its zero value if it was accepted.
+	Refusal Fault
+
 	ID, DisplayName string
 	// Addresses are the node's IP addresses, in the record's order, without zone and unmapped.
 	Addresses []netip.Addr
@@ -29,8 +36,6 @@ type Facts struct {
 	Origin string
 	// Good is true once a record was accepted: Addresses and Ports are those of the last one that was.
 	Good bool
-	// Refusal is why the last record was refused; its zero value if it was accepted.
-	Refusal Fault
 	// whole is the metadata as it was when it could last be read completely.
 	whole map[string]string
 	// leftOut are the members of the last record that only inform and of which something could not be read.
@@ -51,11 +56,6 @@ type Facts struct {
 	Remarks []string
 	// Verdict is why the node takes no traffic, whatever else is so; its zero value if it may.
 	Verdict Fault
-
-	// source is the fingerprint of the Reading that the facts come from; zero if they come from what was written down.
-	source fingerprint
-	// gist is that of the record that the facts come from; zero if what repeats it would say something else.
-	gist Gist
 }
 
 // Port is one port of a node.

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // Gist is a hash of a record's text without the values of LastSeen and Load, which are all that a heartbeat changes. Finding out
@@ -19,7 +20,8 @@ const memberLastSeen, memberLoad = "LastSeen", "Load"
 // skimmed is what a record's text says besides its gist.
 type skimmed struct {
 	gist Gist
-	load *float64
+	// load is the number as it is written; empty if there is none.
+	load []byte
 	seen time.Time
 }
 
@@ -34,7 +36,8 @@ func skim(text []byte) (s skimmed) {
 		var ok bool
 		switch name := t.text[t.name:t.named]; {
 		case string(name) == memberLoad && s.load == nil:
-			s.load, ok = loadIn(t.text[t.value:t.at])
+			s.load = t.text[t.value:t.at]
+			ok = plainNumber(s.load) || isNumber(s.load)
 		case string(name) == memberLastSeen && s.seen.IsZero():
 			s.seen, ok = timeIn(t.text[t.value:t.at])
 		case !mistakable(name):
@@ -58,13 +61,59 @@ func skim(text []byte) (s skimmed) {
 // mistakable returns true for the name of a member that a decoder, to which the case of letters is nothing, might take for one that
 // the gist leaves out.
 func mistakable(name []byte) bool {
-	unusual := func(r rune) bool { return r == '\\' || r >= 0x80 }
-	return bytes.EqualFold(name, []byte(memberLoad)) || bytes.EqualFold(name, []byte(memberLastSeen)) || bytes.ContainsFunc(name, unusual)
+	for _, c := range name {
+		if c == '\\' || c >= utf8.RuneSelf {
+			return true
+		}
+	}
+	switch len(name) {
+	case len(memberLoad):
+		return bytes.EqualFold(name, []byte(memberLoad))
+	case len(memberLastSeen):
+		return bytes.EqualFold(name, []byte(memberLastSeen))
+	}
+	return false
 }
 
-func loadIn(value []byte) (*float64, bool) {
-	load, err := strconv.ParseFloat(string(value), 64)
-	return &load, err == nil && json.Valid(value)
+// maxDigits is how many digits of a number a float64 holds, whichever they are.
+const maxDigits = 15
+
+// plainNumber returns true for a number that is shown as it is written: a decimal with no more digits than are needed.
+func plainNumber(value []byte) bool {
+	whole, fraction, point := bytes.Cut(value, []byte("."))
+	if len(value) > maxDigits || !digits(whole) || len(whole) > 1 && whole[0] == '0' {
+		return false
+	}
+	return !point || digits(fraction) && fraction[len(fraction)-1] != '0'
+}
+
+func digits(text []byte) bool {
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(text) > 0
+}
+
+// isNumber returns true for a number of JSON that a float64 can hold.
+func isNumber(value []byte) bool {
+	_, err := strconv.ParseFloat(string(value), 64)
+	return err == nil && json.Valid(value)
+}
+
+// shown returns the load as it is shown; last is what it was, which it most likely is still.
+func (s *skimmed) shown(last string) string {
+	switch {
+	case len(s.load) == 0:
+		return ""
+	case !plainNumber(s.load):
+		load, _ := strconv.ParseFloat(string(s.load), 64) // It is a number.
+		return loadText(&load)
+	case string(s.load) == last:
+		return last
+	}
+	return string(s.load)
 }
 
 // timeIn reads a time as .NET writes it: RFC 3339, but the zone may be missing, which then is UTC.

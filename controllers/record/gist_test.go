@@ -144,3 +144,25 @@ func FuzzSkim(f *testing.F) {
 		}
 	})
 }
+
+// FuzzLoad: a load is shown as the number that it is, however it is written.
+func FuzzLoad(f *testing.F) {
+	for _, value := range []string{"0", "-0", "0.5", "0.50", "00.5", ".5", "5.", "1e3", "100", "123456789012345.5", "0.1234567890123456", "1e999", "null", `"1"`, "0x1", "1_0"} {
+		f.Add(value)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		s := skim([]byte(`{"Load":` + value + `}`))
+		if s.gist == 0 || string(s.load) != value {
+			return
+		}
+		var load float64
+		if err := json.Unmarshal([]byte(value), &load); err != nil {
+			t.Fatalf("%q is taken for a number: %v", value, err)
+		}
+		for _, last := range []string{"", "0.5", value} {
+			if got, want := s.shown(last), loadText(&load); got != want {
+				t.Errorf("%q after %q is shown as %q, want %q", value, last, got, want)
+			}
+		}
+	})
+}

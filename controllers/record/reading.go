@@ -37,15 +37,9 @@ type Reading struct {
 // Read reads a message of the bucket. It never fails: what can't be read gives a reading that is refused. A record with the gist
 // last, that of the node's Facts, repeats the one that these come from, and is not decoded.
 func Read(x *kv.Entry, p *Policy, last Gist) (r Reading) {
-	var s skimmed
-	if p.Plain() && len(x.Value) <= MaxRecordSize {
-		s = skim(x.Value)
-	}
-	if !s.seen.IsZero() && s.seen.Sub(x.Written).Abs() > maxSkew {
-		s.gist = 0 // There may be something to remark.
-	}
+	s := skimmedOf(x, p)
 	if s.gist != 0 && s.gist == last {
-		r.repeats, r.load = last, loadText(s.load)
+		r.repeats, r.load = last, s.shown("")
 		return r
 	}
 	r.facts.Origin = rollcallv1alpha1.OriginExternal
@@ -56,6 +50,30 @@ func Read(x *kv.Entry, p *Policy, last Gist) (r Reading) {
 		r.facts.gist = s.gist
 	}
 	return r
+}
+
+// Repeats returns true for a message whose record repeats that of the node's Facts, and the load that the node says it has, which was
+// load. It takes no longer than the record is long.
+func (f *Facts) Repeats(x *kv.Entry, p *Policy, load string) (now string, repeats bool) {
+	if f.gist == 0 {
+		return "", false
+	}
+	s := skimmedOf(x, p)
+	if s.gist != f.gist {
+		return "", false
+	}
+	return s.shown(load), true
+}
+
+// skimmedOf returns what a message's text says as far as it is known without decoding it.
+func skimmedOf(x *kv.Entry, p *Policy) (s skimmed) {
+	if p.Plain() && len(x.Value) <= MaxRecordSize {
+		s = skim(x.Value)
+	}
+	if !s.seen.IsZero() && s.seen.Sub(x.Written).Abs() > maxSkew {
+		s.gist = 0 // There may be something to remark.
+	}
+	return s
 }
 
 // Repeats returns true if the record was not decoded, so that the reading is one only for the Facts that it repeats.

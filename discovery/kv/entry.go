@@ -54,7 +54,13 @@ type Entry struct {
 	TTL time.Duration
 	// Operation is what the message did.
 	Operation Operation
+	// Memo is the same for each message of the key, for as long as the Watcher remembers the key; nil for a message that comes another
+	// way.
+	Memo *Memo
 }
+
+// Memo is where a [Sink] may keep what it knows of a key, so that it need not look for it each time. The Watcher does not look at it.
+type Memo struct{ Of any }
 
 // The headers of NATS Key-Value: ADR-8 (operations), ADR-43 (TTLs) and ADR-48 (markers) of nats-architecture-and-design.
 const (
@@ -116,13 +122,46 @@ type delivered struct {
 
 // parseDelivered reads a message that a consumer delivered for a subject below subjectPrefix.
 func parseDelivered(m *nats.Msg, subjectPrefix string) (delivered, error) {
-	meta, err := m.Metadata()
-	if err != nil {
-		return delivered{}, fmt.Errorf("reading the metadata of a message on %q: %w", m.Subject, err)
+	p, ok := parsePlace(m.Reply)
+	if !ok {
+		return delivered{}, fmt.Errorf("a message on %q has the reply subject %q, which is none of a consumer", m.Subject, m.Reply)
 	}
 	key := strings.TrimPrefix(m.Subject, subjectPrefix)
-	return delivered{
-		entry:    newEntry(key, m.Header, m.Data, meta.Sequence.Stream, meta.Timestamp),
-		sequence: meta.Sequence.Consumer,
-	}, nil
+	return delivered{entry: newEntry(key, m.Header, m.Data, p.stream, time.Unix(0, int64(p.written))), sequence: p.consumer}, nil
+}
+
+// place is where a message stands, in the stream and in what its consumer has sent, and when the server got it, in Unix nanoseconds.
+type place struct{ stream, consumer, written uint64 }
+
+// The reply subjects of what a consumer delivers, by the number of their tokens:
+//
+//	9: $JS.ACK.<stream>.<consumer>.<deliveries>.<place in the stream>.<place in the consumer>.<time>.<pending>
+//	from 11 on: $JS.ACK.<domain>.<hash of the account>.<stream>. and so on
+const tokensAlone, tokensOfDomain = 9, 11
+
+// parsePlace reads a reply subject. The client does so too, and leaves half a kilobyte of each to the garbage collector.
+func parsePlace(reply string) (p place, ok bool) {
+	before := 5
+	if !strings.HasPrefix(reply, "$JS.ACK.") {
+		return p, false
+	}
+	switch tokens := strings.Count(reply, ".") + 1; {
+	case tokens >= tokensOfDomain:
+		before += 2
+	case tokens != tokensAlone:
+		return p, false
+	}
+	for range before {
+		_, reply, _ = strings.Cut(reply, ".")
+	}
+	for _, into := range []*uint64{&p.stream, &p.consumer, &p.written} {
+		var digits string
+		digits, reply, _ = strings.Cut(reply, ".")
+		n, err := strconv.ParseUint(digits, 10, 64)
+		if err != nil {
+			return p, false
+		}
+		*into = n
+	}
+	return p, true
 }

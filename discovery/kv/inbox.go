@@ -18,7 +18,7 @@ const (
 	// leastWeight is what a message takes besides its text, and headerWeight what one of its headers does.
 	leastWeight  = 512
 	headerWeight = 256
-	// easedEvery is after how many messages that were worked off the dialer hears of it.
+	// easedEvery is after how many messages that were worked off the inbox and the dialer hear of it.
 	easedEvery = 64
 )
 
@@ -31,9 +31,9 @@ type inbox struct {
 	mu       sync.Mutex
 	sub      *nats.Subscription
 	messages []*nats.Msg
+	spare    []*nats.Msg // room for messages
 	arrived  time.Time
 	pending  int // the weight of what was added and is not worked off
-	worked   int // messages worked off
 	closed   bool
 }
 
@@ -55,7 +55,6 @@ func (in *inbox) add(m *nats.Msg) {
 		in.messages = append(in.messages, m)
 		in.pending += w
 	}
-	in.arrived = time.Now()
 	in.mu.Unlock()
 	select {
 	case in.wake <- struct{}{}:
@@ -63,14 +62,16 @@ func (in *inbox) add(m *nats.Msg) {
 	}
 }
 
-// done notes that a message was worked off.
-func (in *inbox) done(m *nats.Msg) {
+// done notes that messages were worked off.
+func (in *inbox) done(messages []*nats.Msg) {
+	worked := 0
+	for _, m := range messages {
+		worked += weight(m)
+	}
 	in.mu.Lock()
-	in.pending -= weight(m)
-	in.worked++
-	eased := in.dialer != nil && (in.worked%easedEvery == 0 || in.pending == 0)
+	in.pending -= worked
 	in.mu.Unlock()
-	if eased {
+	if in.dialer != nil {
 		in.dialer.Eased()
 	}
 }
@@ -108,13 +109,30 @@ func (in *inbox) follow(sub *nats.Subscription) {
 	in.sub, in.arrived = sub, time.Now()
 }
 
-// take returns what has arrived since the last call, in order.
-func (in *inbox) take() []*nats.Msg {
+// take returns what has arrived since the last call, in order; at is the time. It is to be given back.
+func (in *inbox) take(at time.Time) []*nats.Msg {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	m := in.messages
-	in.messages = nil
+	in.messages, in.spare = in.spare, nil
+	if len(m) > 0 {
+		in.arrived = at
+	}
 	return m
+}
+
+// maxSpare is for how many messages room is kept that nobody needs.
+const maxSpare = 4096
+
+// give gives back what was taken.
+func (in *inbox) give(messages []*nats.Msg) {
+	if cap(messages) > maxSpare {
+		return
+	}
+	clear(messages)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.spare = messages[:0]
 }
 
 // silence returns for how long nothing has arrived that could have.

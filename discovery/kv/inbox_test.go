@@ -3,6 +3,7 @@ package kv
 import (
 	"net"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -37,14 +38,13 @@ func TestInboxIsBounded(t *testing.T) {
 			in.add(test.message)
 		}
 		pending := in.Pending()
-		taken := in.take()
+		taken := in.take(time.Now())
 		if got := len(taken); got > test.most || got < test.most*9/10 || pending > in.most {
 			t.Errorf("%s: %d messages, %d bytes are kept, want up to %d", name, got, pending, test.most)
 		}
-		for _, m := range taken {
-			in.done(m)
-		}
-		if in.add(test.message); len(in.take()) != 1 || in.Pending() != weight(test.message) {
+		in.done(taken)
+		in.give(taken)
+		if in.add(test.message); len(in.take(time.Now())) != 1 || in.Pending() != weight(test.message) {
 			t.Errorf("%s: once it is worked off, %d bytes are pending", name, in.Pending())
 		}
 		in.close()

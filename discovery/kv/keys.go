@@ -8,7 +8,7 @@ import (
 // keys is what a watcher remembers of every key: enough to tell news from what was delivered before, and to find the
 // keys that a listing didn't hold. It does no I/O and isn't safe for concurrent use.
 type keys struct {
-	byName map[string]keyState
+	byName map[string]*keyState
 	// generation counts the listings.
 	generation uint32
 	// oldest is a lower bound of the revisions of live keys.
@@ -23,6 +23,7 @@ type keyState struct {
 	written  int64  // the server's timestamp of the last message in Unix nanoseconds
 	seen     uint32 // the last listing that held the key
 	life     life
+	memo     Memo // of the sink
 }
 
 // life is the TTL of a key's last message in seconds, or one of the values below.
@@ -45,7 +46,7 @@ func lifeOf(e Entry) life {
 }
 
 // expired reports whether the message is past its TTL in a bucket with these settings, at a time on the server's clock.
-func (s keyState) expired(b *Bucket, now time.Time) bool {
+func (s *keyState) expired(b *Bucket, now time.Time) bool {
 	e := Entry{TTL: time.Duration(s.life) * time.Second}
 	lifetime := b.Lifetime(e)
 	return lifetime > 0 && s.written+int64(lifetime) <= now.UnixNano()
@@ -58,9 +59,11 @@ type candidate struct {
 }
 
 func newKeys(known []string) *keys {
-	k := &keys{byName: make(map[string]keyState, len(known))}
+	k := &keys{byName: make(map[string]*keyState, len(known))}
 	for _, key := range known {
-		k.set(key, keyState{life: forever})
+		if k.byName[key] == nil {
+			k.add(key).life = forever
+		}
 	}
 	return k
 }
@@ -71,18 +74,12 @@ const keyBytes = 128
 // costOf returns for how many keys of an ordinary length a key counts.
 func costOf(key string) int { return 1 + len(key)/keyBytes }
 
-func (k *keys) set(key string, s keyState) {
-	before, known := k.byName[key]
-	switch {
-	case !known:
-		k.cost += costOf(key)
-	case before.life == gone:
-		k.removals--
-	}
-	if s.life == gone {
-		k.removals++
-	}
+// add adds a key that is not known.
+func (k *keys) add(key string) *keyState {
+	s := &keyState{}
 	k.byName[key] = s
+	k.cost += costOf(key)
+	return s
 }
 
 // full reports whether there is no room for another key. Removals make room once they are many: what they are remembered for
@@ -116,28 +113,32 @@ func (k *keys) begin() uint32 {
 // that those that the new bucket lacks can be told.
 func (k *keys) reset() {
 	k.forgetRemovals()
-	for key, s := range k.byName {
+	for _, s := range k.byName {
 		s.revision, s.life = 0, forever
-		k.byName[key] = s
 	}
 }
 
-// apply notes an entry of the consumer whose listing has that generation, and reports whether it is newer than what was
-// delivered before. A key for which there is no room is as if it were not in the bucket.
-func (k *keys) apply(e Entry, generation uint32) bool {
-	s, known := k.byName[e.Key]
-	if !known && k.full(e.Key) {
+// apply notes an entry of the consumer whose listing has that generation. It returns what is remembered of the key, nil if the entry
+// is not newer than what was delivered before. A key for which there is no room is as if it were not in the bucket.
+func (k *keys) apply(e Entry, generation uint32) *keyState {
+	s := k.byName[e.Key]
+	switch {
+	case s == nil && k.full(e.Key):
 		k.leftOut = true
-		return false
+		return nil
+	case s == nil:
+		s = k.add(e.Key)
+	case e.Revision <= s.revision:
+		s.seen = max(s.seen, generation)
+		return nil
+	case s.life == gone:
+		k.removals--
 	}
-	s.seen = max(s.seen, generation)
-	if known && e.Revision <= s.revision {
-		k.byName[e.Key] = s
-		return false
+	if s.life = lifeOf(e); s.life == gone {
+		k.removals++
 	}
-	s.revision, s.life, s.written = e.Revision, lifeOf(e), e.Written.UnixNano()
-	k.set(e.Key, s)
-	return true
+	s.seen, s.revision, s.written = max(s.seen, generation), e.Revision, e.Written.UnixNano()
+	return s
 }
 
 // sweep ends the listing with that generation, which is complete up to the revision upTo. It returns the live keys that
@@ -158,14 +159,14 @@ func (k *keys) sweep(generation uint32, upTo uint64) []candidate {
 
 // unchanged reports whether the key is still as it was when c was taken.
 func (k *keys) unchanged(c candidate) bool {
-	s, ok := k.byName[c.key]
-	return ok && s.life != gone && s.revision == c.revision
+	s := k.byName[c.key]
+	return s != nil && s.life != gone && s.revision == c.revision
 }
 
 // remove forgets a key.
 func (k *keys) remove(key string) {
-	s, known := k.byName[key]
-	if !known {
+	s := k.byName[key]
+	if s == nil {
 		return
 	}
 	k.cost -= costOf(key)
@@ -176,15 +177,20 @@ func (k *keys) remove(key string) {
 }
 
 // revision returns the revision of the key's last message that was delivered; 0 if there is none.
-func (k *keys) revision(key string) uint64 { return k.byName[key].revision }
+func (k *keys) revision(key string) uint64 {
+	if s := k.byName[key]; s != nil {
+		return s.revision
+	}
+	return 0
+}
 
 // lapsed returns those of the keys that have expired, by what the server says or by its clock at a local time.
 func (k *keys) lapsed(all []string, b *Bucket, at time.Time) map[string]bool {
 	found := map[string]bool{}
 	now := b.ServerTimeAt(at)
 	for _, key := range all {
-		s, known := k.byName[key]
-		found[key] = known && (s.life == gone || !now.IsZero() && s.expired(b, now))
+		s := k.byName[key]
+		found[key] = s != nil && (s.life == gone || !now.IsZero() && s.expired(b, now))
 	}
 	return found
 }
@@ -201,13 +207,12 @@ func (k *keys) purged(b, before *Bucket) bool {
 	}
 	k.oldest = math.MaxUint64
 	purged := false
-	for key, s := range k.byName {
+	for _, s := range k.byName {
 		if s.life == gone || s.seen != k.generation {
 			continue
 		}
 		if s.revision < b.firstRevision && (s.expired(b, b.ServerTime) || s.expired(before, b.ServerTime)) {
 			s.seen--
-			k.byName[key] = s
 			continue
 		}
 		k.oldest = min(k.oldest, s.revision)

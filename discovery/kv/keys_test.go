@@ -40,7 +40,7 @@ func TestKeysApplyWhatIsNewer(t *testing.T) {
 		{entry("a", 7, Put), true},
 		{entry("known", 1, Put), true},
 	} {
-		if got := k.apply(step.entry, g); got != step.news {
+		if got := k.apply(step.entry, g) != nil; got != step.news {
 			t.Errorf("%+v: news is %v", step.entry, got)
 		}
 	}
@@ -134,7 +134,7 @@ func TestKeysResetKeepsTheLive(t *testing.T) {
 	k.apply(entry("gone", 101, Unregister), g)
 	k.reset()
 	g = k.begin()
-	if !k.apply(entry("gone", 1, Put), g) {
+	if k.apply(entry("gone", 1, Put), g) == nil {
 		t.Error("a removal in the old bucket hides a key of the new one")
 	}
 	if diff := cmp.Diff([]string{"live"}, missing(k.sweep(g, 1))); diff != "" {
@@ -237,7 +237,7 @@ func TestKeysWithoutRoom(t *testing.T) {
 		{"c", Put, true}, {"known", Unregister, true}, {"i", Put, false}, // One removal makes no room.
 		{"c", Unregister, true}, {"i", Put, true}, {"k", Put, true}, {"m", Put, false},
 	} {
-		if got := k.apply(entry(step.key, k.revision(step.key)+1, step.op), g); got != step.news {
+		if got := k.apply(entry(step.key, k.revision(step.key)+1, step.op), g) != nil; got != step.news {
 			t.Errorf("%.10s, %s: news is %v", step.key, step.op, got)
 		}
 	}
@@ -256,5 +256,25 @@ func TestKeysWithoutRoom(t *testing.T) {
 	k.sweep(k.begin(), 100)
 	if _, ok := k.byName["h"]; ok || k.cost != 6 || k.removals != 0 {
 		t.Errorf("after a sweep the keys cost %d, and %d are removed", k.cost, k.removals)
+	}
+}
+
+// TestKeysKeepAMemo: it is the same for every message of a key, a removal included, and another one once the key was forgotten.
+func TestKeysKeepAMemo(t *testing.T) {
+	k := newKeys(nil)
+	g := k.begin()
+	first := k.apply(entry("a", 1, Put), g)
+	first.memo.Of = "known"
+	for revision, op := range []Operation{Put, Unregister, Put} {
+		if s := k.apply(entry("a", uint64(revision+2), op), g); s != first || s.memo.Of != "known" {
+			t.Errorf("after %s it is %+v", op, s)
+		}
+	}
+	if s := k.apply(entry("b", 5, Put), g); s.memo.Of != nil {
+		t.Errorf("another key has %+v", s)
+	}
+	k.remove("a")
+	if s := k.apply(entry("a", 6, Put), g); s == first || s.memo.Of != nil {
+		t.Errorf("once it was forgotten it is %+v", s)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -114,34 +115,43 @@ func (r *run) startOver() {
 
 // drain takes in what has arrived, and asks about the keys that are silent.
 func (r *run) drain(at time.Time) {
-	type batch struct {
-		session  *session
-		messages []*nats.Msg
-	}
-	var batches []batch
-	for _, s := range r.sessions() {
-		if messages := s.in.take(); len(messages) > 0 {
-			batches = append(batches, batch{s, messages})
+	sessions := [...]*session{r.current, r.next}
+	var batches [len(sessions)][]*nats.Msg
+	some := false
+	for i, s := range sessions {
+		if s != nil {
+			batches[i] = s.in.take(at)
+			some = some || len(batches[i]) > 0
 		}
 	}
-	if len(batches) == 0 {
+	if !some {
 		return
 	}
 	r.arrived(at)
 	r.keys.most = r.sink.MaxKeys()
-	for _, b := range batches {
-		for _, m := range b.messages {
-			if !r.owns(b.session) {
-				break
-			}
-			r.receive(b.session, m, at)
-			b.session.in.done(m)
-		}
-		if r.owns(b.session) {
-			r.advance(b.session)
+	for i, s := range sessions {
+		if len(batches[i]) > 0 {
+			r.work(s, batches[i], at)
 		}
 	}
 	r.inquire(at)
+}
+
+// work works off the messages of a session, as long as it is owned.
+func (r *run) work(s *session, messages []*nats.Msg, at time.Time) {
+	for some := range slices.Chunk(messages, easedEvery) {
+		for _, m := range some {
+			if !r.owns(s) {
+				return
+			}
+			r.receive(s, m, at)
+		}
+		s.in.done(some)
+	}
+	if r.owns(s) {
+		s.in.give(messages)
+		r.advance(s)
+	}
 }
 
 func (r *run) receive(s *session, m *nats.Msg, at time.Time) {
@@ -169,7 +179,11 @@ func (r *run) receive(s *session, m *nats.Msg, at time.Time) {
 
 // deliver hands the sink an entry that is newer than what it was handed before.
 func (r *run) deliver(s *session, e Entry, at time.Time) {
-	if r.o.matches(e.Key) && r.keys.apply(e, s.generation) {
+	if !r.o.matches(e.Key) {
+		return
+	}
+	if known := r.keys.apply(e, s.generation); known != nil {
+		e.Memo = &known.memo
 		r.sink.Entry(s.dated(e, at))
 	}
 }
