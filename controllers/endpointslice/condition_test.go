@@ -51,11 +51,6 @@ func because(phase rollcallv1alpha1.NodePhase, reason string) func(*mirror.Node)
 	return func(n *mirror.Node) { n.Phase, n.Reason = phase, reason }
 }
 
-// onlyAddress gives a node these addresses and no other.
-func onlyAddress(addresses ...string) func(*mirror.Node) {
-	return func(n *mirror.Node) { n.Addresses = fixture.Node("", "", addresses...).Addresses }
-}
-
 func internally(policy corev1.ServiceInternalTrafficPolicy) func(*corev1.Service) {
 	return func(s *corev1.Service) { s.Spec.InternalTrafficPolicy = &policy }
 }

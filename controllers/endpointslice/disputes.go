@@ -44,6 +44,9 @@ type schedule struct {
 	partial sets.Set[string]
 	// rest is after how long to look again; zero: nothing is left.
 	rest time.Duration
+	// wait is for how long repairs wait, and ease for how long what takes traffic does. repaired is true if there is a repair.
+	wait, ease time.Duration
+	repaired   bool
 }
 
 // schedule returns which of the operations may be carried out. A repair waits for its turn, but what takes traffic for no longer than
@@ -54,8 +57,7 @@ func (c *contest) schedule(operations []plan.Operation, known snapshot, own stri
 		*c = contest{told: c.told}
 	}
 	j := newJudge(known, operations)
-	s := schedule{partial: sets.New[string]()}
-	wait, ease, repaired := c.fight.Wait(now), reliefPace-now.Sub(c.relieved), false
+	s := schedule{partial: sets.New[string](), wait: c.fight.Wait(now), ease: reliefPace - now.Sub(c.relieved)}
 	for _, op := range operations {
 		if !j.repairs(op) {
 			s.now = append(s.now, op)
@@ -63,32 +65,47 @@ func (c *contest) schedule(operations []plan.Operation, known snapshot, own stri
 		}
 		c.blame(known, op.Slice.Name, own)
 		relief, relieves := j.relief(op)
-		switch {
-		case wait <= 0 && !(active && relieves && op.Verb == plan.Delete):
-			s.now, repaired = append(s.now, op), true
-		case relieves && !op.Yields && ease <= 0:
-			s.now, repaired, c.relieved = append(s.now, relief), repaired || wait <= 0, now
-			s.partial.Insert(relief.Slice.Name)
-			s.hold(op, max(wait, dispute.BriskLeast))
-		case relieves && !op.Yields:
-			s.hold(op, ease)
-		default:
-			s.hold(op, wait)
-		}
+		s.repair(op, relief, relieves, active)
 	}
-	if repaired {
+	if s.repaired {
 		c.fight.Repaired(now)
+	}
+	if s.repaired || s.partial.Len() > 0 {
 		c.relieved = now
 	}
-	if s.rest > 0 {
-		s.now = slices.DeleteFunc(s.now, func(op plan.Operation) bool {
-			if op.Yields {
-				s.held = append(s.held, op)
-			}
-			return op.Yields
-		})
-	}
+	s.yield()
 	return s
+}
+
+// repair has a repair carried out or wait. relief is what of it takes traffic, and relieves false if nothing does; active is true in a
+// fight.
+func (s *schedule) repair(op, relief plan.Operation, relieves, active bool) {
+	empties := active && relieves && op.Verb == plan.Delete
+	switch {
+	case s.wait <= 0 && !empties:
+		s.now, s.repaired = append(s.now, op), true
+	case relieves && !op.Yields && s.ease <= 0:
+		s.now, s.repaired = append(s.now, relief), s.repaired || s.wait <= 0
+		s.partial.Insert(relief.Slice.Name)
+		s.hold(op, max(s.wait, dispute.BriskLeast))
+	case relieves && !op.Yields:
+		s.hold(op, s.ease)
+	default:
+		s.hold(op, s.wait)
+	}
+}
+
+// yield has those that yield wait while anything else does.
+func (s *schedule) yield() {
+	if s.rest == 0 {
+		return
+	}
+	s.now = slices.DeleteFunc(s.now, func(op plan.Operation) bool {
+		if op.Yields {
+			s.held = append(s.held, op)
+		}
+		return op.Yields
+	})
 }
 
 // hold has the operation wait, or a little longer, so that two who wait for each other do not meet.

@@ -42,17 +42,18 @@ func byName(all ...*discoveryv1.EndpointSlice) map[string]*discoveryv1.EndpointS
 
 // described returns what an operation does, as "update a 1 2!".
 func described(op plan.Operation) string {
-	text := string(op.Verb) + " " + op.Slice.Name
+	words := []string{string(op.Verb), op.Slice.Name}
 	if op.Verb == plan.Delete {
-		return text
+		return strings.Join(words, " ")
 	}
 	for _, e := range op.Slice.Endpoints {
-		text += " " + e.Addresses[0]
+		word := e.Addresses[0]
 		if !*e.Conditions.Ready {
-			text += "!"
+			word += "!"
 		}
+		words = append(words, word)
 	}
-	return text
+	return strings.Join(words, " ")
 }
 
 // TestWhatIsARepair: with a fight on, what a node or the Service changes is written at once, and what somebody else changed is not,

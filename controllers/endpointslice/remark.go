@@ -88,7 +88,7 @@ var told = []words{
 	{plan.Unconfirmed, "is not known yet and keeps its endpoint", "are not known yet and keep their endpoints"},
 }
 
-// counts returns for example "3 ready, 2 not, of 7 selected: 1 has no IPv6 address, 1 lacks port http."
+// counts returns for example "3 ready, 2 not, of 7 selected: 1 has no IPv6 address, 1 lacks port http.".
 func counts(service *corev1.Service, r *plan.Report) string {
 	text := fmt.Sprintf("%d ready", r.Ready)
 	if r.NotReady > 0 {
@@ -159,7 +159,7 @@ func remarks(service *corev1.Service, r *plan.Report, s *surroundings) []remark 
 	switch {
 	case r.Selected == 0:
 		add(nobody(service, s))
-	case r.Ready == 0 && !(service.Spec.PublishNotReadyAddresses && r.NotReady > 0):
+	case r.Ready == 0 && (!service.Spec.PublishNotReadyAddresses || r.NotReady == 0):
 		add(notReady(service, r, s))
 	}
 	all = append(all, policies(service)...)

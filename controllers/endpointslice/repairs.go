@@ -1,6 +1,7 @@
 package endpointslice
 
 import (
+	"maps"
 	"net/netip"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -69,10 +70,7 @@ type judge struct {
 }
 
 func newJudge(slices snapshot, operations []plan.Operation) *judge {
-	next := make(map[string]*discoveryv1.EndpointSlice, len(slices.current))
-	for name, slice := range slices.current {
-		next[name] = slice
-	}
+	next := maps.Clone(slices.current)
 	for _, op := range operations {
 		next[op.Slice.Name] = after(op)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,9 +15,9 @@ import (
 // TestTurns: four work at once, and who hangs counts for a second only.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns, over, began := newTurns(clock.RealClock{}), 0, time.Now()
+		turns, over, began := newTurns(clock.RealClock{}), atomic.Int32{}, time.Now()
 		take := func() func() {
-			end, err := turns.take(t.Context(), func() { over++ })
+			end, err := turns.take(t.Context(), func() { over.Add(1) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -34,8 +35,8 @@ func TestTurns(t *testing.T) {
 		}
 		end()
 		synctest.Wait()
-		if over != concurrentServices {
-			t.Errorf("%d turns were over", over)
+		if n := over.Load(); n != concurrentServices {
+			t.Errorf("%d turns were over", n)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -174,7 +174,7 @@ func (r *rig) kubernetes() {
 		r.Fatalf("build kube-controller-manager: %v", err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
-	command := exec.CommandContext(r.Context(), filepath.Join(lines[len(lines)-1], "kube-controller-manager"), //nolint:gosec // It was just built.
+	command := exec.CommandContext(r.Context(), filepath.Join(lines[len(lines)-1], "kube-controller-manager"),
 		"--kubeconfig="+r.kubeconfig(), "--leader-elect=false", "--secure-port=0",
 		"--controllers=endpoints-controller,endpointslice-controller,endpointslice-mirroring-controller")
 	var log bytes.Buffer
@@ -208,7 +208,7 @@ func (r *rig) cure(condition string) {
 		command, _, _ = strings.Cut(strings.TrimSuffix(command, "."), ". ")
 		r.Logf("kubectl %s", command)
 		arguments := append([]string{"--kubeconfig=" + kubeconfig}, strings.Fields(command)...)
-		output, err := exec.CommandContext(r.Context(), env.Kubectl, arguments...).CombinedOutput() //nolint:gosec // What we tell people to run.
+		output, err := exec.CommandContext(r.Context(), env.Kubectl, arguments...).CombinedOutput()
 		if err != nil {
 			r.Fatalf("kubectl %s: %v: %s", command, err, output)
 		}

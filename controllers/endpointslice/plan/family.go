@@ -94,7 +94,7 @@ func (f *family) shows(c *candidate, n *fact) (*mirror.Node, *kept) {
 		if k := f.remembered(c, n); k != nil {
 			return n.node, k
 		}
-		if shown := c != nil && c.node != nil; !n.adds && !shown && !f.trusted(n.name) {
+		if !n.adds && !f.trusted(c, n.name) {
 			return nil, nil
 		}
 	}
@@ -104,12 +104,15 @@ func (f *family) shows(c *candidate, n *fact) (*mirror.Node, *kept) {
 	return n.node, nil
 }
 
-// trusted returns true if the node was shown before on no other evidence than that it is remembered.
-func (f *family) trusted(name string) bool {
+// trusted returns true if the node is shown, or was before, on no other evidence than that it is remembered. c is its candidate.
+func (f *family) trusted(c *candidate, name string) bool {
+	if c != nil && c.node != nil {
+		return true
+	}
 	if f.before == nil {
 		return false
 	}
-	c := f.before.candidates[name]
+	c = f.before.candidates[name]
 	return c != nil && c.node != nil && c.kept == nil
 }
 

@@ -84,13 +84,7 @@ func Build(
 	foreign := p.adopt(existing)
 	p.blank = before == nil && len(foreign) == len(existing) || before != nil && before.blank
 	for node := range selected {
-		n := p.fact(node.Name, node, nodes.Changed[node.Name])
-		if node.Traffic() == mirror.TrafficNone {
-			n.node, n.keep = nodes.Lookup(node.Name)
-		}
-		if n.node != nil {
-			p.learn(n)
-		}
+		p.take(node, nodes)
 	}
 	p.remember(nodes)
 	for _, f := range p.families {
@@ -100,6 +94,17 @@ func Build(
 		f.before, f.found = nil, nil
 	}
 	return p, append(foreign, p.step(current)...)
+}
+
+// take takes in a node that is selected.
+func (p *Placement) take(node *mirror.Node, nodes Nodes) {
+	n := p.fact(node.Name, node, nodes.Changed[node.Name])
+	if node.Traffic() == mirror.TrafficNone {
+		n.node, n.keep = nodes.Lookup(node.Name)
+	}
+	if n.node != nil {
+		p.learn(n)
+	}
 }
 
 // family returns the family of that kind, nil if there is none.

@@ -368,8 +368,8 @@ func (v *View) label(slice *discoveryv1.EndpointSlice) {
 	maps.Copy(slice.Labels, v.labels)
 	annotate(slice, rollcallv1alpha1.AnnotationServiceLabels, v.copied)
 	if !hasOwner(slice, &v.owner) {
-		others := slices.DeleteFunc(slice.OwnerReferences, func(owner metav1.OwnerReference) bool { return owner.UID == v.owner.UID })
-		slice.OwnerReferences = append(others, v.owner)
+		isOurs := func(owner metav1.OwnerReference) bool { return owner.UID == v.owner.UID }
+		slice.OwnerReferences = append(slices.DeleteFunc(slice.OwnerReferences, isOurs), v.owner)
 	}
 }
 
