@@ -32,7 +32,7 @@ func said(service *corev1.Service, around *surroundings, nodes ...*mirror.Node) 
 	}
 	p, _ := plan.Build(plan.NewView(service), nil, nil, slices.Values(nodes), plan.Nodes{Lookup: lookup}, newTracker())
 	r := p.Report()
-	return compose(counts(service, &r), remarks(service, &r, around))
+	return compose(counts(service, &r, 0), remarks(service, &r, around))
 }
 
 // several returns nodes that have all the changes.

@@ -217,7 +217,8 @@ func (c *Controller) tell(
 		return 0, err
 	}
 	next = st.foreign.due.Sub(c.clock.Now())
-	after, err := c.report(ctx, service, st, compose(counts(service, &r), append(unwritten, remarks(service, &r, around)...)))
+	told := compose(counts(service, &r, st.aside.Summary().Refused), append(unwritten, remarks(service, &r, around)...))
+	after, err := c.report(ctx, service, st, told)
 	if after > 0 {
 		next = min(next, after)
 	}

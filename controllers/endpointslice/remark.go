@@ -88,9 +88,9 @@ var told = []words{
 	{plan.Unconfirmed, "is not known yet and keeps its endpoint", "are not known yet and keep their endpoints"},
 }
 
-// counts returns for example "3 ready, 2 not, of 7 selected: 1 has no IPv6 address, 1 lacks port http.".
-func counts(service *corev1.Service, r *plan.Report) string {
-	text := fmt.Sprintf("%d ready", r.Ready)
+// counts returns for example "3 ready, 2 not, of 7 selected: 1 has no IPv6 address, 1 lacks port http.". So many endpoints are refused.
+func counts(service *corev1.Service, r *plan.Report, refused int) string {
+	text := fmt.Sprintf("%d ready", max(0, r.Ready-refused))
 	if r.NotReady > 0 {
 		text += fmt.Sprintf(", %d not", r.NotReady)
 		if service.Spec.PublishNotReadyAddresses {
