@@ -108,7 +108,7 @@ controlplane: ## Build the API server, etcd, kubectl and kube-controller-manager
 # Most tests wait for time to pass, so more of them run at once than there are cores.
 test: controlplane ## Run all tests, with the race detector, against a real API server and a real NATS server.
 	@echo "==> running the tests"
-	go list ./... | grep -v -e '/test/faults$$' -e '/test/hostile$$' | KUBEBUILDER_ASSETS="$(ASSETS)" xargs go test -race -parallel 4
+	go list ./... | grep -v -e '/test/faults$$' -e '/test/hostile$$' | KUBEBUILDER_ASSETS="$(ASSETS)" xargs go test -race -parallel 8 -timeout 20m
 	@echo "==> attacking a manager, with nothing beside it that waits for time to pass"
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race ./test/hostile
 	@echo "==> breaking things, one of each kind"
