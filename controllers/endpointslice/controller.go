@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -86,13 +87,12 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	last := c.progress.begin(req.NamespacedName)
 	shown := func() { c.progress.end(req.NamespacedName, last) }
 	defer shown()
-	if !c.turns.enter(req.Namespace) {
-		return ctrl.Result{RequeueAfter: crowded}, nil
-	}
-	defer c.turns.leave(req.Namespace)
-	end, err := c.turns.take(ctx, shown)
+	end, err := c.turns.take(ctx, req.Namespace, shown)
 	if err != nil {
 		return ctrl.Result{}, err
+	}
+	if end == nil {
+		return ctrl.Result{RequeueAfter: crowded}, nil
 	}
 	defer end()
 	return outage.Result(c.reconcile(ctx, req))
@@ -111,7 +111,7 @@ func (c *Controller) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	st := c.states.get(req.NamespacedName)
 	selector, err := parseSelector(service)
 	if err != nil {
-		c.states.pause(st)
+		c.stop(req.NamespacedName, st)
 		after, err := c.report(ctx, service, st, problem(rollcallv1alpha1.ReasonInvalidSelector, err))
 		return ctrl.Result{RequeueAfter: after}, err
 	}
@@ -134,13 +134,23 @@ func (c *Controller) sync(ctx context.Context, service *corev1.Service, st *stat
 	switch {
 	case err == nil && service.DeletionTimestamp == nil:
 		return c.written(ctx, service, st, selector, todo.full, rest)
-	case err == nil || terminating(err):
+	case err == nil:
 		// All of it is looked at again should it outlive this.
+		st.placement = nil
+		return ctrl.Result{RequeueAfter: sooner(rest, st.aside.End())}, nil
+	case terminating(err):
 		st.placement = nil
 		return ctrl.Result{}, nil
 	}
 	c.states.retry(st, todo)
 	return c.failed(ctx, service, st, err)
+}
+
+// stop makes the Service hear of no nodes any more.
+func (c *Controller) stop(name types.NamespacedName, st *state) {
+	c.states.pause(st)
+	st.contest = contest{}
+	c.options.Disputes.Forget(name)
 }
 
 // failed ends a reconcile that could not write all, for another reason than what is in it.
@@ -161,7 +171,7 @@ func (w *writer) schedule(view *plan.View, operations []plan.Operation, full boo
 	if !full || st.view == nil || !st.view.Equal(view) || !st.slices.contested() {
 		return operations, 0
 	}
-	s := st.contest.schedule(operations, st.slices.snapshot(), w.options.FieldOwner, w.clock.Now())
+	s := st.contest.schedule(operations, st.slices.snapshot(), st.aside.Refuses, w.options.FieldOwner, w.clock.Now())
 	writing := map[string]bool{}
 	for _, op := range s.now {
 		writing[op.Slice.Name] = true
@@ -207,7 +217,7 @@ func (c *Controller) written(
 func (c *Controller) tell(
 	ctx context.Context, service *corev1.Service, st *state, selector labels.Selector, full bool, unwritten []remark,
 ) (next time.Duration, err error) {
-	if full {
+	if full && len(unwritten) == 0 { // Else each pass is a full one.
 		st.foreign.soon(c.clock.Now())
 	}
 	c.look(ctx, service, &st.foreign)
@@ -217,6 +227,9 @@ func (c *Controller) tell(
 		return 0, err
 	}
 	next = st.foreign.due.Sub(c.clock.Now())
+	if r.Selected == 0 {
+		next = min(next, textPause) // Which nodes and registries there are instead no event tells.
+	}
 	told := compose(counts(service, &r, st.aside.Summary().Refused), append(unwritten, remarks(service, &r, around)...))
 	after, err := c.report(ctx, service, st, told)
 	if after > 0 {

@@ -51,12 +51,14 @@ type schedule struct {
 
 // schedule returns which of the operations may be carried out. A repair waits for its turn, but what takes traffic for no longer than
 // reliefPace. While one waits, so do those that yield: they lose nothing for good.
-func (c *contest) schedule(operations []plan.Operation, known snapshot, own string, now time.Time) schedule {
+func (c *contest) schedule(
+	operations []plan.Operation, known snapshot, waits func(*discoveryv1.EndpointSlice, *discoveryv1.Endpoint) bool, own string, now time.Time,
+) schedule {
 	active := c.active(now)
 	if !active {
 		*c = contest{told: c.told}
 	}
-	j := newJudge(known, operations)
+	j := newJudge(known, operations, waits)
 	s := schedule{partial: sets.New[string](), wait: c.fight.Wait(now), ease: reliefPace - now.Sub(c.relieved)}
 	for _, op := range operations {
 		if !j.repairs(op) {

@@ -31,6 +31,9 @@ func holding(name string, addresses ...string) *discoveryv1.EndpointSlice {
 	return slice
 }
 
+// unrefused is for an API server that refuses nothing.
+func unrefused(*discoveryv1.EndpointSlice, *discoveryv1.Endpoint) bool { return false }
+
 // byName returns slices by their names.
 func byName(all ...*discoveryv1.EndpointSlice) map[string]*discoveryv1.EndpointSlice {
 	named := map[string]*discoveryv1.EndpointSlice{}
@@ -97,7 +100,7 @@ func TestWhatIsARepair(t *testing.T) {
 			c.fight.Repaired(now)
 			c.fight.Repaired(now)
 			known := snapshot{current: byName(test.current...), written: test.written, altered: sets.New[string]()}
-			s := c.schedule(test.operations, known, own, now)
+			s := c.schedule(test.operations, known, unrefused, own, now)
 			var got []string
 			for _, op := range s.now {
 				got = append(got, described(op))
@@ -106,7 +109,7 @@ func TestWhatIsARepair(t *testing.T) {
 				t.Errorf("held %t, and written at once (-want +got):\n%s", s.rest > 0, diff)
 			}
 			fresh := contest{}
-			if s := fresh.schedule(test.operations, known, own, now); len(s.now) != len(test.operations) || s.rest > 0 {
+			if s := fresh.schedule(test.operations, known, unrefused, own, now); len(s.now) != len(test.operations) || s.rest > 0 {
 				t.Errorf("without a fight %d of %d operations are carried out", len(s.now), len(test.operations))
 			}
 		})
@@ -130,7 +133,7 @@ func TestAFightIsSlow(t *testing.T) {
 				current: byName(test.changed), written: []*discoveryv1.EndpointSlice{test.written}, altered: sets.New[string](),
 			}
 			for now.Before(end) {
-				s := c.schedule([]plan.Operation{{Verb: plan.Update, Slice: test.written}}, known, own, now)
+				s := c.schedule([]plan.Operation{{Verb: plan.Update, Slice: test.written}}, known, unrefused, own, now)
 				writes += len(s.now)
 				if s.rest > dispute.Most+dispute.Most/8 {
 					t.Fatalf("it waits for %s", s.rest)
@@ -269,7 +272,7 @@ func TestANodeThatComesBack(t *testing.T) {
 		if step.desired != nil {
 			operations = append(operations, plan.Operation{Verb: plan.Update, Slice: held("11", step.desired...)})
 		}
-		s := c.schedule(operations, tracker.snapshot(), own, now)
+		s := c.schedule(operations, tracker.snapshot(), unrefused, own, now)
 		tracker.intend(s.held, map[string]bool{"web-1": len(s.now) > 0})
 		for _, op := range s.now {
 			tracker.wrote(op.Slice)
@@ -284,7 +287,7 @@ func TestANodeThatComesBack(t *testing.T) {
 	tracker.resolve("web-1", nil, "")
 	create := []plan.Operation{{Verb: plan.Create, Slice: holding("web-2", "1", "2")}}
 	for range 3 {
-		s := c.schedule(create, tracker.snapshot(), own, now)
+		s := c.schedule(create, tracker.snapshot(), unrefused, own, now)
 		tracker.intend(s.held, nil)
 		if len(s.now) > 0 {
 			t.Error("a slice that somebody deleted is created at once")

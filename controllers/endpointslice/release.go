@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	rollcallv1alpha1 "github.com/rollcall-dev/rollcall/api/v1alpha1"
 	"github.com/rollcall-dev/rollcall/controllers/endpointslice/plan"
@@ -20,9 +22,7 @@ import (
 func (c *Controller) release(ctx context.Context, name types.NamespacedName, service *corev1.Service) (ctrl.Result, error) {
 	defer c.states.forget(name)
 	st := c.states.get(name)
-	c.states.pause(st)
-	st.contest = contest{}
-	c.options.Disputes.Forget(name)
+	c.stop(name, st)
 	if existing := st.slices.release(); len(existing) > 0 {
 		mistaken, err := c.takesNodes(ctx, name)
 		if err != nil {
@@ -37,6 +37,9 @@ func (c *Controller) release(ctx context.Context, name types.NamespacedName, ser
 		} else if err != nil {
 			return ctrl.Result{}, err
 		}
+		if rest := st.aside.End(); rest > 0 {
+			return c.unreleased(ctx, service, st, rest)
+		}
 	}
 	if service == nil {
 		return ctrl.Result{}, nil
@@ -47,6 +50,20 @@ func (c *Controller) release(ctx context.Context, name types.NamespacedName, ser
 	}
 	after, err := c.report(ctx, service, st, why)
 	return ctrl.Result{RequeueAfter: after}, err
+}
+
+// unreleased says that the API server refuses to delete slices, and has that tried again after the rest.
+func (c *Controller) unreleased(ctx context.Context, service *corev1.Service, st *state, rest time.Duration) (ctrl.Result, error) {
+	r := refusals(st.aside.Summary())
+	switch {
+	case r == nil:
+		return ctrl.Result{RequeueAfter: rest}, nil
+	case service == nil:
+		log.FromContext(ctx).Info("the slices of a Service that is gone can't be deleted", "reason", r.reason, "message", r.message)
+		return ctrl.Result{RequeueAfter: rest}, nil
+	}
+	after, err := c.report(ctx, service, st, compose("", []remark{*r}))
+	return ctrl.Result{RequeueAfter: sooner(rest, after)}, err
 }
 
 // takesNodes asks the API server itself whether the Service takes nodes: the cache may not have seen yet that there is

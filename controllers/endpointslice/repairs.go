@@ -69,7 +69,8 @@ type judge struct {
 	desired, written *content
 }
 
-func newJudge(slices snapshot, operations []plan.Operation) *judge {
+// newJudge returns the judge of those operations. Of an endpoint that waits because the API server refuses it, nothing is news.
+func newJudge(slices snapshot, operations []plan.Operation, waits func(*discoveryv1.EndpointSlice, *discoveryv1.Endpoint) bool) *judge {
 	next := maps.Clone(slices.current)
 	for _, op := range operations {
 		next[op.Slice.Name] = after(op)
@@ -78,7 +79,15 @@ func newJudge(slices snapshot, operations []plan.Operation) *judge {
 	for _, slice := range next {
 		all = append(all, slice)
 	}
-	return &judge{slices: slices, desired: contentOf(all...), written: contentOf(slices.written...)}
+	j := &judge{slices: slices, desired: contentOf(all...), written: contentOf(slices.written...)}
+	for _, slice := range all {
+		for at, endpoint := range places(slice) {
+			if waits(slice, endpoint) {
+				j.desired.endpoints[at] = j.written.endpoints[at]
+			}
+		}
+	}
+	return j
 }
 
 // after returns what is left of a slice after the operation.

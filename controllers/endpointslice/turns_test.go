@@ -17,7 +17,7 @@ func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns, over, began := newTurns(clock.RealClock{}), atomic.Int32{}, time.Now()
 		take := func() func() {
-			end, err := turns.take(t.Context(), func() { over.Add(1) })
+			end, err := turns.take(t.Context(), "a", func() { over.Add(1) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -43,32 +43,56 @@ func TestTurns(t *testing.T) {
 		for range concurrentServices {
 			defer take()()
 		}
-		if _, err := turns.take(ctx, func() {}); !errors.Is(err, context.Canceled) {
+		if _, err := turns.take(ctx, "b", func() {}); !errors.Is(err, context.Canceled) {
 			t.Errorf("who leaves gets %v", err)
 		}
 	})
 }
 
-// TestOneNamespaceDoesNotTakeAllWorkers: beyond its part it waits, and another does not.
+// TestOneNamespaceDoesNotTakeAllWorkers: who waits for a turn is not counted, and beyond its part of those who hang a namespace waits,
+// and another does not.
 func TestOneNamespaceDoesNotTakeAllWorkers(t *testing.T) {
-	turns := newTurns(clock.RealClock{})
-	for n := range perNamespace {
-		if !turns.enter("a") {
-			t.Fatalf("no more than %d", n)
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(clock.RealClock{})
+		take := func(namespace string) (end func()) {
+			end, err := turns.take(t.Context(), namespace, func() {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return end
 		}
-	}
-	if turns.enter("a") || !turns.enter("b") {
-		t.Error("one namespace has too many, or another too few")
-	}
-	turns.leave("a")
-	if !turns.enter("a") {
-		t.Error("none is free after one has left")
-	}
-	for range perNamespace {
-		turns.leave("a")
-	}
-	turns.leave("b")
-	if got := fmt.Sprint(turns.busy); got != "map[]" {
-		t.Errorf("%s are busy", got)
-	}
+		for n := range 10 * perNamespace {
+			if end := take("a"); end == nil {
+				t.Fatalf("the turn %d is refused, though nobody hangs", n)
+			} else {
+				end()
+				synctest.Wait()
+			}
+		}
+		var hanging []func()
+		for range perNamespace {
+			hanging = append(hanging, take("a"))
+		}
+		<-time.After(2 * maxTurn)
+		if take("a") != nil {
+			t.Error("one namespace has too many")
+		}
+		other := take("b")
+		if other == nil {
+			t.Fatal("another has none")
+		}
+		other()
+		hanging[0]()
+		synctest.Wait()
+		if hanging[0] = take("a"); hanging[0] == nil {
+			t.Fatal("none is free after one has come to an end")
+		}
+		for _, end := range hanging {
+			end()
+		}
+		synctest.Wait()
+		if got := fmt.Sprint(turns.hanging); got != "map[]" {
+			t.Errorf("%s hang", got)
+		}
+	})
 }

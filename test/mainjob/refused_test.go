@@ -310,6 +310,24 @@ func TestAServiceThatChangesKeepsItsEndpoints(t *testing.T) {
 	}
 }
 
+// TestAReleaseIsRefused: a Service that takes no nodes any more says whose endpoints can't be taken out, and loses them once they can.
+func TestAReleaseIsRefused(t *testing.T) {
+	t.Parallel()
+	r := populated(t, 3)
+	r.startReady()
+	r.Within(patience, "all endpoints", r.serves(0, 3))
+	end := r.policy("false", r.existing(), admissionv1.Update, admissionv1.Create, admissionv1.Delete)
+	defer end()
+	patch := client.RawPatch(types.JSONPatchType, []byte(`[{"op":"remove","path":"/metadata/annotations"}]`))
+	if err := r.API.Patch(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: "web"}}, patch); err != nil {
+		t.Fatal(err)
+	}
+	r.reports("RemovalRefused: 3 ", testrig.Refusal)
+	end()
+	r.Within(patience, "no slice", func() bool { return len(r.ours()) == 0 })
+	r.Within(patience, "no condition", func() bool { return r.said() == "" })
+}
+
 // TestDeletesAreRefused: a slice that can't be deleted is emptied.
 func TestDeletesAreRefused(t *testing.T) {
 	t.Parallel()

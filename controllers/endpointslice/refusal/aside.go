@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
 const (
@@ -152,6 +154,17 @@ func (a *Aside) Due(c *Change) (parts [][]int) {
 		}
 	}
 	return parts
+}
+
+// Refuses returns true if the endpoint is put aside and not to be tried now, in whatever slice.
+func (a *Aside) Refuses(slice *discoveryv1.EndpointSlice, endpoint *discoveryv1.Endpoint) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.groups) == 0 {
+		return false
+	}
+	g := a.groups[keyOf(slice, endpoint)]
+	return g != nil && g.due.After(a.now)
 }
 
 // Try returns true if a search has a try left.

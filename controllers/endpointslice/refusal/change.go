@@ -155,14 +155,16 @@ func Staying(base, desired *discoveryv1.EndpointSlice, must func(address string)
 }
 
 // key returns what an endpoint is known by that was put aside: all that a refusal may depend on, but for the slice that it is in.
-func (c *Change) key(i int) string {
+func (c *Change) key(i int) string { return keyOf(c.desired, &c.desired.Endpoints[i]) }
+
+func keyOf(slice *discoveryv1.EndpointSlice, endpoint *discoveryv1.Endpoint) string {
 	key, err := json.Marshal(struct {
 		Type     discoveryv1.AddressType
 		Ports    []discoveryv1.EndpointPort
 		Endpoint *discoveryv1.Endpoint
-	}{c.desired.AddressType, c.desired.Ports, &c.desired.Endpoints[i]})
+	}{slice.AddressType, slice.Ports, endpoint})
 	if err != nil {
-		return address(&c.desired.Endpoints[i])
+		return address(endpoint)
 	}
 	return string(key)
 }
