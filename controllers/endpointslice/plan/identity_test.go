@@ -120,7 +120,10 @@ func TestMemoryIsAllThereIs(t *testing.T) {
 		t.Errorf("another process shows %d endpoints, want the %d that it found", len(c.endpoints()), before)
 	}
 	c.unsettled.Delete("catga")
-	c.full()
+	if c.full(); len(c.endpoints()) != before {
+		t.Errorf("%d endpoints are shown of nodes that no listing had, want the %d that were", len(c.endpoints()), before)
+	}
+	c.change(fixture.Fleet(250))
 	c.verify()
 }
 

@@ -139,7 +139,7 @@ func (p *Placement) remember(nodes Nodes) {
 
 // fact returns what is known of a node.
 func (p *Placement) fact(name string, node *mirror.Node, cause time.Time) fact {
-	return fact{name: name, node: node, adds: node == nil || p.blank || !p.unsettled.Has(node.Registry), cause: cause}
+	return fact{name: name, node: node, adds: node == nil || p.blank, cause: cause}
 }
 
 // Revise brings the placement up to date with the nodes that changed, and returns the writes for that.
@@ -212,7 +212,9 @@ func (p *Placement) step(current Slices) (operations []Operation) {
 		for _, d := range st.desired {
 			p.count(d.name)
 		}
-		st.end()
+		for name, node := range st.end() {
+			p.selected(name, node, false)
+		}
 		operations = append(operations, st.operations...)
 	}
 	return operations

@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/utils/ptr"
+
+	"github.com/rollcall-dev/rollcall/controllers/mirror"
 )
 
 // slice is one EndpointSlice of a placement.
@@ -207,12 +209,17 @@ func (st *step) touch(s *slice) *draft {
 	return s.draft
 }
 
-// end leaves the family as it is between steps. Of what is kept goes what others have now.
-func (st *step) end() {
+// end leaves the family as it is between steps. Of what is kept goes what others have now: it returns those names with their nodes, nil
+// where nobody knows these.
+func (st *step) end() (superseded map[string]*mirror.Node) {
 	for _, d := range st.desired {
 		c := d.candidate
 		c.desired = nil
 		if c.kept != nil && c.shown == nil && st.succeeded(c) {
+			if superseded == nil {
+				superseded = map[string]*mirror.Node{}
+			}
+			superseded[d.name] = c.node
 			st.leave(c, time.Time{})
 			c.node, c.kept = nil, nil
 			st.enter(c, nil, time.Time{})
@@ -222,6 +229,7 @@ func (st *step) end() {
 		}
 	}
 	st.desired, st.adopted = nil, nil
+	return superseded
 }
 
 // succeeded returns true if a candidate that is kept has lost what it had to one that is known better.
