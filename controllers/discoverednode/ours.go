@@ -19,7 +19,7 @@ func setMeta(dn *rollcallv1alpha1.DiscoveredNode, n *mirror.Node, registry *roll
 	merged := make(map[string]string, len(n.Labels)+len(dn.Labels))
 	maps.Copy(merged, n.Labels)
 	for label, value := range dn.Labels {
-		if _, is := merged[label]; !is && !formerly(dn, label, registry) {
+		if _, is := merged[label]; !is && !formerly(dn, label) {
 			merged[label] = value
 		}
 	}
@@ -34,12 +34,7 @@ func setMeta(dn *rollcallv1alpha1.DiscoveredNode, n *mirror.Node, registry *roll
 }
 
 // formerly returns true if the label was Rollcall's when it wrote the object last.
-func formerly(dn *rollcallv1alpha1.DiscoveredNode, label string, registry *rollcallv1alpha1.NodeRegistry) bool {
-	if _, known := dn.Annotations[rollcallv1alpha1.AnnotationLabels]; !known {
-		// An earlier version wrote the object, or nobody did for spec.labels.
-		_, is := registry.Spec.Labels[label]
-		return is
-	}
+func formerly(dn *rollcallv1alpha1.DiscoveredNode, label string) bool {
 	_, is := record.WrittenLabels(dn)[label]
 	return is
 }

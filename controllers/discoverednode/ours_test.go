@@ -30,7 +30,7 @@ func TestWhoseLabels(t *testing.T) {
 		"another key":                          {written("role=web"), labels{"role": "web"}, labels{"zone": "zone"}, labels{"zone": "a"}, labels{"zone": "a"}, "zone=a"},
 		"no key any more":                      {written("role=web"), labels{"role": "web", "team": "a"}, nil, nil, labels{"team": "a"}, "-"},
 		"no key any more, not applied yet":     {written("role=web"), labels{"role": "web"}, nil, labels{"role": "web"}, labels{"role": "web"}, "role=web"},
-		"of an earlier version":                {nil, labels{"role": "web", "team": "a"}, labels{"role": "role"}, nil, labels{"team": "a"}, ""},
+		"somebody else's, spec.labels are new": {nil, labels{"role": "web", "team": "a"}, labels{"role": "role"}, nil, labels{"role": "web", "team": "a"}, ""},
 		"somebody else's, without spec.labels": {nil, labels{"team": "a"}, nil, nil, labels{"team": "a"}, "-"},
 		"an annotation that is none":           {written("=,role,,=x,role=web"), labels{"role": "web", "team": "a"}, labels{"role": "role"}, nil, labels{"team": "a"}, ""},
 	} {

@@ -231,6 +231,9 @@ func (m *Mirror) Entry(x kv.Entry) {
 		}
 	case kv.Unregister:
 		messages{&m.table}.unregister(&x)
+		if x.Memo != nil {
+			x.Memo.Of = nil // The Watcher remembers the key for longer than the Mirror does.
+		}
 		m.out.settled = m.memory.unregistered(m.table.policy, m.registry.Name, x.Key) || m.out.settled
 	default:
 		// The server's word that the key is past its TTL is a hint: on a cluster it may have overtaken a fresh heartbeat.

@@ -196,7 +196,7 @@ func TestAStatusThatSomebodyChangesBack(t *testing.T) {
 		rest, news := times.wait(name, registry, status, now)
 		if rest <= 0 {
 			times.set(name, news, now)
-			times.say(name, status, now)
+			times.say(name, status, false, now)
 			writes++
 			rest = time.Second
 		}

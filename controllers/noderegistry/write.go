@@ -50,7 +50,8 @@ func (c *Controller) writeStatus(ctx context.Context, registry *rollcallv1alpha1
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	c.written.set(name, news, o.now)
-	c.written.say(name, status, o.now)
+	firm, _ := sameBut(before.Status, status)
+	c.written.say(name, status, firm, o.now)
 	c.emit(registry, before.Status.Conditions)
 	return ctrl.Result{RequeueAfter: o.within(interval(registry))}, nil
 }
@@ -108,7 +109,9 @@ func (w *writeTime) repeats(status rollcallv1alpha1.NodeRegistryStatus) bool {
 // timeless returns what a status says, without what moves all the time.
 func timeless(status rollcallv1alpha1.NodeRegistryStatus) rollcallv1alpha1.NodeRegistryStatus {
 	status = *status.DeepCopy()
-	status.Bucket, status.LastSyncTime = nil, nil
+	if status.LastSyncTime = nil; status.Bucket != nil {
+		status.Bucket.Revision = 0
+	}
 	for i := range status.Conditions {
 		status.Conditions[i].LastTransitionTime = metav1.Time{}
 	}
@@ -180,12 +183,12 @@ func (w *writeTimes) get(name types.NamespacedName, firm bool, now time.Time) wr
 	return written
 }
 
-// say notes what was written.
-func (w *writeTimes) say(name types.NamespacedName, status rollcallv1alpha1.NodeRegistryStatus, now time.Time) {
+// say notes what was written; firm is true if only what moves all the time was another one.
+func (w *writeTimes) say(name types.NamespacedName, status rollcallv1alpha1.NodeRegistryStatus, firm bool, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	written := w.at[name]
-	if written.repeats(status) {
+	if !firm && written.repeats(status) {
 		written.fight.Repaired(now)
 	}
 	written.said = timeless(status)

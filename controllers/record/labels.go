@@ -105,15 +105,10 @@ func FormatLabels(labels map[string]string) string {
 	return text.String()
 }
 
-// WrittenLabels returns the labels that Rollcall has given a DiscoveredNode for spec.labels. Others may have labelled it as well. One
-// without the annotation was last written by a version of Rollcall that let it have no other labels.
+// WrittenLabels returns the labels that Rollcall has given a DiscoveredNode for spec.labels. Others may have labelled it as well.
 func WrittenLabels(dn *rollcallv1alpha1.DiscoveredNode) map[string]string {
-	text, known := dn.Annotations[rollcallv1alpha1.AnnotationLabels]
-	if !known {
-		return dn.Labels
-	}
 	written := map[string]string{}
-	for item := range strings.SplitSeq(text, ",") {
+	for item := range strings.SplitSeq(dn.Annotations[rollcallv1alpha1.AnnotationLabels], ",") {
 		if label, value, found := strings.Cut(item, "="); found {
 			written[label] = value
 		}
