@@ -240,7 +240,9 @@ func editForever(r *rig, seconds int) {
 			slice, err := r.anySlice()
 			if err == nil && (slice.OwnerReferences != nil || !hasAddress(slice, extra)) {
 				slice.OwnerReferences = nil
-				slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{extra}})
+				slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
+					Addresses: []string{extra}, Conditions: discoveryv1.EndpointConditions{Ready: new(false)},
+				})
 				_ = r.api.Update(editing, slice) // It may be outdated, and is tried again.
 			}
 			pass(20 * time.Millisecond)
