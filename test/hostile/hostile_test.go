@@ -69,7 +69,7 @@ func attack(t *testing.T, scripts []hostile.Script) {
 		})
 	}
 	began := time.Now()
-	beside, alone := medians(r, quiet)
+	beside, alone := besideAndAlone(r, quiet)
 	versions := map[string]bool{}
 	r.Throughout(attackTime, "statuses that fit", func() bool {
 		r.alive()
@@ -92,6 +92,19 @@ func attack(t *testing.T, scripts []hostile.Script) {
 	if len(versions) > 12*len(servers) {
 		t.Errorf("the statuses were written %d times in %s", len(versions), time.Since(began))
 	}
+}
+
+// besideAndAlone returns what a registry of another takes beside an attack, and alone. What holds it back for as long as the attack lasts
+// does so each time; what the machine does besides may last for as long as one measurement.
+func besideAndAlone(r, quiet *rig) (beside, alone time.Duration) {
+	r.Helper()
+	for range 3 {
+		if beside, alone = medians(r, quiet); beside <= longest*alone+allowance {
+			break
+		}
+		r.Logf("another registry was ready after %s, alone after %s: once more", beside, alone)
+	}
+	return beside, alone
 }
 
 func nameOf(i int) string { return fmt.Sprintf("hostile-%d", i) }
