@@ -176,12 +176,8 @@ func TestAnEditorThatNeverGivesUp(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			r.bucket(time.Hour)
-			r.registry()
-			r.service("web")
+			r := populated(t, 3)
 			m := r.startReady()
-			r.beatAll(0, 3)
 			r.Within(patience, "three endpoints", r.serves(0, 3))
 			r.edit(test.edit)
 			r.Within(patience, "the Service to say who does it", func() bool {
@@ -197,12 +193,8 @@ func TestAnEditorThatNeverGivesUp(t *testing.T) {
 // TestATemplateThatIsAppliedAgain: a GitOps tool applies the slice as it is in its repository, whatever Rollcall makes of it.
 func TestATemplateThatIsAppliedAgain(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.bucket(time.Hour)
-	r.registry()
-	r.service("web")
+	r := populated(t, 3)
 	m := r.startReady()
-	r.beatAll(0, 3)
 	r.Within(patience, "three endpoints", r.serves(0, 3))
 	list := &discoveryv1.EndpointSliceList{}
 	if err := r.API.List(t.Context(), list, client.InNamespace(r.Namespace)); err != nil || len(list.Items) != 1 {
